@@ -1,0 +1,87 @@
+"""Clusters of any shape and number: HDBSCAN, by the package of that name on the CPU, by cuML on a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dfd_ray.analysis.arrays import AnyArray, Float32Array, Float64Array, Int32Array, finite_matrix
+from dfd_ray.analysis.device import Device, check_device
+
+NOISE = -1
+"""The label of a point that belongs to no cluster."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterResult:
+    """Clusters, and what really made them.
+
+    `labels` (n,) int32, from 0, with -1 for noise. `membership` (n,) float32 from 0 to 1, how firmly a point belongs to
+    its cluster; 0 for noise. `library` is "hdbscan", "cuml", or "none" when there were too few points; `device` is
+    where it ran.
+    """
+
+    labels: Int32Array
+    membership: Float32Array
+    library: str
+    device: Device
+
+    @property
+    def count(self) -> int:
+        """The number of clusters, noise not among them."""
+        return len(np.unique(self.labels[self.labels != NOISE]))
+
+
+def cluster_hdbscan(
+    points: npt.ArrayLike,
+    *,
+    min_cluster_size: int = 15,
+    min_samples: int | None = None,
+    device: str = "cpu",
+    jobs: int = 1,
+) -> ClusterResult:
+    """Find clusters as the regions that stay dense over the widest range of densities.
+
+    `points` (n, d) of any float dtype, Euclidean. A group of fewer than `min_cluster_size` points is never a cluster of
+    its own: it is noise, or the loose edge of a larger one. With fewer points than that, everything is noise.
+    `min_samples` neighbours define a point's density; None means `min_cluster_size`. The whole set is never a single
+    cluster. `device` is "cpu" or "cuda" (see `choose_device`); `jobs` is the number of CPU processes that compute core
+    distances. The call of cuML cannot be tested without a GPU.
+
+    Raises ValueError for points that are no finite matrix, and for arguments out of range. Source: Campello, Moulavi
+    and Sander, "Density-based clustering based on hierarchical density estimates" (2013), clusters selected by excess
+    of mass; McInnes and Healy, "Accelerated hierarchical density based clustering" (2017).
+    """
+    matrix = finite_matrix(points, "points")
+    check_device(device)
+    if min_cluster_size < 2:
+        raise ValueError(f"min_cluster_size must be at least 2, got {min_cluster_size}")
+    if min_samples is not None and min_samples < 1:
+        raise ValueError(f"min_samples must be at least 1, got {min_samples}")
+    if len(matrix) < min_cluster_size:
+        return _result(np.full(len(matrix), NOISE), np.zeros(len(matrix)), "none", "cpu")
+    if device == "cuda":
+        return _run_cuml(matrix, min_cluster_size, min_samples)
+    return _run_hdbscan(matrix, min_cluster_size, min_samples, jobs)
+
+
+def _run_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: int | None, jobs: int) -> ClusterResult:
+    import hdbscan
+
+    model = hdbscan.HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, core_dist_n_jobs=jobs)
+    model.fit(points)
+    return _result(model.labels_, model.probabilities_, "hdbscan", "cpu")
+
+
+def _run_cuml(points: Float64Array, min_cluster_size: int, min_samples: int | None) -> ClusterResult:
+    from cuml.cluster import HDBSCAN
+
+    model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, metric="euclidean", output_type="numpy")
+    model.fit(points.astype(np.float32))
+    return _result(model.labels_, model.probabilities_, "cuml", "cuda")
+
+
+def _result(labels: AnyArray, membership: AnyArray, library: str, device: Device) -> ClusterResult:
+    return ClusterResult(np.asarray(labels, np.int32), np.asarray(membership, np.float32), library, device)

@@ -1,0 +1,153 @@
+"""Principal component analysis of a table that is never in one place: sums per block, merged, then one eigenproblem."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from dfd_ray.analysis.arrays import Float32Array, Float64Array, finite_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Count, mean and scatter of a set of rows; those of two sets merge into those of their union.
+
+    `count` rows; `mean` (d,) float64; `scatter` (d, d) float64, the sum of the outer products of the centred rows.
+    Blocks are centred before they are multiplied, because a raw sum of squares loses every digit of the variance when
+    the mean is large. Merged in the same order, the result is the same to the bit.
+    """
+
+    count: int
+    mean: Float64Array
+    scatter: Float64Array
+
+    @classmethod
+    def empty(cls, dimensions: int) -> Moments:
+        """Return the moments of no rows of `dimensions` columns, the neutral element of `merge`."""
+        return cls(0, np.zeros(dimensions), np.zeros((dimensions, dimensions)))
+
+    @classmethod
+    def of(cls, block: npt.ArrayLike) -> Moments:
+        """Return the moments of one block.
+
+        `block` (n, d) of any float dtype, computed in float64; n may be 0. Raises ValueError if it is no matrix or
+        holds NaN or infinity.
+        """
+        rows = finite_matrix(block, "block")
+        if not len(rows):
+            return cls.empty(rows.shape[1])
+        mean = rows.mean(axis=0)
+        centred = rows - mean
+        return cls(len(rows), mean, centred.T @ centred)
+
+    def merge(self, other: Moments) -> Moments:
+        """Return the moments of both sets of rows together.
+
+        Raises ValueError if the sets differ in their number of columns. Source: the pairwise update of Chan, Golub and
+        LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+        """
+        if self.mean.shape != other.mean.shape:
+            raise ValueError(f"moments of {len(self.mean)} and of {len(other.mean)} columns cannot be merged")
+        if not self.count or not other.count:
+            return self if self.count else other
+        count = self.count + other.count
+        difference = other.mean - self.mean
+        mean = self.mean + difference * (other.count / count)
+        between = np.outer(difference, difference) * (self.count * other.count / count)
+        return Moments(count, mean, self.scatter + other.scatter + between)
+
+
+@dataclass(frozen=True, eq=False)
+class PCA:
+    """A fitted principal component analysis.
+
+    `mean` (d,), `components` (k, d) with orthonormal rows in descending order of variance, `explained_variance` (k,)
+    (unbiased: divided by count - 1), `explained_variance_ratio` (k,) of the total variance; all float64.
+    """
+
+    mean: Float64Array
+    components: Float64Array
+    explained_variance: Float64Array
+    explained_variance_ratio: Float64Array
+
+    @classmethod
+    def fit(cls, moments: Moments, components: int) -> PCA:
+        """Fit to the moments of all rows.
+
+        `components` is the number of components kept. The sign of each is fixed by making its largest loading positive,
+        so that a repeated run gives the same picture. Raises ValueError if `components` is below 1 or exceeds
+        min(count - 1, d), the most that the rows can determine.
+        """
+        import scipy.linalg
+
+        dimensions = len(moments.mean)
+        most = min(moments.count - 1, dimensions)
+        if not 1 <= components <= most:
+            raise ValueError(
+                f"components = {components} must be from 1 to min(count - 1, d) = {most} "
+                f"(count = {moments.count}, d = {dimensions})"
+            )
+        covariance = moments.scatter / (moments.count - 1)
+        ascending, vectors = scipy.linalg.eigh(
+            covariance, subset_by_index=[dimensions - components, dimensions - 1], check_finite=False
+        )
+        # Rounding leaves eigenvalues of a rank-deficient matrix a little below zero.
+        variance = np.maximum(ascending[::-1], 0.0)
+        total = float(np.trace(covariance))
+        ratio = variance / total if total > 0 else np.zeros_like(variance)
+        return cls(moments.mean, _fix_signs(vectors.T[::-1]), variance, ratio)
+
+    def transform(self, block: npt.ArrayLike, whiten: bool = False) -> Float32Array:
+        """Project rows on the components.
+
+        `block` (n, d) of any float dtype; returns (n, k) float32. With `whiten`, every component is divided by its
+        standard deviation; one whose variance is nothing but rounding error becomes zero instead of blown-up noise.
+        Raises ValueError if the block is not (n, d) or holds NaN or infinity.
+        """
+        rows = finite_matrix(block, "block")
+        if rows.shape[1] != len(self.mean):
+            raise ValueError(f"block has {rows.shape[1]} columns, the PCA was fitted to {len(self.mean)}")
+        scores = (rows - self.mean) @ self.components.T
+        if whiten:
+            scores *= self._whitening()
+        return scores.astype(np.float32)
+
+    def save(self, target: str | os.PathLike[str] | IO[bytes]) -> None:
+        """Write to a path (exactly this one; no suffix is added) or to a binary file, in numpy's .npz format."""
+        if isinstance(target, str | os.PathLike):
+            with open(target, "wb") as file:
+                self.save(file)
+        else:
+            np.savez(target, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | IO[bytes]) -> PCA:
+        """Read what `save` wrote, from a path or a seekable binary file; nothing in it is ever unpickled.
+
+        Raises ValueError if it is not such a file, OSError if it cannot be read.
+        """
+        names = [field.name for field in fields(cls)]
+        stored = np.load(source, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError(f"not a saved PCA: {source}")
+        with stored:
+            if missing := sorted(set(names) - set(stored.files)):
+                raise ValueError(f"not a saved PCA: {source} lacks {', '.join(missing)}")
+            return cls(**{name: stored[name] for name in names})
+
+    def _whitening(self) -> Float64Array:
+        """Return the factor (k,) that scales each component to unit variance, zero where there is no variance."""
+        floor = self.explained_variance[0] * len(self.mean) * np.finfo(np.float64).eps
+        usable = self.explained_variance > floor
+        return np.where(usable, 1.0 / np.sqrt(np.where(usable, self.explained_variance, 1.0)), 0.0)
+
+
+def _fix_signs(components: Float64Array) -> Float64Array:
+    """Flip the rows (k, d) whose loading of largest magnitude is negative."""
+    largest = np.abs(components).argmax(axis=1)
+    signs = np.sign(components[np.arange(len(components)), largest])
+    return np.ascontiguousarray(components * signs[:, None])

@@ -1,0 +1,140 @@
+"""t-SNE maps: openTSNE on the CPU, cuML on a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dfd_ray.analysis.arrays import Float32Array, Float64Array, finite_matrix
+from dfd_ray.analysis.device import Device, check_device
+
+MIN_POINTS = 4
+"""With fewer points than these, a perplexity of at least 1 does not exist: it needs three neighbours."""
+
+_EXAGGERATION = 12.0
+_EXAGGERATED_ITERATIONS = 250
+
+
+@dataclass(frozen=True, eq=False)
+class TsneResult:
+    """A map, and what really made it.
+
+    `coordinates` (n, dimensions) float32. `library` is "openTSNE", "cuml", or "none" when there was nothing to optimise
+    (then `perplexity` and `iterations` are 0 and `divergence` is NaN). `device` is where it ran, whatever was asked
+    for. `perplexity` is the one used. `iterations` counts all of them, the exaggerated ones included. `divergence` is
+    the final Kullback-Leibler divergence in nats; comparable between maps of the same points and perplexity only.
+    """
+
+    coordinates: Float32Array
+    library: str
+    device: Device
+    perplexity: float
+    iterations: int
+    divergence: float
+
+
+def embed_tsne(
+    points: npt.ArrayLike,
+    *,
+    dimensions: int = 3,
+    perplexity: float = 30.0,
+    iterations: int = 750,
+    seed: int = 0,
+    device: str = "cpu",
+    jobs: int = 1,
+) -> TsneResult:
+    """Map points to two or three dimensions so that near neighbours stay near.
+
+    `points` (n, d) of any float dtype, Euclidean (usually PCA scores). `dimensions` is 2 or 3. `perplexity`, the
+    effective number of neighbours, is lowered to (n - 1) / 3 where there are too few points for it. The first third of
+    the `iterations`, 250 at most, is exaggerated. `seed` makes a CPU run repeatable with `jobs` = 1; cuML is not
+    repeatable to the bit even with one. `jobs` is the number of CPU threads.
+
+    `device` is "cpu" or "cuda" (see `choose_device`). cuML maps to two dimensions only, so a map in three runs on the
+    CPU in either case, and the result says so. The call of cuML cannot be tested without a GPU.
+
+    Fewer than four points, or points that all coincide, have no neighbourhoods to keep: their coordinates are the first
+    columns of the centred points, filled up with zeros.
+
+    Raises ValueError for points that are no finite matrix, and for arguments out of range. Sources: van der Maaten and
+    Hinton (2008); Barnes-Hut trees, van der Maaten (2014), in 3-D and for small 2-D maps; interpolation, Linderman et
+    al. (2019), for large 2-D maps; PCA initialisation, Kobak and Berens (2019).
+    """
+    matrix = finite_matrix(points, "points")
+    check_device(device)
+    if dimensions not in (2, 3):
+        raise ValueError(f"dimensions must be 2 or 3, got {dimensions}")
+    if perplexity < 1 or iterations < 1:
+        raise ValueError(f"perplexity and iterations must be at least 1, got {perplexity} and {iterations}")
+    if len(matrix) < MIN_POINTS or not np.ptp(matrix, axis=0).any():
+        return TsneResult(_leading_columns(matrix, dimensions), "none", "cpu", 0.0, 0, float("nan"))
+    # Columns of zeros change no distance, and PCA's start needs as many columns as the map has.
+    matrix = np.pad(matrix, ((0, 0), (0, max(0, dimensions - matrix.shape[1]))))
+    perplexity = min(float(perplexity), (len(matrix) - 1) / 3)
+    if device == "cuda" and dimensions == 2:
+        return _run_cuml(matrix, perplexity, iterations, seed)
+    return _run_opentsne(matrix, dimensions, perplexity, iterations, seed, jobs)
+
+
+def _run_opentsne(
+    points: Float64Array, dimensions: int, perplexity: float, iterations: int, seed: int, jobs: int
+) -> TsneResult:
+    import openTSNE
+
+    exaggerated = _exaggerated(iterations)
+    embedding = openTSNE.TSNE(
+        n_components=dimensions,
+        perplexity=perplexity,
+        initialization="pca",
+        early_exaggeration=_EXAGGERATION,
+        early_exaggeration_iter=exaggerated,
+        n_iter=iterations - exaggerated,
+        # The interpolation that "auto" takes for many points exists in one and two dimensions only.
+        negative_gradient_method="bh" if dimensions == 3 else "auto",
+        n_jobs=jobs,
+        random_state=seed,
+    ).fit(points)
+    coordinates = np.array(embedding, dtype=np.float32)
+    return TsneResult(coordinates, "openTSNE", "cpu", perplexity, iterations, float(embedding.kl_divergence))
+
+
+def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: int) -> TsneResult:
+    from cuml.manifold import TSNE
+
+    count = len(points)
+    model = TSNE(
+        n_components=2,
+        perplexity=perplexity,
+        # "adaptive", the default, would overrule n_neighbors, down to 30 for many points.
+        learning_rate_method=None,
+        # n / exaggeration: Belkina et al. (2019); 200 is the library's own, for few points.
+        learning_rate=max(200.0, count / _EXAGGERATION),
+        # Three times the perplexity holds nearly all of the kernel; the library takes 1,023 at most.
+        n_neighbors=min(count - 1, max(90, int(3 * perplexity)), 1023),
+        early_exaggeration=_EXAGGERATION,
+        exaggeration_iter=_exaggerated(iterations),
+        max_iter=iterations,
+        init="pca",
+        method="fft",
+        random_state=seed,
+        output_type="numpy",
+    )
+    coordinates = np.asarray(model.fit_transform(points.astype(np.float32)), dtype=np.float32)
+    return TsneResult(
+        np.ascontiguousarray(coordinates), "cuml", "cuda", perplexity, iterations, float(model.kl_divergence_)
+    )
+
+
+def _exaggerated(iterations: int) -> int:
+    """Return how many of the iterations are exaggerated: both libraries' 250, but never more than a third."""
+    return min(_EXAGGERATED_ITERATIONS, iterations // 3)
+
+
+def _leading_columns(points: Float64Array, dimensions: int) -> Float32Array:
+    coordinates = np.zeros((len(points), dimensions), dtype=np.float32)
+    if len(points):
+        kept = min(dimensions, points.shape[1])
+        coordinates[:, :kept] = (points - points.mean(axis=0))[:, :kept]
+    return coordinates

@@ -1,0 +1,173 @@
+"""The command line: `dfd-ray <job>`. Argument handling, one-line errors, the summary; nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from dfd_ray import __version__
+from dfd_ray.config import Config, describe_fields, load_config, parse_config
+from dfd_ray.errors import ConfigurationError, DfdError
+from dfd_ray.storage import absolute_uri, exists, join, read_bytes, write_bytes
+
+if TYPE_CHECKING:
+    from dfd_ray.pipelines.summary import Summary
+
+JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "index": ("find the videos and their labels; write the manifest", ("index",)),
+    "preprocess": ("sample frames, find and cut out the faces", ("preprocess", "resources")),
+    "embed": ("turn every face into a vector", ("embed", "resources")),
+    "analyze": ("map and cluster the vectors: PCA, t-SNE, HDBSCAN", ("analyze", "resources")),
+    "train": ("train a real/fake classifier for every held-out fold", ("train", "resources")),
+    "evaluate": ("score every video by a model that never saw it", ("evaluate", "resources")),
+    "predict": ("score new videos", ("predict", "resources")),
+    "report": ("write the page of the run", ("report",)),
+    "pipeline": ("all of the above but predict, from a folder of videos to the page", ()),
+    "demo": ("make a small labelled corpus and run the pipeline on it", ()),
+    "retry-errors": ("read the failed videos again and replace their rows", ("preprocess", "resources")),
+    "export": ("write the faces for other tools", ()),
+}
+"""Each job's purpose, and the sections of the configuration that its help lists."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a job; return 0 when its table is complete, 2 for what the user can mend, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        for summary in _run(options):
+            _print_summary(summary)
+    except DfdError as error:
+        print(f"dfd-ray {options.job}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"dfd-ray {options.job}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> Iterable[Summary]:
+    config = _resolve(options)
+    run = str(config.run)
+    if options.job == "predict":
+        from dfd_ray.pipelines.predict import predict
+
+        out = absolute_uri(options.out or join(run, "predict"))
+        yield from _saved([predict(config, options.videos, out)], out, config)
+    elif options.job == "export":
+        from dfd_ray.pipelines.export import export
+
+        yield export(config, absolute_uri(options.out), options.format)
+    elif options.job == "retry-errors":
+        from dfd_ray.pipelines.retry_errors import retry_errors
+
+        yield from _saved([retry_errors(config, options.reason)], run, config)
+    elif options.job in ("pipeline", "demo"):
+        yield from _saved(_job(options.job)(config), run, config)
+    else:
+        yield from _saved([_job(options.job)(config)], run, config)
+
+
+def _job(name: str) -> Callable[[Config], Any]:
+    """Return the job's function; its module, and what that imports, is loaded only now."""
+    import importlib
+
+    job: Callable[[Config], Any] = getattr(importlib.import_module(f"dfd_ray.pipelines.{name}"), name)
+    return job
+
+
+def _resolve(options: argparse.Namespace) -> Config:
+    """Return the configuration: the file given, else the one saved with the run, then what the command line says."""
+    run = absolute_uri(options.run)
+    saved = join(run, "config.yaml")
+    corpus = getattr(options, "corpus", None)
+    overrides = {"run": run, "corpus": absolute_uri(corpus) if corpus else None}
+    if options.config is not None:
+        config = load_config(options.config, options.set, **overrides)
+    elif exists(saved):
+        config = parse_config(read_bytes(saved).decode(), saved, options.set, **overrides)
+    elif options.job == "demo":
+        settings = resources.files("dfd_ray.demo").joinpath("demo.yaml")
+        config = parse_config(settings.read_text(encoding="utf-8"), "demo.yaml", options.set, **overrides)
+    else:
+        config = load_config(None, options.set, **overrides)
+    if options.job in ("index", "pipeline") and config.corpus is None:
+        raise ConfigurationError("--corpus FOLDER is needed: a folder of videos, such as DFDC's parts")
+    return config
+
+
+def _saved(summaries: Iterable[Summary], run: str, config: Config) -> Iterable[Summary]:
+    """Keep each summary, and the configuration that made it, with the run."""
+    for summary in summaries:
+        if not summary.did_nothing:
+            summary.save(run)
+            write_bytes(join(run, "config.yaml"), config.to_yaml().encode())
+        yield summary
+
+
+def _print_summary(summary: Summary) -> None:
+    print(f"\n{summary.job}", flush=True)
+    lines = summary.lines()
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print(f"  {name:<{width}}  {value}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dfd-ray",
+        description="Deepfake detection at scale, on a laptop or a Ray cluster.",
+        epilog="Start with `dfd-ray demo`; `dfd-ray JOB --help` lists the settings of a job. On a cluster: "
+        "`ray job submit --working-dir . -- python jobs/JOB.py ...`.",
+    )
+    parser.add_argument("--version", action="version", version=f"dfd-ray {__version__}")
+    jobs = parser.add_subparsers(dest="job", metavar="JOB", required=True)
+    for name, (purpose, sections) in JOBS.items():
+        job = jobs.add_parser(
+            name,
+            help=purpose,
+            description=purpose[0].upper() + purpose[1:] + ".",
+            epilog=_settings(sections),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_arguments(job, name)
+    return parser
+
+
+def _add_arguments(job: argparse.ArgumentParser, name: str) -> None:
+    job.add_argument(
+        "--run",
+        required=name != "demo",
+        default="runs/demo" if name == "demo" else None,
+        metavar="FOLDER",
+        help="the run's tables, a path or URI",
+    )
+    job.add_argument("--config", metavar="FILE", help="YAML; default: the configuration saved with the run, if any")
+    job.add_argument(
+        "--set", action="append", default=[], metavar="section.field=value", help="change a setting; may be repeated"
+    )
+    if name not in ("predict", "demo"):
+        job.add_argument("--corpus", metavar="FOLDER", help="the videos, a path or URI")
+    if name == "predict":
+        job.add_argument("--videos", required=True, metavar="FOLDER", help="new videos, a path or URI")
+        job.add_argument("--out", metavar="FOLDER", help="where predictions/ and submission.csv go (RUN/predict)")
+    if name == "export":
+        job.add_argument("--out", required=True, metavar="PATH", help="a new folder, or file for parquet")
+        job.add_argument("--format", default="folder", help="folder, webdataset or parquet (default: folder)")
+    if name == "retry-errors":
+        job.add_argument("--reason", action="append", default=[], help="only errors of this reason; may be repeated")
+
+
+def _settings(sections: tuple[str, ...]) -> str:
+    if not sections:
+        return "settings: every section of the configuration; see the other jobs' help and configs/"
+    rows = [row for section in sections for row in describe_fields(section)]
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"  {name:<{width}}  {meaning} [{default}]" for name, default, meaning in rows]
+    return "settings, for --set [default]:\n" + "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

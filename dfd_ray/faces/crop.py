@@ -1,0 +1,56 @@
+"""Cutting faces out of frames, and their JPEG form."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+
+def crop_region(box: npt.NDArray[np.floating], margin: float, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return x1, y1, x2, y2 in whole pixels of the box widened to (1 + margin) of its size, inside the frame.
+
+    x2 and y2 are exclusive. This is facenet-pytorch's `extract_face` geometry, whose `image_size=240, margin=90` is our
+    margin 0.6: 90 / (240 - 90).
+    """
+    x1, y1, x2, y2 = (float(value) for value in box)
+    half_width, half_height = margin * (x2 - x1) / 2, margin * (y2 - y1) / 2
+    return (
+        int(max(x1 - half_width, 0)),
+        int(max(y1 - half_height, 0)),
+        int(min(x2 + half_width, width)),
+        int(min(y2 + half_height, height)),
+    )
+
+
+def cut_face(
+    frame: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], margin: float, size: int
+) -> npt.NDArray[np.uint8] | None:
+    """Return the face with its margin as (size, size, 3) uint8, or None where the box holds nothing of the frame.
+
+    `frame` is (h, w, 3) uint8. The region is stretched to a square, as facenet-pytorch does, by area averaging.
+    """
+    x1, y1, x2, y2 = crop_region(box, margin, frame.shape[1], frame.shape[0])
+    if x2 <= x1 or y2 <= y1:
+        return None
+    resized = cv2.resize(frame[y1:y2, x1:x2], (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
+
+
+def encode_jpeg(image: npt.NDArray[np.uint8], quality: int = 95) -> bytes:
+    """Return an RGB image (h, w, 3) uint8 as JPEG with full-resolution chroma, where blending leaves its traces."""
+    parameters = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
+
+
+def decode_jpeg(data: bytes) -> npt.NDArray[np.uint8]:
+    """Return a JPEG as (h, w, 3) uint8 RGB; ValueError when it is none."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise ValueError(f"not an image ({len(data)} bytes)")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

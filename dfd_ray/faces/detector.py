@@ -1,0 +1,195 @@
+"""The face detector: MTCNN's cascade of three nets, batched over candidates, on any device.
+
+Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks" (2016), with
+facenet-pytorch's weights and its constants. Two things differ from facenet-pytorch's own `MTCNN`, and neither moves a box:
+the candidates' crops are taken in one indexed read instead of one call each (`area.py`), and the image pyramid, whose
+levels are the same, leaves out the finest ones, in which only faces smaller than `smallest_face` could be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from dfd_ray.faces.area import resize_boxes, resize_frames, summed_area
+
+CELL = 12
+"""Pixels; the side of the picture that P-Net judges at a time."""
+STRIDE = 2
+"""Pixels between P-Net's judgements."""
+STOCK_SMALLEST = 20
+"""Pixels; facenet-pytorch's `min_face_size`, from which its pyramid's levels are counted."""
+PYRAMID_FACTOR = 0.709
+"""Each level's size relative to the one before: half the area."""
+NET_THRESHOLDS = (0.6, 0.7, 0.7)
+"""Probability a candidate needs to pass P-Net, R-Net and O-Net."""
+CANDIDATES_AT_ONCE = 512
+"""Crops a net judges in one call; bounds memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The faces of one frame, the most probable first."""
+
+    boxes: npt.NDArray[np.float32]
+    """(n, 4): x1, y1, x2, y2 in pixels; may reach past the frame's edge."""
+    landmarks: npt.NDArray[np.float32]
+    """(n, 5, 2): x, y in pixels of left eye, right eye, nose, left and right corner of the mouth, as seen in the picture."""
+    probabilities: npt.NDArray[np.float32]
+    """(n,): of being a face."""
+
+
+class FaceDetector:
+    """Finds the faces in frames of one size.
+
+    `smallest_face` is a share of the frame's shorter side: smaller faces may be missed, and leaving them out is most of
+    the speed. `device` is any torch device.
+    """
+
+    def __init__(self, device: str = "cpu", smallest_face: float = 1 / 24) -> None:
+        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+
+        self.device = torch.device(device)
+        self.smallest_face = smallest_face
+        # Channels-last convolutions give the same boxes (to 1e-4 px) and are much faster on a CPU.
+        self.proposal, self.refine, self.output = (
+            net().eval().to(self.device, memory_format=torch.channels_last) for net in (PNet, RNet, ONet)
+        )
+
+    @torch.inference_mode()
+    def detect(self, frames: Sequence[npt.NDArray[np.uint8]]) -> list[Faces]:
+        """Return the faces of each frame; the frames are (h, w, 3) uint8 RGB, all of one size (ValueError if not)."""
+        if not frames:
+            return []
+        if len({frame.shape for frame in frames}) > 1:
+            raise ValueError(f"frames must be of one size, got {sorted({frame.shape for frame in frames})}")
+        table = summed_area(torch.from_numpy(np.stack(frames)).to(self.device))
+        boxes, image = self._propose(table)
+        boxes, image = self._refine(table, boxes, image)
+        boxes, landmarks, image = self._locate(table, boxes, image)
+        return [_faces_of(boxes[image == i], landmarks[image == i]) for i in range(len(frames))]
+
+    def scales(self, height: int, width: int) -> list[float]:
+        """Return the pyramid's scales for frames of a size: facenet-pytorch's, from the first that is needed."""
+        shorter = min(height, width)
+        smallest = max(float(STOCK_SMALLEST), self.smallest_face * shorter)
+        scale = CELL / STOCK_SMALLEST
+        levels: list[float] = []
+        while shorter * scale >= CELL:
+            levels.append(scale)
+            scale *= PYRAMID_FACTOR
+        needed = [level for level in levels if CELL / level * (1 / PYRAMID_FACTOR) > smallest]
+        return needed or levels[-1:]
+
+    def _propose(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = table.shape[1] - 1, table.shape[2] - 1
+        found = [self._propose_at(table, scale, height, width) for scale in self.scales(height, width)]
+        boxes = torch.cat([boxes for boxes, _ in found]) if found else torch.empty((0, 9), device=self.device)
+        image = torch.cat([image for _, image in found]) if found else torch.empty(0, dtype=torch.int64)
+        keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.7)
+        boxes, image = boxes[keep], image[keep]
+        size = (boxes[:, 2:4] - boxes[:, :2]).repeat(1, 2)
+        return _square(torch.cat([boxes[:, :4] + boxes[:, 5:9] * size, boxes[:, 4:5]], dim=1)), image
+
+    def _propose_at(self, table: Tensor, scale: float, height: int, width: int) -> tuple[Tensor, Tensor]:
+        level = _normalise(resize_frames(table, int(height * scale + 1), int(width * scale + 1)))
+        offsets, probabilities = self.proposal(level)
+        passed = probabilities[:, 1] >= NET_THRESHOLDS[0]
+        image, row, column = passed.nonzero(as_tuple=True)
+        corner = torch.stack([column, row], dim=1).to(offsets.dtype)
+        boxes = torch.cat(
+            [
+                ((STRIDE * corner + 1) / scale).floor(),
+                ((STRIDE * corner + CELL) / scale).floor(),
+                probabilities[:, 1][passed].unsqueeze(1),
+                offsets.permute(0, 2, 3, 1)[passed],
+            ],
+            dim=1,
+        )
+        keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.5)
+        return boxes[keep], image[keep]
+
+    def _refine(self, table: Tensor, boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        boxes, image, (offsets, probabilities) = _judge(self.refine, table, boxes, image, 24)
+        passed = probabilities[:, 1] > NET_THRESHOLDS[1]
+        boxes = torch.cat([boxes[passed, :4], probabilities[passed, 1:]], dim=1)
+        image, offsets = image[passed], offsets[passed]
+        keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.7)
+        return _square(_shift(boxes[keep], offsets[keep])), image[keep]
+
+    def _locate(self, table: Tensor, boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        boxes, image, (offsets, points, probabilities) = _judge(self.output, table, boxes, image, 48)
+        passed = probabilities[:, 1] > NET_THRESHOLDS[2]
+        boxes = torch.cat([boxes[passed, :4], probabilities[passed, 1:]], dim=1)
+        image, offsets, points = image[passed], offsets[passed], points[passed]
+        # O-Net gives the five x, then the five y, as shares of the box's side.
+        landmarks = points.view(-1, 2, 5).transpose(1, 2) * _side(boxes)[:, None] + boxes[:, None, :2] - 1
+        boxes = _shift(boxes, offsets)
+        keep = _suppress_contained(boxes, image, 0.7)
+        return boxes[keep].cpu(), landmarks[keep].cpu(), image[keep].cpu()
+
+
+def _judge(
+    net: nn.Module, table: Tensor, boxes: Tensor, image: Tensor, size: int
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """Run a net on the boxes' content; boxes with nothing of the frame in them are dropped."""
+    height, width = table.shape[1] - 1, table.shape[2] - 1
+    corners = boxes[:, :4].trunc()
+    # facenet-pytorch counts pixels from 1 and includes the last, so a box begins one pixel before its x1.
+    pixels = torch.cat([corners[:, :2].clamp(min=1) - 1, corners[:, 2:].clamp(max=torch.tensor([width, height]).to(corners))], 1)
+    inside = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
+    boxes, image, pixels = boxes[inside], image[inside], pixels[inside]
+    parts = [
+        net(_normalise(resize_boxes(table, image[i : i + CANDIDATES_AT_ONCE], pixels[i : i + CANDIDATES_AT_ONCE], size)))
+        for i in range(0, max(len(boxes), 1), CANDIDATES_AT_ONCE)
+    ]
+    return boxes, image, tuple(torch.cat(output) for output in zip(*parts, strict=True))
+
+
+def _normalise(pixels: Tensor) -> Tensor:
+    return (pixels - 127.5) * 0.0078125
+
+
+def _side(boxes: Tensor) -> Tensor:
+    return boxes[:, 2:4] - boxes[:, :2] + 1
+
+
+def _shift(boxes: Tensor, offsets: Tensor) -> Tensor:
+    """Move each corner by its offset, given as a share of the box's side."""
+    return torch.cat([boxes[:, :4] + offsets * _side(boxes).repeat(1, 2), boxes[:, 4:]], dim=1)
+
+
+def _square(boxes: Tensor) -> Tensor:
+    """Grow the shorter side of each box about its centre."""
+    size = boxes[:, 2:4] - boxes[:, :2]
+    longer = size.amax(dim=1, keepdim=True)
+    start = boxes[:, :2] + size * 0.5 - longer * 0.5
+    return torch.cat([start, start + longer, boxes[:, 4:]], dim=1)
+
+
+def _suppress_contained(boxes: Tensor, image: Tensor, threshold: float) -> Tensor:
+    """Non-maximum suppression by intersection over the *smaller* area: a box inside a better one goes too."""
+    order = boxes[:, 4].argsort(descending=True, stable=True)
+    first, last = boxes[order, :2], boxes[order, 2:4]
+    start = torch.maximum(first[:, None], first[None])
+    end = torch.minimum(last[:, None], last[None])
+    area = _side(boxes[order]).prod(dim=1)
+    overlap = (end - start + 1).clamp(min=0).prod(dim=2) / torch.minimum(area[:, None], area[None])
+    rivals = (overlap > threshold) & (image[order][:, None] == image[order][None])
+    keep: list[int] = []
+    for candidate in range(len(order)):
+        if not rivals[candidate, keep].any():
+            keep.append(candidate)
+    return order[keep]
+
+
+def _faces_of(boxes: Tensor, landmarks: Tensor) -> Faces:
+    order = boxes[:, 4].argsort(descending=True, stable=True)
+    boxes, landmarks = boxes[order], landmarks[order]
+    return Faces(boxes[:, :4].numpy(), landmarks.numpy(), boxes[:, 4].numpy())

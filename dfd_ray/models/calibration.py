@@ -1,0 +1,94 @@
+"""Calibration: probabilities that mean what they say, by Platt's scaling of the log-odds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+CLIP = 1e-7
+"""Probabilities are kept this far from 0 and 1, so that their log-odds are finite (within 16.2)."""
+RIDGE = 1.0
+"""Weight of the penalty slope² / 2 (scikit-learn's C = 1): few or uninformative videos shrink towards the base rate."""
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A straight line on the log-odds: calibrated log-odds = `slope` * log-odds + `intercept`, with `slope` ≥ 0."""
+
+    slope: float
+    intercept: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.slope) and np.isfinite(self.intercept) and self.slope >= 0):
+            raise ValueError(f"no calibration: slope {self.slope}, intercept {self.intercept}")
+
+    def apply(self, probability: npt.ArrayLike) -> FloatArray:
+        """Return calibrated probabilities, float64 of the same shape and in the same order; NaN stays NaN."""
+        return np.asarray(expit(self.slope * log_odds(probability) + self.intercept), np.float64)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the two numbers, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, float]) -> Calibration:
+        """Return the calibration that `to_dict` wrote; KeyError or ValueError if it did not write this."""
+        return cls(float(values["slope"]), float(values["intercept"]))
+
+
+def log_odds(probability: npt.ArrayLike) -> FloatArray:
+    """Return the log-odds of probabilities clipped to [CLIP, 1 - CLIP], float64 of the same shape; NaN stays NaN."""
+    return np.asarray(logit(np.clip(np.asarray(probability, np.float64), CLIP, 1 - CLIP)), np.float64)
+
+
+def fit_calibration(probability: npt.ArrayLike, label: npt.ArrayLike) -> Calibration:
+    """Fit Platt's scaling: a logistic regression of the label on the log-odds.
+
+    `probability` (n,) of FAKE, `label` (n,) of 0 (REAL) and 1 (FAKE), n at least 1. Platt's smoothed targets, (F + 1) /
+    (F + 2) for F fakes and 1 / (R + 2) for R reals, keep the fit finite where a threshold parts the classes; a ridge on
+    the slope makes it unique where all scores are equal. A slope that would be negative is 0: scores that point
+    the wrong way are ignored, never turned round. With one class the slope is 0, and every video gets the smoothed
+    base rate (F + 1) / (F + R + 2). Raises ValueError for no videos, lengths that differ, other labels, or NaN.
+    Source: J. Platt, "Probabilistic outputs for support vector machines" (1999).
+    """
+    score = np.asarray(probability, np.float64)
+    truth = np.asarray(label)
+    if score.ndim != 1 or score.shape != truth.shape or not len(score):
+        raise ValueError(f"probabilities {score.shape} and labels {truth.shape} must be lists of one length, not empty")
+    if np.isnan(score).any() or not np.isin(truth, (0, 1)).all():
+        raise ValueError("probabilities must be numbers, and labels 0 or 1")
+    fakes = int(truth.sum())
+    reals = len(truth) - fakes
+    if not fakes or not reals:
+        return Calibration(0.0, float(np.log(fakes + 1) - np.log(reals + 1)))
+    target = np.where(truth == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    return fit_line(log_odds(score), target)
+
+
+def fit_line(x: FloatArray, target: FloatArray) -> Calibration:
+    """Return the slope (at least 0) and intercept of least cross-entropy plus ridge, of `x` (n,) on `target` (n,)."""
+
+    def objective(line: FloatArray) -> tuple[float, FloatArray]:
+        slope, intercept = line
+        z = slope * x + intercept
+        loss = np.sum(np.logaddexp(0, z) - target * z) + RIDGE * slope**2 / 2
+        error = expit(z) - target
+        gradient = np.array([error @ x + RIDGE * slope, error.sum()])
+        return float(loss) / len(x), gradient / len(x)
+
+    start = np.array([0.0, logit(target.mean())])
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None), (None, None)],
+        options={"ftol": 1e-14, "gtol": 1e-9},
+    )
+    return Calibration(float(found.x[0]), float(found.x[1]))

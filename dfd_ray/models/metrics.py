@@ -1,0 +1,163 @@
+"""How good the probabilities of videos are, with intervals that respect that linked videos are not independent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+KAGGLE_CLIP = 1e-15
+"""Kaggle's log loss keeps probabilities this far from 0 and 1."""
+THRESHOLD = 0.5
+"""A video is called FAKE from this probability on."""
+MAX_CURVE_POINTS = 500
+LEVEL = 0.95
+
+Labels = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+def score_videos(
+    label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike, *, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Return the scores of videos, ready for JSON.
+
+    `label` (n,) is 0 for REAL and 1 for FAKE, `probability` (n,) of FAKE, `group` (n,) of any integers; n at least 1.
+    `scores` holds `log_loss`, `log_loss_balanced` (both classes weigh the same), `roc_auc`, `average_precision`,
+    `balanced_accuracy` and `brier`, each as `{"value", "low", "high"}`: the ends of the 95 % percentile interval over
+    `bootstrap` replicates that draw whole groups with replacement. A replicate that lost a class is skipped, and
+    counted. A value is None where only one class is there and two are needed; the ends are None too where there are no
+    replicates or there is one group only. `confusion_matrix` is [[tn, fp], [fn, tp]] at THRESHOLD. `constants` are the
+    log losses of the best constant answer: on these videos, and on balanced classes. Raises ValueError for other input.
+    """
+    truth, score, member = check_input(label, probability, group)
+    ranking = Ranking(truth, score)
+    values = ranking.scores(np.ones(len(truth)))
+    replicates = resample(ranking, member, bootstrap, seed)
+    share = float(truth.mean())
+    called = score >= THRESHOLD
+    return {
+        "videos": len(truth),
+        "by_class": {"REAL": int((truth == 0).sum()), "FAKE": int((truth == 1).sum())},
+        "groups": len(np.unique(member)),
+        "scores": {
+            name: {"value": value, **interval([row[name] for row in replicates])} for name, value in values.items()
+        },
+        "confusion_matrix": [[int(((truth == row) & (called == guess)).sum()) for guess in (0, 1)] for row in (0, 1)],
+        "constants": {"natural": entropy(share), "balanced": math.log(2)},
+        "bootstrap": {"replicates": bootstrap, "usable": len(replicates), "level": LEVEL},
+    }
+
+
+def check_input(
+    label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike
+) -> tuple[Labels, FloatArray, npt.NDArray[np.int64]]:
+    """Return the three as arrays, the groups numbered from 0; ValueError if they are not what `score_videos` takes."""
+    truth, score, member = np.asarray(label), np.asarray(probability, np.float64), np.asarray(group)
+    if truth.ndim != 1 or not len(truth) or not truth.shape == score.shape == member.shape:
+        raise ValueError(f"need lists of one length, not empty: {truth.shape}, {score.shape}, {member.shape}")
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("labels must be 0 or 1")
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ValueError("probabilities must be numbers from 0 to 1")
+    return truth.astype(np.int64), score, np.unique(member, return_inverse=True)[1]
+
+
+class Ranking:
+    """Videos sorted once by probability, so that any weighting of them is scored in linear time.
+
+    `label` (n,) 0 or 1, `probability` (n,) of FAKE in [0, 1].
+    """
+
+    def __init__(self, label: Labels, probability: FloatArray) -> None:
+        self.order = np.argsort(-probability, kind="stable")
+        self.label = label[self.order]
+        score = probability[self.order]
+        # Ties are one step of a curve: only the last of equal probabilities ends a step.
+        self.ends = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
+        clipped = np.clip(score, KAGGLE_CLIP, 1 - KAGGLE_CLIP)
+        self.loss = np.where(self.label == 1, -np.log(clipped), -np.log1p(-clipped))
+        self.square = (score - self.label) ** 2
+        self.right = (score >= THRESHOLD) == self.label
+
+    def scores(self, weight: FloatArray) -> dict[str, float | None]:
+        """Return every score of the videos weighted by `weight` (n,), in the order given to the constructor.
+
+        Those that need both classes are None if one of them weighs nothing. As scikit-learn's with `sample_weight`.
+        """
+        weight = weight[self.order]
+        fake, real = weight * self.label, weight * (1 - self.label)
+        fakes, reals = fake.sum(), real.sum()
+        total = fakes + reals
+        found: dict[str, float | None] = {
+            "log_loss": float(weight @ self.loss / total),
+            "log_loss_balanced": None,
+            "roc_auc": None,
+            "average_precision": None,
+            "balanced_accuracy": None,
+            "brier": float(weight @ self.square / total),
+        }
+        if fakes and reals:
+            hits = np.concatenate([[0.0], np.cumsum(fake)[self.ends]])
+            alarms = np.concatenate([[0.0], np.cumsum(real)[self.ends]])
+            precision = hits[1:] / np.maximum(hits[1:] + alarms[1:], np.finfo(float).tiny)
+            found["log_loss_balanced"] = float((fake @ self.loss / fakes + real @ self.loss / reals) / 2)
+            found["roc_auc"] = float(np.trapezoid(hits, alarms) / (fakes * reals))
+            found["average_precision"] = float(np.diff(hits) @ precision / fakes)
+            found["balanced_accuracy"] = float((fake @ self.right / fakes + real @ self.right / reals) / 2)
+        return found
+
+
+def resample(
+    ranking: Ranking, group: npt.NDArray[np.int64], bootstrap: int, seed: int
+) -> list[dict[str, float | None]]:
+    """Return the scores of every replicate that kept the classes there are; none if there is only one group.
+
+    `group` (n,) numbered from 0. As many groups are drawn as there are, with replacement: one drawn twice weighs twice.
+    """
+    random = np.random.default_rng(seed)
+    groups = int(group.max()) + 1
+    if groups < 2:
+        return []
+    expected = [name for name, value in ranking.scores(np.ones(len(group))).items() if value is not None]
+    rows = []
+    for _ in range(bootstrap):
+        weight = np.bincount(random.integers(groups, size=groups), minlength=groups)[group].astype(np.float64)
+        row = ranking.scores(weight)
+        if all(row[name] is not None for name in expected):
+            rows.append(row)
+    return rows
+
+
+def interval(values: list[float | None]) -> dict[str, float | None]:
+    """Return the percentile interval of the replicates' values, None at both ends if they have none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return {"low": None, "high": None}
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(known, [tail, 100 - tail])
+    return {"low": float(low), "high": float(high)}
+
+
+def entropy(share: float) -> float:
+    """Return the log loss of always answering `share`, the share of FAKE: no constant does better."""
+    return -sum(part * math.log(part) for part in (share, 1 - share) if part > 0)
+
+
+def roc_points(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, list[float]]:
+    """Return the ROC curve, at most MAX_CURVE_POINTS points of it, as lists `fpr`, `tpr`, `threshold`.
+
+    The first point is (0, 0): its threshold is 1 above the largest probability, so that no video is called FAKE. Raises
+    ValueError for what `score_videos` refuses, and if only one class is there.
+    """
+    from sklearn.metrics import roc_curve
+
+    truth, score, _ = check_input(label, probability, np.zeros(np.shape(label), np.int64))
+    if len(np.unique(truth)) < 2:
+        raise ValueError("a ROC curve needs videos of both classes")
+    fpr, tpr, threshold = roc_curve(truth, score)
+    threshold[0] = score.max() + 1  # scikit-learn's infinity is no JSON
+    chosen = np.unique(np.linspace(0, len(fpr) - 1, min(len(fpr), MAX_CURVE_POINTS)).round().astype(int))
+    return {"fpr": fpr[chosen].tolist(), "tpr": tpr[chosen].tolist(), "threshold": threshold[chosen].tolist()}

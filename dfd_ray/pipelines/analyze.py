@@ -1,0 +1,296 @@
+"""analyze: from the vectors of all faces to a map of them and their clusters.
+
+    embeddings ──▶ moments (tasks) ──merge──▶ PCA ──▶ scores (tasks) ──▶ t-SNE + HDBSCAN (one task, GPU or CPU) ──┐
+    faces ──▶ thumbnails (tasks) ◀──────────────────────────────────────────────────────────────────────────────┘
+                  └──▶ projection/
+
+No process ever holds all vectors: the tasks stream through the files they are given, and only PCA's scores are gathered.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray
+
+from dfd_ray.analysis import (
+    PCA,
+    ClusterResult,
+    Moments,
+    TsneResult,
+    choose_device,
+    cluster_hdbscan,
+    embed_tsne,
+    neighbour_preservation,
+    noise_share,
+    purity,
+    silhouette,
+    trustworthiness,
+)
+from dfd_ray.config import Analyze, Config
+from dfd_ray.errors import RunError
+from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
+from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session
+from dfd_ray.pipelines.resume import is_complete
+from dfd_ray.pipelines.summary import Summary, elapsed
+from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
+from dfd_ray.tables import (
+    SCHEMAS,
+    check_compatible,
+    count_faces,
+    count_rows,
+    flatten_faces,
+    iterate_batches,
+    read_metadata,
+    read_table,
+    table_files,
+    with_metadata,
+)
+
+FILES_PER_TASK = 8
+"""Files a moments or scores task streams through: enough to make its one result (2 x 2560 x 2560 doubles) worth sending."""
+
+KEYS = ["video_id", "frame_index", "face_index"]
+
+
+@dataclass(frozen=True)
+class Map:
+    """The points of the map, in the order of the scores."""
+
+    tsne: TsneResult
+    clusters: ClusterResult
+    quality: dict[str, float | None]
+    seconds: dict[str, float]
+
+
+def analyze(config: Config) -> Summary:
+    """Write `projection/`: one row per face, with its scores, place on the map, cluster and thumbnail."""
+    started = time.monotonic()
+    run = cast(str, config.run)
+    if not is_complete(run, "embeddings", config):
+        raise RunError(f"{join(run, 'embeddings')} is not complete; run `dfd-ray embed` first")
+    faces = count_faces(run, "embeddings")
+    check_compatible(run, "projection", config)
+    if faces and count_rows(run, "projection") == faces:
+        return Summary("analyze", absolute_uri(join(run, "projection")), faces, faces, notes=["already complete; nothing done"])
+    if faces < 2:
+        raise RunError(f"{join(run, 'embeddings')} holds {faces} faces; there is nothing to map")
+    with ray_session(config):
+        check_placeable("analyze", config.resources.analyze)
+        pca, pca_seconds = fit_pca(run, config.analyze.components, faces)
+        keys, scores = project(run, pca, config.analyze.whiten)
+        pool = config.resources.analyze
+        place = ray.remote(map_and_cluster).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
+        result: Map = ray.get(place.remote(scores, truths(run, keys), config.analyze, config.resources.cpus or 0))
+        write_projection(config, keys, scores, result)
+    save_pca(run, pca)
+    return summarise(config, started, pca, pca_seconds, result)
+
+
+def fit_pca(run: str, components: int, faces: int) -> tuple[PCA, float]:
+    """Fit PCA on all vectors: each task reduces its files to moments, which are merged in the order of the files."""
+    started = time.monotonic()
+    partial = ray.remote(moments_of_files).options(max_retries=ATTEMPTS)
+    parts = ray.get([partial.remote(run, files) for files in file_groups(run, "embeddings")])
+    moments = reduce(Moments.merge, [part for part in parts if part is not None])
+    dimensions = read_metadata(run, "embeddings")["dimensions"]
+    return PCA.fit(moments, min(components, faces - 1, dimensions)), elapsed(started)
+
+
+def moments_of_files(run: str, files: Sequence[str]) -> Moments | None:
+    """Return the moments of the vectors in some files of `embeddings/`; None if they hold none."""
+    blocks = (vectors_of(batch) for batch in iterate_batches(run, "embeddings", files=files))
+    parts = [Moments.of(vectors) for vectors in blocks if len(vectors)]
+    return reduce(Moments.merge, parts) if parts else None
+
+
+def project(run: str, pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+    """Return the keys of all faces (n rows of `KEYS`) and their scores (n, components) float32, in the order of the files."""
+    partial = ray.remote(scores_of_files).options(max_retries=ATTEMPTS)
+    fitted = ray.put(pca)
+    parts = ray.get([partial.remote(run, files, fitted, whiten) for files in file_groups(run, "embeddings")])
+    return pa.concat_tables([keys for keys, _ in parts]), np.concatenate([scores for _, scores in parts])
+
+
+def scores_of_files(run: str, files: Sequence[str], pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+    """Return keys and scores of the vectors in some files of `embeddings/`."""
+    keys, scores = [], []
+    for batch in iterate_batches(run, "embeddings", files=files):
+        keys.append(flatten_faces(batch, ["video_id"]).select(KEYS))
+        vectors = vectors_of(batch)
+        if len(vectors):
+            scores.append(pca.transform(vectors, whiten))
+    empty = np.empty((0, len(pca.components)), np.float32)
+    return pa.concat_tables(keys), np.concatenate([empty, *scores])
+
+
+def map_and_cluster(
+    scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArray[Any]], settings: Analyze, jobs: int
+) -> Map:
+    """Run t-SNE and HDBSCAN on PCA's scores, and measure both."""
+    import os
+
+    device = choose_device(settings.device)
+    threads = jobs or os.cpu_count() or 1
+    clock = time.monotonic()
+    tsne = embed_tsne(
+        scores,
+        dimensions=settings.dimensions,
+        perplexity=settings.perplexity,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        device=device,
+        jobs=threads,
+    )
+    seconds = {"tsne": elapsed(clock)}
+    clock = time.monotonic()
+    clusters = cluster_hdbscan(
+        scores, min_cluster_size=settings.min_cluster_size, min_samples=settings.min_samples, device=device, jobs=threads
+    )
+    seconds["hdbscan"] = elapsed(clock)
+    quality: dict[str, float | None] = {
+        "trustworthiness": trustworthiness(scores, tsne.coordinates),
+        "neighbour_preservation": neighbour_preservation(scores, tsne.coordinates),
+        "trustworthiness_pca": trustworthiness(scores, scores[:, : settings.dimensions]),
+        "neighbour_preservation_pca": neighbour_preservation(scores, scores[:, : settings.dimensions]),
+        "silhouette": silhouette(scores, clusters.labels),
+        **{f"purity_{name}": purity(clusters.labels, values) for name, values in truth.items()},
+    }
+    return Map(tsne, clusters, quality, seconds)
+
+
+def truths(run: str, keys: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    """Return each face's video, group and label, (n,) each, in the order of the keys."""
+    videos = read_table(run, "manifest", ["video_id", "group", "label"])
+    row = pc.index_in(keys.column("video_id"), value_set=videos.column("video_id").combine_chunks())
+    columns = videos.take(row)
+    return {
+        "video": columns.column("video_id").to_numpy(),
+        "group": columns.column("group").to_numpy(),
+        "label": pc.fill_null(columns.column("label"), "none").to_numpy(),
+    }
+
+
+def write_projection(config: Config, keys: pa.Table, scores: npt.NDArray[np.float32], result: Map) -> None:
+    """Write the table, a file for every file of `faces/`; a file written twice is the same file."""
+    run = cast(str, config.run)
+    delete_folder(join(run, "projection"))
+    x, y, *z = result.tsne.coordinates.T
+    places = keys.append_column("pca", pa.array(list(scores), pa.list_(pa.float32())))
+    for name, values in [("x", x), ("y", y), ("z", z[0] if z else None)]:
+        places = places.append_column(name, pa.array(values, pa.float32()) if values is not None else pa.nulls(len(keys), pa.float32()))
+    places = places.append_column("cluster", pa.array(result.clusters.labels, pa.int32()))
+    places = places.append_column("membership", pa.array(result.clusters.membership, pa.float32()))
+    facts = {"tsne": tsne_facts(result), "hdbscan": hdbscan_facts(result)}
+    schema = with_metadata(SCHEMAS["projection"], "projection", config, **facts)
+    write = ray.remote(write_projection_file).options(max_retries=ATTEMPTS)
+    shared = ray.put(places)
+    files = table_files(run, "faces")
+    ray.get([write.remote(run, file, i, shared, schema, config.analyze.thumbnail_size) for i, file in enumerate(files)])
+
+
+def write_projection_file(run: str, file: str, number: int, places: pa.Table, schema: pa.Schema, thumbnail_size: int) -> None:
+    """Join one file of `faces/` with the places of its faces, and write it as one file of `projection/`."""
+    parts = []
+    for batch in iterate_batches(run, "faces", ["video_id", "label", "faces"], files=[file]):
+        faces = flatten_faces(batch, ["video_id", "label"]).select([*KEYS, "label", "image"])
+        thumbnails = [thumbnail(image, thumbnail_size) for image in faces.column("image").to_pylist()]
+        parts.append(faces.drop_columns("image").append_column("thumbnail", pa.array(thumbnails, pa.binary())))
+    faces = pa.concat_tables(parts)
+    if len(faces):
+        # Acero joins no list columns: the row numbers are joined, and the rows then taken.
+        numbered = places.select(KEYS).append_column("place", pa.array(np.arange(len(places))))
+        order = faces.select(KEYS).append_column("row", pa.array(np.arange(len(faces)))).join(numbered, KEYS).sort_by("row")
+        found = places.drop_columns(KEYS).take(order.column("place"))
+        for name in found.column_names:
+            faces = faces.append_column(name, found.column(name))
+        buffer = io.BytesIO()
+        pq.write_table(faces.select(schema.names).cast(schema), buffer, compression="zstd")
+        write_bytes(join(run, "projection", f"part-{number:06d}.parquet"), buffer.getvalue())
+
+
+def thumbnail(image: bytes, size: int) -> bytes:
+    """Return a crop's JPEG as a smaller JPEG of size x size pixels."""
+    small = cv2.resize(decode_jpeg(image), (size, size), interpolation=cv2.INTER_AREA)
+    return encode_jpeg(np.asarray(small, np.uint8), 80)
+
+
+def vectors_of(batch: pa.Table) -> npt.NDArray[np.float32]:
+    """Return the vectors of a batch of `embeddings/` as (n, d) float32."""
+    column = flatten_faces(batch).column("vector").combine_chunks()
+    flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
+    return flat.reshape(-1, column.type.list_size).astype(np.float32)
+
+
+def file_groups(run: str, table: str) -> list[list[str]]:
+    """Return the files of a table in runs of `FILES_PER_TASK`: the same runs on any cluster."""
+    files = table_files(run, table)
+    return [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
+
+
+def save_pca(run: str, pca: PCA) -> None:
+    """Keep the fitted PCA with the run, so that new faces can be put on the same axes."""
+    buffer = io.BytesIO()
+    pca.save(buffer)
+    write_bytes(join(run, "analysis", "pca.npz"), buffer.getvalue())
+
+
+def tsne_facts(result: Map) -> dict[str, Any]:
+    """Return what made the map."""
+    tsne = result.tsne
+    return {
+        "library": tsne.library,
+        "device": tsne.device,
+        "dimensions": tsne.coordinates.shape[1],
+        "perplexity": round(tsne.perplexity, 2),
+        "iterations": tsne.iterations,
+        "divergence": round(tsne.divergence, 4) if math.isfinite(tsne.divergence) else None,
+        "seconds": result.seconds["tsne"],
+    }
+
+
+def hdbscan_facts(result: Map) -> dict[str, Any]:
+    """Return what made the clusters."""
+    clusters = result.clusters
+    return {
+        "library": clusters.library,
+        "device": clusters.device,
+        "clusters": clusters.count,
+        "noise_share": round(noise_share(clusters.labels), 4),
+        "seconds": result.seconds["hdbscan"],
+    }
+
+
+def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, result: Map) -> Summary:
+    """Tell what ran, where, and how good the map is."""
+    run = cast(str, config.run)
+    rows = count_rows(run, "projection")
+    explained = float(pca.explained_variance_ratio.sum())
+    kept = len(pca.components)
+    notes = [f"{kept} components, not {config.analyze.components}: there are no more"] if kept < config.analyze.components else []
+    return Summary(
+        job="analyze",
+        table=absolute_uri(join(run, "projection")),
+        rows=rows,
+        ok=rows,
+        seconds=elapsed(started),
+        notes=notes,
+        details={
+            "pca": {"components": kept, "explained": round(explained, 4), "seconds": pca_seconds},
+            "tsne": tsne_facts(result),
+            "hdbscan": hdbscan_facts(result),
+            "quality": {name: None if value is None else round(value, 4) for name, value in result.quality.items()},
+        },
+    )

@@ -1,0 +1,126 @@
+"""Connecting to Ray: the cluster that a job was submitted to, or one started on this machine for as long as the job runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+
+from dfd_ray.config import Config, Pool
+from dfd_ray.errors import ResourceError
+
+HELPER_CPUS = 2
+"""Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
+while hardly using it, and on a machine of two cores they would leave none for the work."""
+
+ATTEMPTS = 2
+"""Times a task or an actor that died is tried again. Ray's defaults are without end."""
+
+NO_PROGRESS_LIMIT = 1800.0
+"""Seconds without a finished task after which a data job is given up."""
+
+_shared = False
+
+
+@contextmanager
+def ray_session(config: Config) -> Iterator[None]:
+    """Have Ray within: the cluster named by RAY_ADDRESS, or one started on this machine; left again at the end.
+
+    Within another session, or `shared_session`, the same Ray is used and kept.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _connect(config)
+    try:
+        yield
+    finally:
+        if not _shared:
+            ray.shutdown()
+
+
+@contextmanager
+def shared_session() -> Iterator[None]:
+    """Within, the first `ray_session` starts Ray and all use it, so that several jobs start it once, or not at all."""
+    global _shared
+    _shared = True
+    try:
+        yield
+    finally:
+        _shared = False
+        ray.shutdown()
+
+
+def _connect(config: Config) -> None:
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+    else:
+        cores = config.resources.cpus or os.cpu_count() or 1
+        ray.init(
+            address="local",
+            num_cpus=cores + HELPER_CPUS,
+            object_store_memory=int(config.resources.object_store_gib * 2**30),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    _configure_data()
+
+
+def check_placeable(stage: str, pool: Pool) -> None:
+    """Raise ResourceError when no node of the cluster can ever hold one task or actor of a stage."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for resource, wanted, field in [("CPU", pool.num_cpus, "num_cpus"), ("GPU", pool.num_gpus, "num_gpus")]:
+        largest = max((node.get(resource, 0.0) for node in nodes), default=0.0)
+        if wanted > largest and not os.environ.get("RAY_ADDRESS"):
+            raise ResourceError(
+                f"{stage} asks for {wanted:g} {resource}s a worker, this machine has {largest:g}; "
+                f"--set resources.{stage}.{field}={largest:g}"
+            )
+
+
+def tasks(pool: Pool) -> dict[str, Any]:
+    """Return `map_batches` arguments that run a function as tasks."""
+    size = pool.max_size or _local_limit()
+    return {"compute": TaskPoolStrategy(size=size), "num_cpus": pool.num_cpus, "max_retries": ATTEMPTS}
+
+
+def actors(pool: Pool) -> dict[str, Any]:
+    """Return `map_batches` arguments that run a class as a pool of actors.
+
+    On one machine the pool starts at its full size: there are no nodes to wait for, and growing takes longer than a small job.
+    """
+    limit = pool.max_size or _local_limit()
+    smallest = pool.min_size if os.environ.get("RAY_ADDRESS") or limit is None else limit
+    return {
+        "compute": ActorPoolStrategy(min_size=smallest, max_size=limit),
+        "num_cpus": pool.num_cpus,
+        "num_gpus": pool.num_gpus,
+        "max_restarts": ATTEMPTS,
+        "max_task_retries": ATTEMPTS,
+    }
+
+
+def torch_device(pool: Pool) -> str:
+    """Return where a stage's nets run: on the GPU share it asks for, or on the CPU."""
+    return "cuda" if pool.num_gpus > 0 else "cpu"
+
+
+def _local_limit() -> int | None:
+    """On one machine as many workers as cores, whatever Ray was told of its CPUs; on a cluster what Ray finds room for."""
+    if os.environ.get("RAY_ADDRESS"):
+        return None
+    return max(1, int(ray.cluster_resources().get("CPU", 1)) - HELPER_CPUS)
+
+
+def _configure_data() -> None:
+    context = DataContext.get_current()
+    context.execution_options.preserve_order = False
+    context.max_errored_blocks = 0  # never drop a block without a word
+    context.execution_no_progress_timeout_s = NO_PROGRESS_LIMIT
+    logging.getLogger("ray.data").setLevel(logging.WARNING)

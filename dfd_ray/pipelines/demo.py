@@ -1,0 +1,33 @@
+"""demo: make the small labelled corpus, and run the pipeline on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from tqdm import tqdm
+
+from dfd_ray.config import Config
+from dfd_ray.demo import make_demo_corpus
+from dfd_ray.errors import ConfigurationError
+from dfd_ray.pipelines.pipeline import pipeline
+from dfd_ray.pipelines.summary import Summary
+
+CORPUS = "demo-corpus"
+"""Folder of the corpus, inside the run's: the report warns of its numbers by this name."""
+
+
+def demo(config: Config) -> Iterator[Summary]:
+    """Make the corpus in `<run>/demo-corpus`, then do as `pipeline` does."""
+    run = cast(str, config.run)
+    if "://" in run:
+        raise ConfigurationError(f"--run {run}: the demo makes its clips on a local disk")
+    with tqdm(desc="making the demo corpus", unit="clip") as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        corpus = make_demo_corpus(Path(run) / CORPUS, progress=advance)
+    yield from pipeline(config.model_copy(update={"corpus": str(corpus)}))

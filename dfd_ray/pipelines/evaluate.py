@@ -1,0 +1,186 @@
+"""evaluate: from the faces and the classifiers to the probability of every video, and how good it is.
+
+    faces ──read──▶ ScoreFaces (actors, GPU or CPU) ──▶ scores/ ──aggregate, calibrate──▶ predictions/, evaluation/
+
+Every labelled video is scored by a model that never saw its fold, and calibrated by videos of other folds.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfd_ray.config import Config, Evaluate
+from dfd_ray.errors import RunError, Status
+from dfd_ray.models.aggregation import aggregate
+from dfd_ray.models.calibration import Calibration, fit_calibration
+from dfd_ray.models.metrics import roc_points, score_videos
+from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
+from dfd_ray.pipelines.model_store import trained_folds
+from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
+from dfd_ray.pipelines.score import ScoreFaces
+from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
+from dfd_ray.storage import absolute_uri, exists, join, write_bytes, write_json
+from dfd_ray.tables import SCHEMAS, read_table, with_metadata
+
+VIDEOS_AT_ONCE = 16
+"""Videos whose faces are scored together, so that batches are full although most videos have eight faces."""
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def evaluate(config: Config) -> Summary:
+    """Write `predictions/` (one row per video) and `evaluation/metrics.json`."""
+    started = time.monotonic()
+    run = cast(str, config.run)
+    if is_complete(run, "predictions", config) and exists(join(run, "evaluation", "metrics.json")):
+        return summarise(config, started, note="already complete; nothing done")
+    if not is_complete(run, "faces", config):
+        raise RunError(f"{join(run, 'faces')} is not complete; run `dfd-ray preprocess` first")
+    trained_folds(run)
+    if not is_complete(run, "scores", config):
+        score_all(config)
+    videos = read_table(run, "manifest", ["video_id", "label", "group", "fold"])
+    scores = read_table(run, "scores")
+    scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
+    raw = aggregate_videos(scores, config.evaluate)
+    label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
+    fold = np.array([-1 if value is None else value for value in videos.column("fold").to_pylist()])
+    probability, calibration = probabilities(raw, label, fold, videos, config.evaluate)
+    status = scores.column("status").to_pylist()
+    probability[[value == Status.IN_TRAINING for value in status]] = np.nan
+    predictions = pa.table(
+        {
+            "video_id": videos.column("video_id"),
+            "label": videos.column("label"),
+            "fold": videos.column("fold"),
+            "probability": pa.array(probability, from_pandas=True),
+            "raw_probability": pa.array(raw, from_pandas=True),
+            "faces_used": pc.list_value_length(scores.column("log_odds")),
+            "status": scores.column("status"),
+        }
+    )
+    write_evaluation(config, predictions, videos.column("group"), calibration)
+    return summarise(config, started)
+
+
+def score_all(config: Config) -> None:
+    """Write `scores/`: the log-odds of every face."""
+    run = cast(str, config.run)
+    pool = config.resources.score
+    with ray_session(config), resumable(run, "scores"):
+        check_placeable("score", pool)
+        columns = ["video_id", "fold", "status", "error_stage", "error", "faces"]
+        videos = read_rows(run, "faces", columns, VIDEOS_AT_ONCE)
+        videos = videos.map_batches(
+            ScoreFaces,
+            fn_constructor_args=(run, torch_device(pool), config.embed.batch_size),
+            batch_format="pyarrow",
+            batch_size=VIDEOS_AT_ONCE,
+            **actors(pool),
+        )
+        schema = with_metadata(SCHEMAS["scores"], "scores", config)
+        write_rows(videos, run, "scores", schema, config.resources.videos_per_file)
+        check_whole(run, "scores")
+
+
+def aggregate_videos(scores: pa.Table, settings: Evaluate) -> FloatArray:
+    """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it."""
+    rows = zip(scores.column("log_odds").to_pylist(), scores.column("status").to_pylist(), strict=True)
+    return np.array(
+        [
+            aggregate(np.array(log_odds), settings.aggregation) if status == Status.OK else np.nan
+            for log_odds, status in rows
+        ]
+    )
+
+
+def probabilities(
+    raw: FloatArray, label: npt.NDArray[np.int64], fold: npt.NDArray[np.int64], videos: pa.Table, settings: Evaluate
+) -> tuple[FloatArray, Calibration | None]:
+    """Return calibrated, clipped probabilities (n,), and the calibration for new videos.
+
+    A video is calibrated by the scored videos of other folds than its own; one without a face gets their share of FAKE.
+    Where one fold only was scored, its groups are parted into two halves that calibrate each other.
+    """
+    scored = np.isfinite(raw) & (label >= 0)
+    parts = calibration_parts(fold, scored, videos)
+    probability = raw.copy()
+    for part in np.unique(parts):
+        own = parts == part
+        others = scored & ~own
+        if settings.calibrate and others.any():
+            probability[own] = fit_calibration(raw[others], label[others]).apply(raw[own])
+        known = (label >= 0) & ~own if ((label >= 0) & ~own).any() else label >= 0
+        base_rate = float(label[known].mean()) if known.any() else 0.5
+        probability[own & ~np.isfinite(raw)] = base_rate
+    final = fit_calibration(raw[scored], label[scored]) if settings.calibrate and scored.any() else None
+    return np.clip(probability, settings.clip, 1 - settings.clip), final
+
+
+def calibration_parts(
+    fold: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_], videos: pa.Table
+) -> npt.NDArray[np.int64]:
+    """Return the part of each video (n,): no part is calibrated by itself. It is the fold, or a half of the only one."""
+    if len(np.unique(fold[scored])) > 1:
+        return fold
+    names = videos.column("group").to_pylist()
+    half = {name: i % 2 for i, name in enumerate(sorted(set(names)))}
+    return np.array([half[name] for name in names])
+
+
+def write_evaluation(
+    config: Config, predictions: pa.Table, groups: pa.ChunkedArray, calibration: Calibration | None
+) -> None:
+    """Write the metrics, the calibration, and last the table, whose presence says that the others are there."""
+    run, settings = cast(str, config.run), config.evaluate
+    judged = pc.and_(predictions.column("label").is_valid(), predictions.column("probability").is_valid())
+    table = predictions.filter(judged)
+    metrics: dict[str, Any] = {"videos": len(table), "aggregation": settings.aggregation}
+    if len(table):
+        label = pc.equal(table.column("label"), "FAKE").cast(pa.int64()).to_numpy()
+        probability = table.column("probability").to_numpy()
+        group = np.unique(groups.filter(judged).to_numpy(), return_inverse=True)[1]
+        metrics |= score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+        metrics["roc"] = roc_points(label, probability) if len(set(label.tolist())) == 2 else None
+    metrics["by_status"] = {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
+    known = pc.drop_null(predictions.column("label"))
+    facts = {
+        "calibration": calibration.to_dict() if calibration else None,
+        "aggregation": settings.aggregation,
+        "clip": settings.clip,
+        "base_rate": float(pc.mean(pc.equal(known, "FAKE").cast(pa.float64())).as_py()) if len(known) else None,
+    }
+    write_json(join(run, "evaluation", "calibration.json"), facts)
+    write_json(join(run, "evaluation", "metrics.json"), metrics)
+    buffer = io.BytesIO()
+    pq.write_table(predictions.cast(with_metadata(SCHEMAS["predictions"], "predictions", config)), buffer)
+    write_bytes(join(run, "predictions", "part-0.parquet"), buffer.getvalue())
+
+
+def summarise(config: Config, started: float, note: str = "") -> Summary:
+    """Count the statuses, and tell the scores."""
+    from dfd_ray.storage import read_json
+
+    run = cast(str, config.run)
+    metrics = read_json(join(run, "evaluation", "metrics.json"))
+    scores = {
+        name: f"{value['value']:.4f} (95 % interval {value['low']:.4f} to {value['high']:.4f})"
+        for name, value in metrics.get("scores", {}).items()
+        if value.get("value") is not None and value.get("low") is not None
+    }
+    summary = Summary(
+        job="evaluate",
+        table=absolute_uri(join(run, "predictions")),
+        seconds=elapsed(started),
+        notes=[note] if note else [],
+        details={**scores, "constants": metrics.get("constants")},
+    )
+    return count_statuses(summary, read_table(run, "predictions", ["status"]))

@@ -1,0 +1,98 @@
+"""export: the faces in forms that other tools read: an image folder, WebDataset shards, or one flat Parquet file."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfd_ray.config import Config
+from dfd_ray.errors import ConfigurationError, RunError
+from dfd_ray.pipelines.resume import is_complete
+from dfd_ray.pipelines.summary import Summary, elapsed
+from dfd_ray.storage import absolute_uri, exists, join, open_location, write_bytes
+from dfd_ray.tables import flatten_faces, iterate_batches
+
+FORMATS = ("folder", "webdataset", "parquet")
+VIDEO_COLUMNS = ["video_id", "label", "group", "fold"]
+FACES_PER_SHARD = 10_000
+"""Faces of a WebDataset shard: about 200 MB."""
+
+
+def export(config: Config, out: str, form: str) -> Summary:
+    """Write every face to `out`, in one of `FORMATS`; RunError when something is there already."""
+    started = time.monotonic()
+    run = cast(str, config.run)
+    if form not in FORMATS:
+        raise ConfigurationError(f"--format {form}: expected {', '.join(FORMATS)}")
+    if not is_complete(run, "faces", config):
+        raise RunError(f"{join(run, 'faces')} is not complete; run `dfd-ray preprocess` first")
+    if exists(out):
+        raise RunError(f"--out {out} is there already")
+    write = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}[form]
+    faces = write(run, out)
+    return Summary("export", absolute_uri(out), rows=faces, ok=faces, seconds=elapsed(started), details={"format": form})
+
+
+def write_folder(run: str, out: str) -> int:
+    """Write `<out>/<label>/<video>_<frame>_<face>.jpg`, as torchvision's ImageFolder reads it."""
+    count = 0
+    for face in each_face(run):
+        write_bytes(join(out, face["label"] or "unlabelled", f"{name_of(face)}.jpg"), face["image"])
+        count += 1
+    return count
+
+
+def write_webdataset(run: str, out: str) -> int:
+    """Write `<out>/faces-NNNNNN.tar`: for each face a `.jpg` and a `.json` of the rest."""
+    count, shard, buffer = 0, 0, io.BytesIO()
+    tar = tarfile.open(fileobj=buffer, mode="w")
+    for face in each_face(run):
+        image, name = face.pop("image"), name_of(face)
+        for suffix, data in [("jpg", image), ("json", json.dumps(face).encode())]:
+            info = tarfile.TarInfo(f"{name}.{suffix}")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        count += 1
+        if count % FACES_PER_SHARD == 0:
+            tar.close()
+            write_bytes(join(out, f"faces-{shard:06d}.tar"), buffer.getvalue())
+            shard, buffer = shard + 1, io.BytesIO()
+            tar = tarfile.open(fileobj=buffer, mode="w")
+    tar.close()
+    if count % FACES_PER_SHARD:
+        write_bytes(join(out, f"faces-{shard:06d}.tar"), buffer.getvalue())
+    return count
+
+
+def write_parquet(run: str, out: str) -> int:
+    """Write one Parquet file with a row per face."""
+    filesystem, path = open_location(out)
+    count, writer = 0, None
+    for batch in iterate_batches(run, "faces"):
+        faces = flatten_faces(batch, VIDEO_COLUMNS).replace_schema_metadata(None)
+        writer = writer or pq.ParquetWriter(path, faces.schema, filesystem=filesystem, compression="zstd")
+        writer.write_table(faces)
+        count += len(faces)
+    if writer:
+        writer.close()
+    return count
+
+
+def each_face(run: str) -> Iterator[dict[str, Any]]:
+    """Yield every face as a dictionary, its video's columns included."""
+    for batch in iterate_batches(run, "faces"):
+        table: pa.Table = flatten_faces(batch, VIDEO_COLUMNS)
+        yield from table.to_pylist()
+
+
+def name_of(face: dict[str, Any]) -> str:
+    """Return a file name, unique among all faces, that has no folder and no dot in it."""
+    video = face["video_id"].replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
+    return f"{video}_{face['frame_index']:06d}_{face['face_index']}"

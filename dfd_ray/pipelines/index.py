@@ -1,0 +1,258 @@
+"""index: find the videos and their labels, put linked ones into one group, and write the manifest."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from scipy.cluster.hierarchy import DisjointSet
+
+from dfd_ray.config import Config
+from dfd_ray.errors import CorpusError, RunError
+from dfd_ray.pipelines.summary import Summary
+from dfd_ray.storage import absolute_uri, delete_folder, join, open_location, read_bytes, write_bytes
+from dfd_ray.tables import SCHEMAS, check_compatible, count_rows, read_metadata, with_metadata
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".ts")
+LABELS = ("REAL", "FAKE")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One video of the corpus, as its metadata tell."""
+
+    video_id: str
+    part: str | None
+    label: str | None = None
+    original: str | None = None
+    split: str | None = None
+    bytes: int | None = None
+
+
+def index(config: Config) -> Summary:
+    """Write `manifest/` for `config.corpus`, or say that it is already there.
+
+    Raises CorpusError when the corpus is missing, empty, or its metadata contradict it; nothing is written then.
+    """
+    started = time.monotonic()
+    assert config.corpus is not None and config.run is not None
+    corpus = absolute_uri(config.corpus)
+    if count_rows(config.run, "manifest"):
+        _refuse_other_corpus(config.run, corpus)
+        check_compatible(config.run, "manifest", config)
+        return summarise(config, started, note="already complete; nothing done")
+    manifest, notes = build_manifest(corpus, config)
+    schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus=corpus)
+    write_manifest(config.run, manifest.cast(schema))
+    return summarise(config, started, note=notes)
+
+
+def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, str]:
+    """Return the manifest of a corpus, and a remark on its folds if one is due."""
+    entries = with_sizes(corpus, sorted(read_entries(corpus), key=lambda entry: entry.video_id), config)
+    groups = link_groups(entries)
+    folds, note = assign_folds([entry.label for entry in entries], groups, config.index.folds, config.index.seed)
+    columns = {
+        "video_id": [entry.video_id for entry in entries],
+        "uri": [join(corpus, entry.video_id) for entry in entries],
+        "part": [entry.part for entry in entries],
+        "label": [entry.label for entry in entries],
+        "original": [entry.original for entry in entries],
+        "split": [entry.split for entry in entries],
+        "group": groups,
+        "fold": folds,
+        "bytes": [entry.bytes for entry in entries],
+    }
+    return pa.table(columns, schema=SCHEMAS["manifest"]), note
+
+
+def write_manifest(run: str, manifest: pa.Table) -> None:
+    """Write the manifest as one Parquet file, which appears whole or not at all."""
+    buffer = io.BytesIO()
+    pq.write_table(manifest, buffer)
+    write_bytes(join(run, "manifest", "part-0.parquet"), buffer.getvalue())
+    for table in ("faces", "embeddings"):  # left by a run whose manifest was deleted by hand
+        delete_folder(join(run, "checkpoints", table))
+
+
+def read_entries(corpus: str) -> list[Entry]:
+    """Read what the corpus says of itself: DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it."""
+    filesystem, root = open_location(corpus)
+    if filesystem.get_file_info(root).type != pafs.FileType.Directory:
+        raise CorpusError(f"--corpus {corpus}: there is no such folder")
+    parts = [""] + sorted(
+        posixpath.relpath(info.path, root)
+        for info in filesystem.get_file_info(pafs.FileSelector(root))
+        if info.type == pafs.FileType.Directory
+    )
+    described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, "metadata.json"))]
+    entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
+    if not described:
+        tables = sorted(info.path for info in filesystem.get_file_info(pafs.FileSelector(root)) if info.path.endswith(".csv"))
+        if len(tables) > 1:
+            raise CorpusError(f"--corpus {corpus}: {len(tables)} CSV files, which one holds the labels?")
+        entries = list(_read_csv(corpus, posixpath.basename(tables[0]))) if tables else list_videos(corpus)
+    if not entries:
+        raise CorpusError(f"--corpus {corpus}: no video in it (looked for metadata.json, a CSV, {', '.join(VIDEO_SUFFIXES)})")
+    return entries
+
+
+def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
+    """List the videos of a folder and its sub-folders, without labels; hidden files are left out."""
+    filesystem, root = open_location(corpus)
+    paths = [
+        posixpath.relpath(info.path, root)
+        for info in filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
+        if info.type == pafs.FileType.File
+    ]
+    return [
+        Entry(path, posixpath.dirname(path) or None)
+        for path in paths
+        if path.lower().endswith(suffixes) and not any(name.startswith(".") for name in path.split("/"))
+    ]
+
+
+def with_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
+    """Add each file's size; a file that is absent is refused or kept without one, as `index.missing_files` says."""
+    filesystem, root = open_location(corpus)
+    infos = filesystem.get_file_info([posixpath.join(root, entry.video_id) for entry in entries])
+    sized = [
+        replace(entry, bytes=info.size if info.type == pafs.FileType.File else None)
+        for entry, info in zip(entries, infos, strict=True)
+    ]
+    absent = [entry.video_id for entry in sized if entry.bytes is None]
+    if absent and config.index.missing_files == "refuse":
+        raise CorpusError(
+            f"--corpus {corpus}: {len(absent)} of {len(entries)} videos that the metadata name are absent, such as "
+            f"'{absent[0]}'; --set index.missing_files=keep makes them error rows"
+        )
+    return sized
+
+
+def link_groups(entries: list[Entry]) -> list[str]:
+    """Return each video's group: the connected component of `original` links, named by its first video.
+
+    An original that is not in the corpus still links the videos made from it. Names are looked up in the same part first.
+    """
+    known = {entry.video_id for entry in entries}
+    by_name: dict[str, str] = {}
+    for entry in entries:
+        by_name.setdefault(posixpath.basename(entry.video_id), entry.video_id)
+    links = DisjointSet(known)
+    for entry in entries:
+        if entry.original:
+            beside = posixpath.join(posixpath.dirname(entry.video_id), entry.original)
+            source = beside if beside in known else by_name.get(entry.original, f"absent:{entry.original}")
+            links.add(source)
+            links.merge(entry.video_id, source)
+    names = {member: min(subset & known) for subset in links.subsets() for member in subset & known}
+    return [names[entry.video_id] for entry in entries]
+
+
+def assign_folds(labels: list[str | None], groups: list[str], folds: int, seed: int) -> tuple[list[int | None], str]:
+    """Return each labelled video's fold, stratified by label and never splitting a group, and a remark if one is due."""
+    labelled = [i for i, label in enumerate(labels) if label is not None]
+    result: list[int | None] = [None] * len(labels)
+    group_count = len({groups[i] for i in labelled})
+    if not labelled:
+        return result, ""
+    if group_count < 2:
+        return [0 if label else None for label in labels], "one group of linked videos only: no folds to train on"
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    used = min(folds, group_count)
+    splitter = StratifiedGroupKFold(used, shuffle=True, random_state=seed)
+    target = np.array([labels[i] == "FAKE" for i in labelled])
+    for fold, (_, held_out) in enumerate(splitter.split(target, target, [groups[i] for i in labelled])):
+        for position in held_out:
+            result[labelled[position]] = fold
+    return result, f"{used} folds, not {folds}: there are only {group_count} groups of linked videos" if used < folds else ""
+
+
+def summarise(config: Config, started: float, note: str = "") -> Summary:
+    """Count what the manifest holds."""
+    from dfd_ray.tables import read_table
+
+    assert config.run is not None
+    manifest = read_table(config.run, "manifest", ["label", "group", "fold", "part", "bytes"])
+    labels = manifest.column("label").to_pylist()
+    return Summary(
+        job="index",
+        table=absolute_uri(join(config.run, "manifest")),
+        rows=len(labels),
+        ok=len(labels),
+        seconds=time.monotonic() - started,
+        notes=[note] if note else [],
+        details={
+            "videos": {name: labels.count(label) for name, label in [("REAL", "REAL"), ("FAKE", "FAKE"), ("unlabelled", None)]},
+            "groups": len(set(manifest.column("group").to_pylist())),
+            "folds": len({fold for fold in manifest.column("fold").to_pylist() if fold is not None}),
+            "gigabytes": round(sum(size or 0 for size in manifest.column("bytes").to_pylist()) / 1e9, 3),
+            "demo": read_metadata(config.run, "manifest").get("corpus", "").endswith("demo-corpus"),
+        },
+    )
+
+
+def _refuse_other_corpus(run: str, corpus: str) -> None:
+    indexed = read_metadata(run, "manifest").get("corpus", corpus)
+    if indexed != corpus:
+        raise RunError(f"--run {run} is of the corpus {indexed}, not {corpus}; use another --run")
+
+
+def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
+    location = join(corpus, part, "metadata.json") if part else join(corpus, "metadata.json")
+    try:
+        metadata = json.loads(read_bytes(location))
+    except (ValueError, OSError) as error:
+        raise CorpusError(f"{location}: not JSON: {error}") from None
+    if not isinstance(metadata, dict) or not all(isinstance(facts, dict) for facts in metadata.values()):
+        raise CorpusError(f'{location}: expected {{"name.mp4": {{"label": ...}}}}')
+    for name, facts in metadata.items():
+        _refuse_bad_name(location, name)
+        original = facts.get("original") or None
+        if original is not None:
+            _refuse_bad_name(location, original)
+        yield Entry(
+            posixpath.join(part, name),
+            part or None,
+            _checked_label(location, name, facts.get("label")),
+            original,
+            facts.get("split"),
+        )
+
+
+def _read_csv(corpus: str, name: str) -> Iterator[Entry]:
+    location = join(corpus, name)
+    rows = csv.DictReader(io.StringIO(read_bytes(location).decode("utf-8-sig")))
+    if not {"filename", "label"} <= set(rows.fieldnames or ()):
+        raise CorpusError(f"{location}: expected the columns filename and label, got {', '.join(rows.fieldnames or ['none'])}")
+    for row in rows:
+        path = row["filename"]
+        if path.startswith("/") or ".." in path.split("/"):
+            raise CorpusError(f"{location}: '{path}' points out of the corpus")
+        label = {"0": "REAL", "1": "FAKE"}.get(row["label"], row["label"])
+        yield Entry(path, posixpath.dirname(path) or None, _checked_label(location, path, label or None), row.get("original") or None)
+
+
+def _refuse_bad_name(location: str, name: object) -> None:
+    if not isinstance(name, str) or not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
+        raise CorpusError(f"{location}: {name!r} is not a plain file name")
+
+
+def _checked_label(location: str, name: str, label: object) -> str | None:
+    if label is None or label in LABELS:
+        return label  # type: ignore[return-value]
+    raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
+
+
+def _is_file(filesystem: pafs.FileSystem, path: str) -> bool:
+    return bool(filesystem.get_file_info(path).type == pafs.FileType.File)

@@ -1,0 +1,87 @@
+"""The trained classifiers of a run, `<run>/models/`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from typing import Any, cast
+
+import torch
+from ray.train import Checkpoint
+from torch import nn
+
+from dfd_ray.config import Config
+from dfd_ray.errors import RunError, TrainingError
+from dfd_ray.models.backbones import InputSpec, create_backbone
+from dfd_ray.models.classifier import load_classifier, save_classifier
+from dfd_ray.storage import exists, join, list_files, read_bytes, write_bytes
+
+
+def read_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the values of `report`'s file; nothing in it is unpickled but tensors and plain values."""
+    with checkpoint.as_directory() as folder:
+        values = torch.load(os.path.join(folder, "state.pt"), map_location="cpu", weights_only=True)
+    return cast(dict[str, Any], values)
+
+
+def export_model(config: Config, fold: int, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """Keep a finished model as safetensors, its history and its making inside; return its last epoch."""
+    if checkpoint is None:
+        raise TrainingError(f"fold {fold} ended without a checkpoint")
+    values = read_checkpoint(checkpoint)
+    settings = config.train
+    module, spec = create_backbone(settings.backbone, weights="random", num_classes=2, image_size=settings.image_size)
+    pretrained_spec = create_backbone(
+        settings.backbone, weights=settings.weights, num_classes=2, image_size=settings.image_size, field="train.weights"
+    )[1]
+    module.load_state_dict(values["module"])
+    extra = {"history": json.dumps(values["history"]), "fingerprint": config.fingerprint("models"), "fold": str(fold)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        save_classifier(
+            path,
+            module,
+            backbone=settings.backbone,
+            spec=pretrained_spec,
+            crop_margin=config.preprocess.margin,
+            extra=extra,
+        )
+        with open(path, "rb") as file:
+            write_bytes(model_location(cast(str, config.run), fold), file.read())
+    return cast(dict[str, Any], values["history"][-1])
+
+
+def model_location(run: str, fold: int) -> str:
+    """Return where the model that never saw a fold is kept."""
+    return join(run, "models", f"fold-{fold}.safetensors")
+
+
+def read_model(run: str, fold: int) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
+    """Return the classifier that never saw a fold, its input and its facts."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        with open(path, "wb") as file:
+            file.write(read_bytes(model_location(run, fold)))
+        return load_classifier(path)
+
+
+def is_trained(config: Config, fold: int) -> bool:
+    """Return whether this configuration's model for a fold is there; TrainingError if another configuration's is."""
+    run = cast(str, config.run)
+    if not exists(model_location(run, fold)):
+        return False
+    facts = read_model(run, fold)[2]
+    if facts["fingerprint"] != config.fingerprint("models"):
+        raise TrainingError(f"{model_location(run, fold)} was trained with other settings; use another --run, or delete models/")
+    return True
+
+
+def trained_folds(run: str) -> list[int]:
+    """Return the folds that have a model which never saw them; RunError if there is none."""
+    names = [re.search(r"fold-(\d+)\.safetensors$", path) for path in list_files(join(run, "models"))]
+    folds = sorted(int(name[1]) for name in names if name)
+    if not folds:
+        raise RunError(f"{join(run, 'models')} holds no model; run `dfd-ray train` first")
+    return folds

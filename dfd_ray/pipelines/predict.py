@@ -1,0 +1,155 @@
+"""predict: from a folder of new videos to their probabilities.
+
+    videos ──▶ extract (tasks, CPU) ──▶ Detect (actors) ──▶ ScoreFaces (actors) ──▶ scores/ ──▶ predictions/, submission.csv
+
+The frames, crops and classifiers are those of the run that trained; nothing but the scores is written in between.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfd_ray.config import Config
+from dfd_ray.errors import CorpusError, RunError, Status
+from dfd_ray.models.calibration import Calibration
+from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks, torch_device
+from dfd_ray.pipelines.evaluate import aggregate_videos
+from dfd_ray.pipelines.index import list_videos, with_sizes, write_manifest
+from dfd_ray.pipelines.model_store import trained_folds
+from dfd_ray.pipelines.preprocess import Detect, extract
+from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
+from dfd_ray.pipelines.score import ScoreFaces
+from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
+from dfd_ray.storage import absolute_uri, exists, join, read_json, write_bytes
+from dfd_ray.tables import SCHEMAS, check_compatible, count_rows, read_metadata, read_table, with_metadata
+
+
+def predict(config: Config, videos: str, out: str) -> Summary:
+    """Write `<out>/predictions/` and `<out>/submission.csv`: a line for every file in `videos`, broken ones included.
+
+    `config.run` is the run whose classifiers score. Raises RunError when it has none, CorpusError for an empty folder.
+    """
+    started = time.monotonic()
+    run = cast(str, config.run)
+    trained_folds(run)
+    index_new(config, absolute_uri(videos), out)
+    if is_complete(out, "predictions", config) and exists(join(out, "submission.csv")):
+        return summarise(out, started, note="already complete; nothing done")
+    if not is_complete(out, "scores", config):
+        score_new(config, out)
+    scores = read_table(out, "scores").sort_by("video_id")
+    predictions, note = predictions_of(config, scores)
+    write_predictions(config, out, predictions)
+    return summarise(out, started, note)
+
+
+def index_new(config: Config, videos: str, out: str) -> None:
+    """Write the manifest of a folder: every file in it but the hidden ones and a `metadata.json`."""
+    if count_rows(out, "manifest"):
+        indexed = read_metadata(out, "manifest").get("corpus")
+        if indexed != videos:
+            raise RunError(f"--out {out} holds predictions of {indexed}; use another --out")
+        check_compatible(out, "manifest", config)
+        return
+    if not exists(videos):
+        raise CorpusError(f"--videos {videos}: there is no such folder")
+    entries = [entry for entry in list_videos(videos, suffixes=("",)) if not entry.video_id.endswith("metadata.json")]
+    if not entries:
+        raise CorpusError(f"--videos {videos}: the folder is empty")
+    entries = sorted(with_sizes(videos, entries, config), key=lambda entry: entry.video_id)
+    rows = [
+        {"video_id": entry.video_id, "uri": join(videos, entry.video_id), "part": entry.part, "bytes": entry.bytes}
+        for entry in entries
+    ]
+    schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus=videos)
+    write_manifest(out, pa.Table.from_pylist(rows, schema=schema))
+
+
+def score_new(config: Config, out: str) -> None:
+    """Write `<out>/scores/` in one pass over the videos."""
+    run, resources = cast(str, config.run), config.resources
+    with ray_session(config), resumable(out, "scores"):
+        for stage in ("extract", "detect", "score"):
+            check_placeable(stage, getattr(resources, stage))
+        rows = read_rows(out, "manifest", ["video_id", "uri", "label", "group", "fold"], resources.videos_per_task)
+        rows = rows.map_batches(
+            extract,
+            fn_kwargs={"settings": config.preprocess},
+            batch_format="pyarrow",
+            batch_size=resources.videos_per_task,
+            **tasks(resources.extract),
+        )
+        rows = rows.map_batches(
+            Detect,
+            fn_constructor_args=(config.preprocess, torch_device(resources.detect)),
+            batch_format="pyarrow",
+            batch_size=1,
+            **actors(resources.detect),
+        )
+        rows = rows.map_batches(
+            ScoreFaces,
+            fn_constructor_args=(run, torch_device(resources.score), config.embed.batch_size),
+            batch_format="pyarrow",
+            batch_size=resources.videos_per_task,
+            **actors(resources.score),
+        )
+        write_rows(rows, out, "scores", with_metadata(SCHEMAS["scores"], "scores", config), resources.videos_per_file)
+        check_whole(out, "scores")
+
+
+def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
+    """Return the rows of `predictions/` for rows of `scores/`, and a remark if one is due."""
+    raw = aggregate_videos(scores, config.evaluate)
+    facts = join(cast(str, config.run), "evaluation", "calibration.json")
+    stored: dict[str, Any] | None = read_json(facts).get("calibration") if exists(facts) else None
+    note = "" if stored else "not calibrated: run `dfd-ray evaluate` on the training run first"
+    probability = Calibration.from_dict(stored).apply(raw) if stored else raw
+    probability = np.clip(probability, config.evaluate.clip, 1 - config.evaluate.clip)
+    probability = np.where(np.isfinite(raw), probability, config.predict.fallback_probability)
+    count = len(scores)
+    columns = {
+        "video_id": scores.column("video_id"),
+        "label": pa.nulls(count, pa.string()),
+        "fold": pa.nulls(count, pa.int32()),
+        "probability": pa.array(probability),
+        "raw_probability": pa.array(raw, from_pandas=True),
+        "faces_used": pc.list_value_length(scores.column("log_odds")),
+        "status": scores.column("status"),
+    }
+    return pa.table(columns), note
+
+
+def write_predictions(config: Config, out: str, predictions: pa.Table) -> None:
+    """Write Kaggle's `submission.csv`, and last the table, whose presence says that the other is there."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["filename", "label"])
+    for name, value in zip(*(predictions.column(c).to_pylist() for c in ("video_id", "probability")), strict=True):
+        rows.writerow([name, f"{value:.6f}"])
+    write_bytes(join(out, "submission.csv"), text.getvalue().encode())
+    buffer = io.BytesIO()
+    pq.write_table(predictions.cast(with_metadata(SCHEMAS["predictions"], "predictions", config)), buffer)
+    write_bytes(join(out, "predictions", "part-0.parquet"), buffer.getvalue())
+
+
+def summarise(out: str, started: float, note: str = "") -> Summary:
+    """Count the statuses, and tell how the probabilities fall."""
+    predictions = read_table(out, "predictions", ["status", "probability"])
+    scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).column("probability").to_numpy()
+    summary = Summary(
+        job="predict",
+        table=absolute_uri(join(out, "submission.csv")),
+        seconds=elapsed(started),
+        notes=[note] if note else [],
+        details={"scored FAKE (0.5 or more)": int((scored >= 0.5).sum()), "scored REAL": int((scored < 0.5).sum())},
+    )
+    reasons = read_table(out, "scores", ["status", "error"])
+    return count_statuses(summary, reasons)

@@ -1,0 +1,73 @@
+"""Writing a table so that a killed job can be started again.
+
+Ray Data's row checkpoints (`ray.data.checkpoint`) do it: with every file it writes, it commits the `video_id`s in it in two
+phases, outside the table in `<run>/checkpoints/<table>/`; when the job starts again, rows that are committed are filtered
+out as they are read, and files that were not committed are deleted. What a kill costs is the files being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+from ray.data import DataContext, Dataset
+from ray.data.checkpoint import CheckpointConfig
+
+from dfd_ray.config import Config
+from dfd_ray.errors import RunError
+from dfd_ray.storage import delete_folder, exists, join, open_location
+from dfd_ray.tables import check_compatible, count_rows, read_table, table_files
+
+
+def is_complete(run: str, table: str, config: Config, source: str = "manifest") -> bool:
+    """Return whether a table has every row of its source; RunError if another configuration made it."""
+    expected = count_rows(run, source)
+    check_compatible(run, table, config)
+    return 0 < expected == count_rows(run, table)
+
+
+@contextmanager
+def resumable(run: str, table: str) -> Iterator[None]:
+    """Within, a dataset that starts with `read_rows` and ends with `write_rows` of this table resumes where it was killed."""
+    checkpoints = join(run, "checkpoints", table)
+    if table_files(run, table) and not exists(checkpoints):
+        raise RunError(f"{join(run, table)} is incomplete and its checkpoints are gone; delete that folder to start again")
+    context = DataContext.get_current()
+    before = context.checkpoint_config
+    context.checkpoint_config = CheckpointConfig("video_id", checkpoints, delete_checkpoint_on_success=False)
+    try:
+        yield
+    finally:
+        context.checkpoint_config = before
+
+
+def read_rows(run: str, table: str, columns: list[str] | None, rows_per_block: int) -> Dataset:
+    """Return a table as a dataset, a block every `rows_per_block` videos, so that few videos are in memory at a time."""
+    filesystem, _ = open_location(run)
+    dataset = ray.data.read_parquet(table_files(run, table), filesystem=filesystem, columns=columns)
+    return dataset.repartition(target_num_rows_per_block=rows_per_block)
+
+
+def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_per_file: int) -> None:
+    """Write a dataset as the table, a file every `rows_per_file` videos, and check that it is whole."""
+    dataset.write_parquet(
+        join(run, table),
+        filesystem=open_location(run)[0] if "://" in run else None,
+        schema=schema,
+        compression="zstd",
+        min_rows_per_file=rows_per_file,
+    )
+
+
+def check_whole(run: str, table: str, source: str = "manifest") -> None:
+    """Raise RunError unless the table has each of its source's videos exactly once; then forget its checkpoints."""
+    expected = read_table(run, source, ["video_id"]).column("video_id")
+    found = read_table(run, table, ["video_id"]).column("video_id")
+    missing = len(expected) - pc.sum(pc.is_in(expected, value_set=found.combine_chunks())).as_py()
+    repeated = len(found) - pc.count_distinct(found).as_py()
+    if missing or repeated:
+        raise RunError(f"{join(run, table)}: {missing} videos are missing and {repeated} are there twice; run the job again")
+    delete_folder(join(run, "checkpoints", table))

@@ -1,0 +1,67 @@
+"""Scoring faces with the trained classifiers, for `evaluate` and `predict`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfd_ray.errors import Status
+from dfd_ray.faces.crop import decode_jpeg
+from dfd_ray.models.classifier import score_faces
+from dfd_ray.pipelines.model_store import read_model, trained_folds
+from dfd_ray.tables import SCHEMAS, flatten_faces
+
+
+class ScoreFaces:
+    """Score the faces of a batch of videos; an actor that keeps the classifiers it has needed.
+
+    A video of a fold is scored by the one model that never saw that fold; a video of no fold (unlabelled, or new) by all
+    models, whose log-odds are averaged. In: `video_id`, `fold`, `status`, `error_stage`, `error`, `faces` with `image`.
+    Out: the schema of `scores/`, one row per row.
+    """
+
+    def __init__(self, run: str, device: str, batch_size: int) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.run = run
+        self.device = device
+        self.batch_size = batch_size
+        self.folds = trained_folds(run)
+        self.models: dict[int, tuple] = {}
+
+    def __call__(self, videos: pa.Table) -> pa.Table:
+        faces = flatten_faces(videos, ["fold"])
+        images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
+        fold = pc.fill_null(faces.column("fold"), -1).to_numpy(zero_copy_only=False).astype(int)
+        log_odds = np.zeros(len(images), np.float32)
+        for one in np.unique(fold):
+            chosen = np.flatnonzero(fold == one)
+            log_odds[chosen] = self.score([images[i] for i in chosen], int(one))
+        lengths = pc.list_value_length(videos.column("faces")).to_numpy(zero_copy_only=False)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        scored = videos.select(["video_id", "status", "error_stage", "error"])
+        seen = pc.and_(pc.equal(scored.column("status"), Status.OK), pa.array(self.seen_in_training(videos)))
+        scored = scored.set_column(1, "status", pc.if_else(seen, Status.IN_TRAINING, scored.column("status")))
+        return scored.append_column("log_odds", pa.ListArray.from_arrays(offsets, pa.array(log_odds))).cast(SCHEMAS["scores"])
+
+    def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> npt.NDArray[np.float32]:
+        """Return the log-odds of FAKE, (n,) float32, of faces of a fold; zeros where every model has seen the fold."""
+        models = self.folds if fold < 0 else [fold] if fold in self.folds else []
+        scores = [score_faces(*self.model(one), images, self.batch_size) for one in models]
+        return cast("npt.NDArray[np.float32]", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
+
+    def model(self, fold: int) -> tuple:
+        """Return the module and input of a model, loaded once."""
+        if fold not in self.models:
+            module, spec, _ = read_model(self.run, fold)
+            self.models[fold] = (module.to(self.device), spec)
+        return self.models[fold]
+
+    def seen_in_training(self, videos: pa.Table) -> list[bool]:
+        """Return, video by video, whether it is in a fold that no model was kept away from."""
+        return [fold is not None and fold not in self.folds for fold in videos.column("fold").to_pylist()]

@@ -1,0 +1,74 @@
+"""What a job says when it is done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from dfd_ray.errors import Status
+from dfd_ray.storage import join, write_json
+
+
+@dataclass(slots=True)
+class Summary:
+    """The counts of a job; printed last, and kept as `<run>/summaries/<job>.json`."""
+
+    job: str
+    table: str
+    """Where the result is."""
+    rows: int = 0
+    ok: int = 0
+    no_face: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    """Rows by reason."""
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    """What only this job has to tell."""
+
+    def save(self, run: str) -> None:
+        """Write the summary beside the tables."""
+        values = asdict(self)
+        details = values.pop("details")
+        rate = self.rows / self.seconds if self.seconds else 0.0
+        write_json(join(run, "summaries", f"{self.job}.json"), {**values, "rows_per_second": round(rate, 3), **details})
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether the table was complete before the job began."""
+        return any(note.startswith("already complete") for note in self.notes)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the summary as rows of name and value, for printing."""
+        lines = [("rows", str(self.rows)), ("ok", str(self.ok))]
+        if self.no_face:
+            lines.append(("no_face", str(self.no_face)))
+        lines += [(f"error: {reason}", str(count)) for reason, count in sorted(self.errors.items())]
+        if not self.did_nothing and self.seconds:
+            lines.append(("seconds", f"{self.seconds:.1f} ({self.rows / self.seconds:.2f} rows/s)"))
+        lines += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in self.details.items()]
+        return [*lines, *(("note", note) for note in self.notes), ("result", self.table)]
+
+
+def count_statuses(summary: Summary, statuses: pa.Table) -> Summary:
+    """Fill in the counts from the columns `status` and, where there is one, `error` of a table."""
+    counts = Counter(statuses.column("status").to_pylist())
+    summary.rows = len(statuses)
+    summary.ok = counts[Status.OK]
+    summary.no_face = counts[Status.NO_FACE]
+    if "error" in statuses.column_names:
+        texts = statuses.column("error").to_pylist()
+        summary.errors = dict(Counter(text.split(":")[0] for text in texts if text))
+    elif counts[Status.ERROR]:
+        summary.errors = {"error": counts[Status.ERROR]}
+    return summary
+
+
+def elapsed(started: float) -> float:
+    """Return the seconds since `started`, a reading of `time.monotonic()`."""
+    return round(time.monotonic() - started, 3)

@@ -1,0 +1,126 @@
+"""The training loop, as every Ray Train worker runs it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import ray.train
+import torch
+from ray.train import Checkpoint
+from ray.train.torch import get_device, prepare_model
+from torch import nn
+
+from dfd_ray.config import Train
+from dfd_ray.errors import TrainingError
+from dfd_ray.faces.crop import decode_jpeg
+from dfd_ray.models.aggregation import sigmoid
+from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
+from dfd_ray.models.classifier import score_faces
+from dfd_ray.pipelines.model_store import read_checkpoint
+from dfd_ray.pipelines.summary import elapsed
+
+
+def train_fold(job: dict[str, Any]) -> None:
+    """The training loop, as every worker runs it."""
+    settings: Train = job["settings"]
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(job["threads"])
+    rank = ray.train.get_context().get_world_rank()
+    device = get_device()
+
+    module, spec = create_backbone(
+        settings.backbone,
+        weights=settings.weights,
+        num_classes=2,
+        drop_rate=settings.dropout,
+        image_size=settings.image_size,
+        field="train.weights",
+    )
+    model = prepare_model(module.to(memory_format=torch.channels_last))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, cosine(settings.warmup, settings.epochs * job["steps"]))
+    state = {"module": module, "optimiser": optimiser, "schedule": schedule}
+    history = restore(state)
+
+    for epoch in range(len(history), settings.epochs):
+        clock, losses = time.monotonic(), []
+        batches = ray.train.get_dataset_shard("train").iter_torch_batches(
+            batch_size=job["batch_size"], drop_last=True, prefetch_batches=2
+        )
+        model.train()
+        for batch in batches:
+            logits = model(normalise(batch["image"], spec, device))
+            loss = nn.functional.cross_entropy(logits, batch["label"], label_smoothing=settings.label_smoothing)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower train.learning_rate")
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.item())
+        if not losses:
+            raise TrainingError(f"no batch of faces came in epoch {epoch + 1}")
+        metrics: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "train_loss": float(np.mean(losses)),
+            "learning_rate": schedule.get_last_lr()[0],
+        }
+        if rank == 0:
+            metrics |= validate(module, spec)
+        history.append(metrics | {"seconds": elapsed(clock)})
+        report(history, state, rank)
+
+
+def validate(module: nn.Module, spec: InputSpec) -> dict[str, float | None]:
+    """Score the held-out faces one by one: a curve to look at. Nothing is chosen by it, so it may be looked at."""
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    module.eval()
+    logits, labels = [np.empty(0)], [np.empty(0, np.int64)]
+    for batch in ray.train.get_dataset_shard("validation").iter_batches(batch_size=64, batch_format="pyarrow"):
+        logits.append(score_faces(module, spec, [decode_jpeg(image) for image in batch.column("image").to_pylist()]))
+        labels.append(batch.column("label").to_numpy())
+    label, probability = np.concatenate(labels), sigmoid(np.concatenate(logits))
+    if not len(label):
+        return {"validation_loss": None, "validation_auc": None}
+    both = len(set(label.tolist())) == 2
+    return {
+        "validation_loss": float(log_loss(label, probability, labels=[0, 1])),
+        "validation_auc": float(roc_auc_score(label, probability)) if both else None,
+    }
+
+
+def report(history: list[dict[str, Any]], state: dict[str, Any], rank: int) -> None:
+    """Hand the epoch's metrics to Ray Train, with a checkpoint of all that a resume needs, written by the first worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        if rank == 0:
+            values = {name: part.state_dict() for name, part in state.items()}
+            torch.save({**values, "history": history}, os.path.join(folder, "state.pt"))
+        ray.train.report(history[-1], checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None)
+
+
+def restore(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Load the run's last checkpoint, if there is one, and return the epochs it has behind it."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return []
+    values = read_checkpoint(checkpoint)
+    for name, part in state.items():
+        part.load_state_dict(values[name])
+    return list(values["history"])
+
+
+def cosine(warmup: float, steps: int) -> Any:
+    """Return the learning rate's factor by step: a linear rise over the first share of the steps, then a cosine to zero."""
+    rise = max(1, round(warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return float(0.5 * (1 + np.cos(np.pi * min(1.0, (step - rise) / max(1, steps - rise)))))
+
+    return factor

@@ -1,0 +1,159 @@
+"""What a run folder holds, read without its pictures: whatever is there, and None for what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfd_ray.config import Config, parse_config
+from dfd_ray.errors import ConfigurationError, RunError
+from dfd_ray.storage import join, open_location, read_bytes, read_json
+from dfd_ray.tables import iterate_batches, read_metadata, table_files
+
+JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate")
+OUTCOME_COLUMNS = ["video_id", "label", "status", "error_stage", "error"]
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything about a run that is small: tables have a row per video at most, and no images."""
+
+    run: str
+    config: Config
+    """That of the run where it is stored and readable, else the one given."""
+    config_yaml: str
+    corpus: str
+    demo: bool
+    margin: float
+    """With which the stored crops were cut."""
+    summaries: dict[str, dict[str, Any]]
+    """By job; only those that ran."""
+    manifest: pa.Table | None
+    """`video_id`, `label`."""
+    outcomes: pa.Table | None
+    """`OUTCOME_COLUMNS`, `face_count`, and `file`, the index into `face_files`."""
+    predictions: pa.Table | None
+    face_files: list[str]
+    projection_files: list[str]
+    history: list[dict[str, Any]] | None
+    """One entry per fold: `fold`, `epochs`."""
+    metrics: dict[str, Any] | None
+    remarks: list[str]
+    """What is damaged, a sentence each."""
+
+
+def read_run(run: str, config: Config) -> RunData:
+    """Read a run folder; what is absent is None or empty, what is damaged is absent and named in `remarks`.
+
+    Raises RunError when there is neither a manifest nor a summary: then this is no run.
+    """
+    remarks: list[str] = []
+    summaries = {job: found for job in JOBS if (found := read_object(run, f"summaries/{job}.json", remarks)) is not None}
+    files = {
+        table: readable_files(run, table, remarks) for table in ("manifest", "faces", "projection", "predictions")
+    }
+    if not files["manifest"] and not summaries:
+        raise RunError(f"{run} holds no run; run `dfd-ray index` first")
+    own_config, config_yaml = read_config(run, config, remarks)
+    history = read_object(run, "models/history.json", remarks)
+    manifest_facts = read_metadata(run, "manifest")
+    made_with = read_metadata(run, "faces").get("configuration", {})
+    return RunData(
+        run=run,
+        config=own_config,
+        config_yaml=config_yaml,
+        corpus=str(manifest_facts.get("corpus") or own_config.corpus or ""),
+        demo=bool(summaries.get("index", {}).get("demo")),
+        margin=float(made_with.get("preprocess.margin", own_config.preprocess.margin)),
+        summaries=summaries,
+        manifest=read_columns(run, "manifest", files["manifest"], ["video_id", "label"]),
+        outcomes=read_outcomes(run, files["faces"]),
+        predictions=read_columns(run, "predictions", files["predictions"], None),
+        face_files=files["faces"],
+        projection_files=files["projection"],
+        history=(history or {}).get("folds") or None,
+        metrics=read_object(run, "evaluation/metrics.json", remarks),
+        remarks=remarks,
+    )
+
+
+def read_object(run: str, name: str, remarks: list[str]) -> dict[str, Any] | None:
+    """Return a JSON file's object; None when it is absent or, with a remark, when it is something else."""
+    try:
+        value = read_json(join(run, name))
+    except RunError:
+        return None
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return value
+    remarks.append(f"{name} cannot be read and was left out.")
+    return None
+
+
+def readable_files(run: str, table: str, remarks: list[str]) -> list[str]:
+    """Return the files of a table whose footers can be read; a remark counts the others."""
+    filesystem, _ = open_location(run)
+    files = table_files(run, table)
+    readable = []
+    for path in files:
+        try:
+            if pq.read_metadata(path, filesystem=filesystem).num_rows:
+                readable.append(path)
+        except (pa.ArrowInvalid, OSError):
+            remarks.append(f"{table}/{path.rsplit('/', 1)[-1]} is cut off and was left out.")
+    return readable
+
+
+def read_config(run: str, given: Config, remarks: list[str]) -> tuple[Config, str]:
+    """Return the configuration stored with the run and its YAML; the one given where there is none to read."""
+    try:
+        text = read_bytes(join(run, "config.yaml")).decode()
+        return parse_config(text, "config.yaml"), text
+    except FileNotFoundError:
+        pass
+    except (ConfigurationError, UnicodeDecodeError) as error:
+        remarks.append(f"The run's own configuration cannot be read ({error}): shown is that of this report.")
+    return given, given.to_yaml()
+
+
+def read_columns(run: str, table: str, files: Sequence[str], columns: list[str] | None) -> pa.Table | None:
+    """Return columns of some files of a table, or None when there are no rows."""
+    if not files:
+        return None
+    return pa.concat_tables(iterate_batches(run, table, columns, ROWS_AT_ONCE, files)).combine_chunks()
+
+
+def read_outcomes(run: str, files: Sequence[str]) -> pa.Table | None:
+    """Return how each video ended and how many faces it gave, without reading a face."""
+    parts = []
+    for number, file in enumerate(files):
+        columns = [*OUTCOME_COLUMNS, "faces.list.element.face_index"]
+        for batch in iterate_batches(run, "faces", columns, ROWS_AT_ONCE, [file]):
+            count = pc.fill_null(pc.list_value_length(batch.column("faces")), 0)
+            part = batch.select(OUTCOME_COLUMNS).append_column("face_count", count)
+            parts.append(part.append_column("file", pa.array(np.full(len(part), number, np.int32))))
+    return pa.concat_tables(parts).combine_chunks() if parts else None
+
+
+def count_labels(table: pa.Table, weight: str | None = None) -> dict[str, int]:
+    """Return the rows, or the sum of a column, by label: keys REAL, FAKE and unlabelled."""
+    counts = {"REAL": 0, "FAKE": 0, "unlabelled": 0}
+    weights = table.column(weight).to_pylist() if weight else [1] * len(table)
+    for label, value in zip(table.column("label").to_pylist(), weights, strict=True):
+        counts[label if label in counts else "unlabelled"] += value
+    return counts
+
+
+def spread(count: int, limit: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return at most `limit` positions of `count`, evenly spaced from the first to the last, ascending int64."""
+    if count <= limit:
+        return np.arange(count)
+    return np.linspace(0, count - 1, limit).round().astype(np.int64) if limit > 1 else np.zeros(limit, np.int64)

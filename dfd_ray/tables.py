@@ -1,0 +1,245 @@
+"""The tables of a run: their schemas, what their metadata promise, and the few helpers that read and write them.
+
+A table is a folder of Parquet files, `<run>/<table>/`. Up to `projection`, every table has exactly the manifest's rows.
+Each file carries, under the key `dfd_ray`, its schema version and the settings that made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfd_ray.config import Config
+from dfd_ray.errors import RunError
+from dfd_ray.storage import join, list_files, open_location
+
+SCHEMA_VERSION = 1
+METADATA_KEY = b"dfd_ray"
+
+VIDEO_FIELDS = [
+    pa.field("video_id", pa.string(), nullable=False),  # path relative to the corpus root
+    pa.field("label", pa.string()),  # REAL, FAKE or null
+    pa.field("group", pa.string()),  # connected component of `original` links
+    pa.field("fold", pa.int32()),
+]
+
+FACE = pa.struct(
+    [
+        ("frame_index", pa.int64()),  # in display order among all frames of the stream, from 0
+        ("time", pa.float64()),  # seconds
+        ("face_index", pa.int32()),  # within the frame, the most probable face first
+        ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in pixels of the upright frame
+        ("landmarks", pa.list_(pa.float32(), 10)),  # five x, y pairs in the same pixels
+        ("probability", pa.float32()),  # of being a face
+        ("image", pa.binary()),  # the crop, JPEG
+    ]
+)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "manifest": pa.schema(
+        [
+            pa.field("video_id", pa.string(), nullable=False),
+            pa.field("uri", pa.string(), nullable=False),
+            pa.field("part", pa.string()),
+            pa.field("label", pa.string()),
+            pa.field("original", pa.string()),
+            pa.field("split", pa.string()),
+            pa.field("group", pa.string()),
+            pa.field("fold", pa.int32()),
+            pa.field("bytes", pa.int64()),  # null where the file was absent when indexed
+        ]
+    ),
+    "faces": pa.schema(
+        [
+            *VIDEO_FIELDS,
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("error_stage", pa.string()),
+            pa.field("error", pa.string()),
+            pa.field("width", pa.int32()),
+            pa.field("height", pa.int32()),
+            pa.field("fps", pa.float64()),
+            pa.field("frame_count", pa.int64()),
+            pa.field("codec", pa.string()),
+            pa.field("seconds_spent", pa.float64()),
+            pa.field("faces", pa.list_(FACE), nullable=False),
+        ]
+    ),
+    "scores": pa.schema(  # between the faces and the predictions, so that these can be made again without a network
+        [
+            pa.field("video_id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("error_stage", pa.string()),
+            pa.field("error", pa.string()),
+            pa.field("log_odds", pa.list_(pa.float32()), nullable=False),  # of FAKE, one per face
+        ]
+    ),
+    "projection": pa.schema(
+        [
+            pa.field("video_id", pa.string(), nullable=False),
+            pa.field("frame_index", pa.int64(), nullable=False),
+            pa.field("face_index", pa.int32(), nullable=False),
+            pa.field("label", pa.string()),
+            pa.field("pca", pa.list_(pa.float32())),
+            pa.field("x", pa.float32()),
+            pa.field("y", pa.float32()),
+            pa.field("z", pa.float32()),  # null in a map of two dimensions
+            pa.field("cluster", pa.int32()),  # -1 = noise
+            pa.field("membership", pa.float32()),
+            pa.field("thumbnail", pa.binary()),  # JPEG
+        ]
+    ),
+    "predictions": pa.schema(
+        [
+            pa.field("video_id", pa.string(), nullable=False),
+            pa.field("label", pa.string()),
+            pa.field("fold", pa.int32()),
+            pa.field("probability", pa.float64()),  # of FAKE, calibrated and clipped
+            pa.field("raw_probability", pa.float64()),  # of FAKE, as aggregated from the faces
+            pa.field("faces_used", pa.int32(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+        ]
+    ),
+}
+
+
+def embeddings_schema(dimensions: int) -> pa.Schema:
+    """Return the schema of `embeddings/` for vectors of a length."""
+    face = pa.struct(
+        [("frame_index", pa.int64()), ("face_index", pa.int32()), ("vector", pa.list_(pa.float16(), dimensions))]
+    )
+    return pa.schema(
+        [pa.field("video_id", pa.string(), nullable=False), pa.field("faces", pa.list_(face), nullable=False)]
+    )
+
+
+def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: Any) -> pa.Schema:
+    """Return a schema that carries what made the table, and any other facts a reader should have."""
+    promise = {
+        "table": table,
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": config.fingerprint(table),
+        "configuration": config.content(table),
+        **facts,
+    }
+    return schema.with_metadata({METADATA_KEY: json.dumps(promise).encode()})
+
+
+def read_metadata(run: str, table: str) -> dict[str, Any]:
+    """Return what `with_metadata` stored, from any readable file of the table; empty when there is none."""
+    filesystem, _ = open_location(run)
+    for path in table_files(run, table):
+        try:
+            schema = pq.read_schema(path, filesystem=filesystem)
+        except (pa.ArrowInvalid, OSError):
+            continue
+        return dict(json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}")))
+    return {}
+
+
+def table_files(run: str, table: str) -> list[str]:
+    """Return the Parquet files of a table, as paths inside the run's file system, in a fixed order."""
+    return list_files(join(run, table), ".parquet")
+
+
+def count_rows(run: str, table: str) -> int:
+    """Return a table's rows, from the files' footers alone; a file cut off in the writing has none."""
+    filesystem, _ = open_location(run)
+    rows = 0
+    for path in table_files(run, table):
+        try:
+            rows += pq.read_metadata(path, filesystem=filesystem).num_rows
+        except (pa.ArrowInvalid, OSError):
+            continue
+    return rows
+
+
+def count_faces(run: str, table: str) -> int:
+    """Return the faces in `faces` or `embeddings`, without reading their images or vectors."""
+    videos = read_table(run, table, ["faces.list.element.face_index"])
+    return int(pc.sum(pc.list_value_length(videos.column("faces"))).as_py() or 0)
+
+
+def read_table(run: str, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return whole columns of a table; for `faces` and `embeddings` name the small ones, or use `iterate_batches`."""
+    filesystem, _ = open_location(run)
+    files = table_files(run, table)
+    if not files:
+        raise RunError(f"{join(run, table)} holds no table; run `dfd-ray {WRITER[table]}` first")
+    return pa.concat_tables(
+        pq.ParquetFile(path, filesystem=filesystem).read(columns=list(columns) if columns else None) for path in files
+    )
+
+
+def iterate_batches(
+    run: str,
+    table: str,
+    columns: Sequence[str] | None = None,
+    batch_size: int = 64,
+    files: Sequence[str] | None = None,
+) -> Iterator[pa.Table]:
+    """Yield a table, or some of its files, piece by piece in order; memory is that of `batch_size` rows."""
+    filesystem, _ = open_location(run)
+    for path in files if files is not None else table_files(run, table):
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            for batch in file.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None):
+                yield pa.Table.from_batches([batch])
+
+
+def check_compatible(run: str, table: str, config: Config) -> None:
+    """Refuse (RunError) a table that another configuration made, naming the first field that differs."""
+    stored = read_metadata(run, table)
+    if not stored or stored.get("fingerprint") == config.fingerprint(table):
+        return
+    then, now = stored.get("configuration", {}), config.content(table)
+    for field in now:
+        if then.get(field) != now[field]:
+            raise RunError(
+                f"{join(run, table)} was made with {field} = {then.get(field)!r}, not {now[field]!r}; "
+                f"use the same setting or another --run"
+            )
+    raise RunError(f"{join(run, table)} was made by another version of the schema; use another --run")
+
+
+def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:
+    """Return one row per face: the named video columns, repeated, then the fields of the face.
+
+    This is `unnest` in DuckDB. `videos` has a column `faces` (list of structs); rows without faces vanish.
+    """
+    faces = videos.column("faces").combine_chunks()
+    if isinstance(faces, pa.ChunkedArray):
+        faces = faces.chunk(0) if faces.num_chunks else pa.array([], faces.type)
+    parents = pc.list_parent_indices(faces)
+    flat = pc.list_flatten(faces)
+    repeated = videos.select(list(columns)).take(parents)
+    arrays = {name: repeated.column(name) for name in columns}
+    arrays |= {field.name: pc.struct_field(flat, field.name) for field in flat.type}
+    return pa.table(arrays)
+
+
+def nest_faces(videos: pa.Table, faces: pa.StructArray, columns: Sequence[str] = ("video_id",)) -> pa.Table:
+    """Return one row per video again: the inverse of `flatten_faces`, with other fields in each face.
+
+    `faces` holds, in order, one struct for every face of `videos`.
+    """
+    lengths = pc.list_value_length(videos.column("faces")).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    nested = pa.ListArray.from_arrays(pa.array(offsets), faces)
+    return videos.select(list(columns)).append_column("faces", nested)
+
+
+WRITER = {
+    "manifest": "index",
+    "faces": "preprocess",
+    "embeddings": "embed",
+    "projection": "analyze",
+    "models": "train",
+    "scores": "evaluate",
+    "predictions": "evaluate",
+}
+"""The job that writes each table."""

@@ -1,0 +1,178 @@
+"""Opening a video that may be broken or hostile, and finding out what is really in it.
+
+Headers lie (frame counts of 2^31, rates of 8e-05), so nothing here trusts one: the packets are walked, which costs
+reading the file once and decodes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+
+from dfd_ray.errors import Reason, Stage, VideoError
+
+Source = str | BinaryIO
+"""A path of a local file, or an open binary file that can seek (object storage)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The facts of a video's first picture stream, from its packets."""
+
+    width: int
+    """Pixels, as coded."""
+    height: int
+    """Pixels, as coded."""
+    fps: float
+    """Frames per second on average; 0 when the stream does not tell."""
+    codec: str
+    """FFmpeg's name of the decoder, such as "h264"."""
+    frame_count: int
+    """Frames, counted."""
+    order: dict[int, int] | None
+    """Presentation time stamp to `frame_index`; None when time stamps are missing or not unique."""
+    references: npt.NDArray[np.int64]
+    """`frame_index` (n,) int64, ascending, of the frames that other frames depend on; empty when not known."""
+
+
+@contextmanager
+def open_container(source: Source, containers: Sequence[str]) -> Iterator[av.container.InputContainer]:
+    """Open a video with only the given demuxers and only the file itself; VideoError says why it cannot be.
+
+    The lists matter: a text file renamed `.mp4` can be an `ffconcat` script or a playlist that makes FFmpeg read other
+    files or hosts.
+    """
+    if isinstance(source, str):
+        _refuse_unreadable(source)
+    target = f"file:{os.path.abspath(source)}" if isinstance(source, str) else source
+    options = {"format_whitelist": _whitelist(containers), "protocol_whitelist": "file"}
+    try:
+        container = av.open(target, options=options)
+    except av.error.FFmpegError as error:
+        raise VideoError(Stage.OPEN, Reason.NOT_A_VIDEO, _message(error)) from None
+    except (OSError, ValueError) as error:
+        raise VideoError(Stage.OPEN, Reason.UNREADABLE, str(error)) from None
+    with container:
+        yield container
+
+
+def walk_packets(source: Source, containers: Sequence[str], max_packets: int, check_deadline: Callable[[], None]) -> Stream:
+    """Read every packet of the first picture stream without decoding, and return what it holds."""
+    with open_container(source, containers) as container:
+        stream = first_picture_stream(container)
+        is_reference = _h264_reference_test(stream)
+        stamps: list[int | None] = []
+        references: list[int] = []
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                check_deadline()
+                if is_reference is not None and is_reference(bytes(packet)):
+                    references.append(len(stamps))
+                stamps.append(packet.pts)
+                if len(stamps) > max_packets:
+                    raise VideoError(Stage.OPEN, Reason.TOO_LARGE, f"more than {max_packets} packets")
+        except av.error.FFmpegError as error:
+            if not stamps:
+                raise VideoError(Stage.OPEN, Reason.BROKEN_STREAM, _message(error)) from None
+        order = _display_order(stamps)
+        known = order is not None and is_reference is not None
+        return Stream(
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            fps=_sane_rate(stream),
+            codec=stream.codec_context.name,
+            frame_count=len(stamps),
+            order=order,
+            references=np.sort([order[stamps[i]] for i in references]) if known else np.empty(0, np.int64),  # type: ignore[index]
+        )
+
+
+def first_picture_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """Return the first video stream, with one decoding thread: many processes beat threads inside one."""
+    if not container.streams.video:
+        raise VideoError(Stage.OPEN, Reason.NO_VIDEO_STREAM)
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise VideoError(Stage.OPEN, Reason.NOT_A_VIDEO, "no decoder for its codec")
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def deadline_check(seconds: float) -> Callable[[], None]:
+    """Return a function that raises VideoError once `seconds` have passed from now."""
+    end = time.monotonic() + seconds
+
+    def check() -> None:
+        if time.monotonic() > end:
+            raise VideoError(Stage.DECODE, Reason.DEADLINE, f"not done in {seconds:g} s")
+
+    return check
+
+
+def _refuse_unreadable(path: str) -> None:
+    try:
+        if os.stat(path).st_size == 0:
+            raise VideoError(Stage.OPEN, Reason.EMPTY)
+        with open(path, "rb"):
+            pass
+    except FileNotFoundError:
+        raise VideoError(Stage.OPEN, Reason.MISSING) from None
+    except OSError as error:
+        raise VideoError(Stage.OPEN, Reason.UNREADABLE, error.strerror or str(error)) from None
+
+
+def _whitelist(containers: Sequence[str]) -> str:
+    # FFmpeg compares the whole alias list of its QuickTime demuxer, so any of its names must bring all of them.
+    names = dict.fromkeys(containers)
+    if {"mov", "mp4"} & names.keys():
+        names |= dict.fromkeys(("mov", "mp4", "m4a", "3gp", "3g2", "mj2"))
+    return ",".join(names)
+
+
+def _display_order(stamps: list[int | None]) -> dict[int, int] | None:
+    present = [stamp for stamp in stamps if stamp is not None]
+    order = {stamp: index for index, stamp in enumerate(sorted(present))}
+    return order if len(order) == len(stamps) else None
+
+
+def _sane_rate(stream: av.VideoStream) -> float:
+    rate = float(stream.average_rate or 0)
+    return rate if math.isfinite(rate) and 0 < rate <= 1000 else 0.0
+
+
+def _h264_reference_test(stream: av.VideoStream) -> Callable[[bytes], bool] | None:
+    """Return a test of `nal_ref_idc != 0` on a packet's first slice (H.264, 7.4.1), or None for other streams.
+
+    It is the very test by which FFmpeg's `skip_frame = NONREF` decides, so the frames left are known before decoding.
+    """
+    extradata = stream.codec_context.extradata
+    if stream.codec_context.name != "h264" or not extradata or extradata[0] != 1:
+        return None
+    length_size = (extradata[4] & 3) + 1  # avcC: lengthSizeMinusOne, ISO/IEC 14496-15
+
+    def is_reference(packet: bytes) -> bool:
+        position = 0
+        while position + length_size < len(packet):
+            header = packet[position + length_size]
+            if header & 31 in (1, 5):  # a slice of a non-IDR or an IDR picture
+                return (header >> 5) & 3 != 0
+            position += length_size + int.from_bytes(packet[position : position + length_size], "big")
+        return True
+
+    return is_reference
+
+
+def _message(error: av.error.FFmpegError) -> str:
+    return error.strerror or type(error).__name__

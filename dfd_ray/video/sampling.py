@@ -1,0 +1,21 @@
+"""Which frames of a video to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def choose_frames(candidates: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Choose `count` of the candidate frames, spread evenly, the same ones every time.
+
+    The candidates (n,) int64 are frame indices in ascending order; they are cut into `count` runs of equal length and
+    the middle of each run is taken, so neither the first frame (often a fade-in) nor the last is favoured. With fewer
+    candidates than `count`, all of them are returned. The result is ascending and holds no index twice.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if len(candidates) <= count:
+        return candidates
+    middles = (2 * np.arange(count, dtype=np.int64) + 1) * len(candidates) // (2 * count)
+    return candidates[middles]

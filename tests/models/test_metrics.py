@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from dfd_ray.models.metrics import MAX_CURVE_POINTS, Ranking, roc_points, score_videos
+
+
+def videos(count: int, groups: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    label = (random.random(count) < 0.8).astype(int)
+    probability = np.clip(np.round(0.3 * label + random.random(count) * 0.7, 2), 0.01, 0.99)  # rounded: many ties
+    return label, probability, random.integers(groups, size=count)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scores_equal_scikit_learn_s(weighted):
+    label, probability, _ = videos(500, 50)
+    weight = np.random.default_rng(1).integers(0, 4, 500).astype(float) if weighted else np.ones(500)
+    found = Ranking(label, probability).scores(weight)
+    balanced = weight / np.bincount(label, weight)[label]
+    called = probability >= 0.5
+    expected = {
+        "log_loss": reference.log_loss(label, probability, sample_weight=weight),
+        "log_loss_balanced": reference.log_loss(label, probability, sample_weight=balanced),
+        "roc_auc": reference.roc_auc_score(label, probability, sample_weight=weight),
+        "average_precision": reference.average_precision_score(label, probability, sample_weight=weight),
+        "balanced_accuracy": reference.balanced_accuracy_score(label, called, sample_weight=weight),
+        "brier": reference.brier_score_loss(label, probability, sample_weight=weight),
+    }
+    assert found == pytest.approx(expected)
+
+
+def test_result_is_json_and_consistent():
+    label, probability, group = videos(400, 40)
+    result = score_videos(label, probability, group - 7, bootstrap=200)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["by_class"] == {"REAL": int((label == 0).sum()), "FAKE": int(label.sum())}
+    assert result["confusion_matrix"] == reference.confusion_matrix(label, probability >= 0.5).tolist()
+    assert result["bootstrap"] == {"replicates": 200, "usable": 200, "level": 0.95}
+    for score in result["scores"].values():
+        assert score["low"] < score["value"] < score["high"]
+    assert result == score_videos(label, probability, group, bootstrap=200)
+    assert result != score_videos(label, probability, group, bootstrap=200, seed=1)
+
+
+def test_interval_has_the_width_that_theory_gives():
+    label, probability, _ = videos(2000, 1)
+    low, high = (score_videos(label, probability, np.arange(2000))["scores"]["brier"][end] for end in ("low", "high"))
+    error = np.std((probability - label) ** 2) / math.sqrt(2000)
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_groups_are_resampled_whole():
+    label, probability, _ = videos(300, 1)
+    alone = score_videos(label, probability, np.arange(300))["scores"]["brier"]
+    copies = score_videos(np.tile(label, 4), np.tile(probability, 4), np.tile(np.arange(300), 4))["scores"]["brier"]
+    assert copies == pytest.approx(alone)
+
+
+def test_extreme_probabilities_are_clipped_as_kaggle_does():
+    scores = score_videos([0, 1], [1.0, 1.0], [0, 1], bootstrap=0)["scores"]
+    assert scores["log_loss"]["value"] == pytest.approx(-math.log(1e-15) / 2, rel=1e-3)
+    assert scores["log_loss"]["low"] is None
+
+
+def test_one_class_has_no_auc_but_has_a_log_loss():
+    result = score_videos([1] * 6, [0.9, 0.8, 0.7, 0.6, 0.9, 0.4], range(6), bootstrap=50)
+    undefined = {name for name, score in result["scores"].items() if score["value"] is None}
+    assert undefined == {"log_loss_balanced", "roc_auc", "average_precision", "balanced_accuracy"}
+    assert result["scores"]["roc_auc"] == {"value": None, "low": None, "high": None}
+    assert result["scores"]["log_loss"]["low"] < result["scores"]["log_loss"]["high"]
+    assert result["constants"]["natural"] == 0
+
+
+def test_replicates_that_lose_a_class_are_counted():
+    result = score_videos([0, 1, 1], [0.2, 0.7, 0.6], [0, 1, 2], bootstrap=300)
+    assert 0 < result["bootstrap"]["usable"] < 300
+
+
+def test_one_group_has_no_interval():
+    result = score_videos([0, 1], [0.2, 0.7], [5, 5])
+    assert result["bootstrap"]["usable"] == 0
+    assert result["scores"]["log_loss"]["low"] is None
+
+
+def test_constants_are_the_best_constant_answers():
+    label = np.repeat([0, 1], [19_154, 100_000])
+    constants = score_videos(label, np.full(len(label), 0.5), label, bootstrap=0)["constants"]
+    assert constants["natural"] == pytest.approx(0.4409, abs=5e-5)
+    assert constants["natural"] == pytest.approx(reference.log_loss(label, np.full(len(label), label.mean())))
+    assert constants["balanced"] == pytest.approx(0.6931, abs=5e-5)
+
+
+def test_a_large_bootstrap_is_quick():
+    label, probability, group = videos(100_000, 19_000)
+    started = time.monotonic()
+    score_videos(label, probability + np.random.default_rng(0).random(100_000) * 1e-3, group, bootstrap=100)
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "group"),
+    [
+        ([], [], []),
+        ([0, 1], [0.5], [0, 1]),
+        ([0, 2], [0.5] * 2, [0, 1]),
+        ([0, 1], [0.5, float("nan")], [0, 1]),
+        ([1], [1.1], [0]),
+    ],
+)
+def test_bad_input(label, probability, group):
+    with pytest.raises(ValueError):
+        score_videos(label, probability, group)
+
+
+def test_roc_points():
+    label, probability, _ = videos(5000, 1)
+    probability = probability * 0.9 + np.random.default_rng(2).random(5000) * 0.05
+    curve = roc_points(label, probability)
+    assert len(curve["fpr"]) == len(curve["tpr"]) == len(curve["threshold"]) <= MAX_CURVE_POINTS
+    assert (curve["fpr"][0], curve["tpr"][0], curve["fpr"][-1], curve["tpr"][-1]) == (0, 0, 1, 1)
+    json.dumps(curve, allow_nan=False)
+    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(
+        reference.roc_auc_score(label, probability), abs=2e-3
+    )
+    with pytest.raises(ValueError, match="both classes"):
+        roc_points([1, 1], [0.5, 0.6])
