@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dfd_ray.errors import ConfigurationError
 
 Device = Literal["auto", "cpu", "cuda"]
-NOT_CONTENT = {"content": False}
+NOT_CONTENT: dict[str, Any] = {"content": False}
 """Marks a field that changes how a table is made, not what is in it."""
 
 
@@ -50,7 +50,10 @@ class Preprocess(Section):
     crop_size: int = Field(240, ge=32, le=1024, description="pixels; width and height of a stored crop")
     jpeg_quality: int = Field(95, ge=1, le=100, description="of a stored crop; chroma is not subsampled (4:4:4)")
     smallest_face: float = Field(
-        1 / 24, gt=0, le=1, description="of the frame's shorter side; smaller faces need not be found (1/24: 45 px at 1080p)"
+        1 / 24,
+        gt=0,
+        le=1,
+        description="of the frame's shorter side; smaller faces need not be found (1/24: 45 px at 1080p)",
     )
     min_probability: float = Field(0.9, ge=0, le=1, description="detector's probability below which a face is dropped")
     faces_per_frame: int = Field(2, ge=1, le=100, description="most faces kept of one frame, the most probable first")

@@ -22,7 +22,8 @@ def absolute_uri(location: str) -> str:
 def open_location(location: str) -> tuple[pafs.FileSystem, str]:
     """Return the file system of a path or URI, and the path inside it."""
     try:
-        return pafs.FileSystem.from_uri(absolute_uri(location))
+        filesystem, path = pafs.FileSystem.from_uri(absolute_uri(location))
+        return filesystem, path
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"{location}: {' '.join(str(error).split())}") from None
 
@@ -35,7 +36,7 @@ def join(location: str, *parts: str) -> str:
 def exists(location: str) -> bool:
     """Return whether there is a file or a folder."""
     filesystem, path = open_location(location)
-    return filesystem.get_file_info(path).type != pafs.FileType.NotFound
+    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 
 
 def list_files(location: str, suffix: str = "") -> list[str]:

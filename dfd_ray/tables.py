@@ -110,12 +110,8 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 def embeddings_schema(dimensions: int) -> pa.Schema:
     """Return the schema of `embeddings/` for vectors of a length."""
-    face = pa.struct(
-        [("frame_index", pa.int64()), ("face_index", pa.int32()), ("vector", pa.list_(pa.float16(), dimensions))]
-    )
-    return pa.schema(
-        [pa.field("video_id", pa.string(), nullable=False), pa.field("faces", pa.list_(face), nullable=False)]
-    )
+    face = pa.struct([("frame_index", pa.int64()), ("face_index", pa.int32()), ("vector", pa.list_(pa.float16(), dimensions))])
+    return pa.schema([pa.field("video_id", pa.string(), nullable=False), pa.field("faces", pa.list_(face), nullable=False)])
 
 
 def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: Any) -> pa.Schema:
@@ -194,16 +190,22 @@ def iterate_batches(
 def check_compatible(run: str, table: str, config: Config) -> None:
     """Refuse (RunError) a table that another configuration made, naming the first field that differs."""
     stored = read_metadata(run, table)
-    if not stored or stored.get("fingerprint") == config.fingerprint(table):
+    if stored:
+        check_promise(stored, join(run, table), table, config)
+
+
+def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
+    """Refuse (RunError) what another configuration made, by the `fingerprint` and `configuration` stored with it."""
+    if stored.get("fingerprint") == config.fingerprint(table):
         return
     then, now = stored.get("configuration", {}), config.content(table)
     for field in now:
         if then.get(field) != now[field]:
             raise RunError(
-                f"{join(run, table)} was made with {field} = {then.get(field)!r}, not {now[field]!r}; "
+                f"{location} was made with {field} = {then.get(field)!r}, not {now[field]!r}; "
                 f"use the same setting or another --run"
             )
-    raise RunError(f"{join(run, table)} was made by another version of the schema; use another --run")
+    raise RunError(f"{location} was made by another version of the schema; use another --run")
 
 
 def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:

@@ -122,9 +122,7 @@ def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: in
         output_type="numpy",
     )
     coordinates = np.asarray(model.fit_transform(points.astype(np.float32)), dtype=np.float32)
-    return TsneResult(
-        np.ascontiguousarray(coordinates), "cuml", "cuda", perplexity, iterations, float(model.kl_divergence_)
-    )
+    return TsneResult(np.ascontiguousarray(coordinates), "cuml", "cuda", perplexity, iterations, float(model.kl_divergence_))
 
 
 def _exaggerated(iterations: int) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from dfd_ray.demo.camera import Shot
@@ -21,7 +22,15 @@ MARKER = ".demo.json"
 PARTS = 2
 SWAPS = 2
 """FAKE clips of each REAL one with another person's face; as many again are blended with themselves."""
-REALS = [("astronaut", 0), ("hopper", 0), ("driver", 0), ("driver", 30), ("astronaut", 40), ("hopper", 50), ("driver", 59)]
+REALS = [
+    ("astronaut", 0),
+    ("hopper", 0),
+    ("driver", 0),
+    ("driver", 30),
+    ("astronaut", 40),
+    ("hopper", 50),
+    ("driver", 59),
+]
 """Person and first frame of each REAL clip."""
 SIZES = [(640, 360), (360, 640), (854, 480), (640, 480), (480, 854), (640, 360), (720, 1280)]
 """Pixels, width and height, of each REAL clip and the FAKE ones made from it."""
@@ -43,9 +52,7 @@ class Clip:
     """For a face swap, how many people further round the circle the face is from."""
 
 
-def make_demo_corpus(
-    root: Path, *, seed: int = 0, progress: Callable[[int, int], None] | None = None
-) -> Path:
+def make_demo_corpus(root: Path, *, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> Path:
     """Make the corpus in `root`, unless it is there already, and return `root`.
 
     35 H.264 clips of 2 to 3 s of three people: 7 REAL ones, and from each four FAKE ones, two by face swap and two by
@@ -132,13 +139,12 @@ def pictures_of(clip: Clip, shot: Shot, people: list[Person], seed: int) -> Iter
     place = [person.name for person in people].index(name)
     person, donor = people[place], people[(place + clip.donor) % len(people)]
     scene = landscape(shot.width, shot.height, seed)
-    middle = np.array([[0.4, 0.4], [0.6, 0.4], [0.5, 0.5], [0.4, 0.6], [0.6, 0.6]], np.float32)
     # One way of blending a clip, and a slightly different one every frame: the flicker that gives fakes away.
     manner = int(np.frombuffer(clip.name.encode()[:8], np.uint64)[0])
     backdrop = shot.backdrop(person.moment(start)[0])
     for frame in range(shot.frames):
         if clip.method == "no_face":
-            yield shot.film(scene, middle * np.array([shot.width, shot.height], np.float32), scene, frame)
+            yield shot.film(scene, landmarks_of_nobody(shot), scene, frame)
             continue
         picture, landmarks = person.moment(start + frame)
         if clip.method == "self_blend":
@@ -149,13 +155,17 @@ def pictures_of(clip: Clip, shot: Shot, people: list[Person], seed: int) -> Iter
         yield shot.film(picture, landmarks, backdrop, frame)
 
 
+def landmarks_of_nobody(shot: Shot) -> npt.NDArray[np.float32]:
+    """Return landmarks (5, 2) in the middle of a picture, as far apart as makes the camera show it at its own size."""
+    cross = np.array([[-1, -1], [1, -1], [0, 0], [-1, 1], [1, 1]], np.float32)
+    return np.array([shot.width / 2, shot.height / 2], np.float32) + cross * np.float32(shot.face_width / 5.2)
+
+
 def write_metadata(root: Path, clips: list[Clip], marker: dict[str, Any]) -> None:
     """Write each part's `metadata.json`, as DFDC has it, and the marker that says what the clips are."""
     for part in range(PARTS):
         facts = {
-            clip.name: {"label": clip.label, "split": "train", "original": clip.original}
-            for clip in clips
-            if clip.part == part
+            clip.name: {"label": clip.label, "split": "train", "original": clip.original} for clip in clips if clip.part == part
         }
         (root / f"dfdc_train_part_{part}" / "metadata.json").write_text(json.dumps(facts, indent=1))
     methods = {f"dfdc_train_part_{clip.part}/{clip.name}": clip.method for clip in clips}

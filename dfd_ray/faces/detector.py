@@ -135,14 +135,14 @@ class FaceDetector:
         return boxes[keep].cpu(), landmarks[keep].cpu(), image[keep].cpu()
 
 
-def _judge(
-    net: nn.Module, table: Tensor, boxes: Tensor, image: Tensor, size: int
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+def _judge(net: nn.Module, table: Tensor, boxes: Tensor, image: Tensor, size: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Run a net on the boxes' content; boxes with nothing of the frame in them are dropped."""
     height, width = table.shape[1] - 1, table.shape[2] - 1
     corners = boxes[:, :4].trunc()
     # facenet-pytorch counts pixels from 1 and includes the last, so a box begins one pixel before its x1.
-    pixels = torch.cat([corners[:, :2].clamp(min=1) - 1, corners[:, 2:].clamp(max=torch.tensor([width, height]).to(corners))], 1)
+    pixels = torch.cat(
+        [corners[:, :2].clamp(min=1) - 1, corners[:, 2:].clamp(max=torch.tensor([width, height]).to(corners))], 1
+    )
     inside = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
     boxes, image, pixels = boxes[inside], image[inside], pixels[inside]
     parts = [

@@ -22,9 +22,7 @@ BLUR_SIGMA = (0.8, 0.8)
 """Pixels: what OpenCV derives from a kernel of 3, as albumentations had it in 2020."""
 
 
-def training_augmentation(
-    size: int, recipe: Literal["none", "report"], seed: int | None = None
-) -> Callable[[Image], Image]:
+def training_augmentation(size: int, recipe: Literal["none", "report"], seed: int | None = None) -> Callable[[Image], Image]:
     """Return a function from a face (h, w, 3) uint8 RGB to one of (size, size, 3) that training sees.
 
     `recipe` "none" only resizes; "report" is `report_steps`. `seed` makes the sequence of calls repeatable,

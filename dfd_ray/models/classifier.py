@@ -53,8 +53,7 @@ def save_classifier(
         raise ValueError(f"names taken by the format: {', '.join(taken)}")
     # safetensors takes neither channels-last nor shared storage.
     tensors = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in module.state_dict().items()
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in module.state_dict().items()
     }
     save_file(tensors, fspath(path), metadata={METADATA_KEY: json.dumps({**facts, **(extra or {})})})
 
@@ -69,9 +68,7 @@ def load_classifier(path: str | PathLike[str]) -> tuple[nn.Module, InputSpec, di
     facts = read_facts(Path(path))
     try:
         spec = InputSpec(int(facts["input_size"]), triple(facts["mean"]), triple(facts["std"]))
-        module, _ = create_backbone(
-            str(facts["backbone"]), weights="random", num_classes=len(CLASSES), image_size=spec.size
-        )
+        module, _ = create_backbone(str(facts["backbone"]), weights="random", num_classes=len(CLASSES), image_size=spec.size)
         module.load_state_dict(read_state(Path(path)))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{fspath(path)} is no classifier of dfd_ray: bad metadata ({first_line(error)})") from error

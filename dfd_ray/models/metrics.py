@@ -42,9 +42,7 @@ def score_videos(
         "videos": len(truth),
         "by_class": {"REAL": int((truth == 0).sum()), "FAKE": int((truth == 1).sum())},
         "groups": len(np.unique(member)),
-        "scores": {
-            name: {"value": value, **interval([row[name] for row in replicates])} for name, value in values.items()
-        },
+        "scores": {name: {"value": value, **interval([row[name] for row in replicates])} for name, value in values.items()},
         "confusion_matrix": [[int(((truth == row) & (called == guess)).sum()) for guess in (0, 1)] for row in (0, 1)],
         "constants": {"natural": entropy(share), "balanced": math.log(2)},
         "bootstrap": {"replicates": bootstrap, "usable": len(replicates), "level": LEVEL},
@@ -110,9 +108,7 @@ class Ranking:
         return found
 
 
-def resample(
-    ranking: Ranking, group: npt.NDArray[np.int64], bootstrap: int, seed: int
-) -> list[dict[str, float | None]]:
+def resample(ranking: Ranking, group: npt.NDArray[np.int64], bootstrap: int, seed: int) -> list[dict[str, float | None]]:
     """Return the scores of every replicate that kept the classes there are; none if there is only one group.
 
     `group` (n,) numbered from 0. As many groups are drawn as there are, with replacement: one drawn twice weighs twice.

@@ -43,7 +43,7 @@ from dfd_ray.config import Analyze, Config
 from dfd_ray.errors import RunError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session
-from dfd_ray.pipelines.resume import is_complete
+from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.tables import (
@@ -79,8 +79,7 @@ def analyze(config: Config) -> Summary:
     """Write `projection/`: one row per face, with its scores, place on the map, cluster and thumbnail."""
     started = time.monotonic()
     run = cast(str, config.run)
-    if not is_complete(run, "embeddings", config):
-        raise RunError(f"{join(run, 'embeddings')} is not complete; run `dfd-ray embed` first")
+    require(run, "embeddings", config)
     faces = count_faces(run, "embeddings")
     check_compatible(run, "projection", config)
     if faces and count_rows(run, "projection") == faces:
@@ -136,9 +135,7 @@ def scores_of_files(run: str, files: Sequence[str], pca: PCA, whiten: bool) -> t
     return pa.concat_tables(keys), np.concatenate([empty, *scores])
 
 
-def map_and_cluster(
-    scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArray[Any]], settings: Analyze, jobs: int
-) -> Map:
+def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArray[Any]], settings: Analyze, jobs: int) -> Map:
     """Run t-SNE and HDBSCAN on PCA's scores, and measure both."""
     import os
 
@@ -157,7 +154,11 @@ def map_and_cluster(
     seconds = {"tsne": elapsed(clock)}
     clock = time.monotonic()
     clusters = cluster_hdbscan(
-        scores, min_cluster_size=settings.min_cluster_size, min_samples=settings.min_samples, device=device, jobs=threads
+        scores,
+        min_cluster_size=settings.min_cluster_size,
+        min_samples=settings.min_samples,
+        device=device,
+        jobs=threads,
     )
     seconds["hdbscan"] = elapsed(clock)
     quality: dict[str, float | None] = {
@@ -190,7 +191,9 @@ def write_projection(config: Config, keys: pa.Table, scores: npt.NDArray[np.floa
     x, y, *z = result.tsne.coordinates.T
     places = keys.append_column("pca", pa.array(list(scores), pa.list_(pa.float32())))
     for name, values in [("x", x), ("y", y), ("z", z[0] if z else None)]:
-        places = places.append_column(name, pa.array(values, pa.float32()) if values is not None else pa.nulls(len(keys), pa.float32()))
+        places = places.append_column(
+            name, pa.array(values, pa.float32()) if values is not None else pa.nulls(len(keys), pa.float32())
+        )
     places = places.append_column("cluster", pa.array(result.clusters.labels, pa.int32()))
     places = places.append_column("membership", pa.array(result.clusters.membership, pa.float32()))
     facts = {"tsne": tsne_facts(result), "hdbscan": hdbscan_facts(result)}
@@ -231,7 +234,7 @@ def vectors_of(batch: pa.Table) -> npt.NDArray[np.float32]:
     """Return the vectors of a batch of `embeddings/` as (n, d) float32."""
     column = flatten_faces(batch).column("vector").combine_chunks()
     flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, column.type.list_size).astype(np.float32)
+    return np.asarray(flat.reshape(-1, column.type.list_size), np.float32)
 
 
 def file_groups(run: str, table: str) -> list[list[str]]:
@@ -279,7 +282,9 @@ def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, resu
     rows = count_rows(run, "projection")
     explained = float(pca.explained_variance_ratio.sum())
     kept = len(pca.components)
-    notes = [f"{kept} components, not {config.analyze.components}: there are no more"] if kept < config.analyze.components else []
+    notes = (
+        [f"{kept} components, not {config.analyze.components}: there are no more"] if kept < config.analyze.components else []
+    )
     return Summary(
         job="analyze",
         table=absolute_uri(join(run, "projection")),

@@ -69,7 +69,7 @@ def _connect(config: Config) -> None:
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
-    _configure_data()
+    configure_data()
 
 
 def check_placeable(stage: str, pool: Pool) -> None:
@@ -118,9 +118,10 @@ def _local_limit() -> int | None:
     return max(1, int(ray.cluster_resources().get("CPU", 1)) - HELPER_CPUS)
 
 
-def _configure_data() -> None:
+def configure_data() -> None:
+    """Set what holds for every dataset: nothing is dropped without a word, and nothing waits for ever."""
     context = DataContext.get_current()
     context.execution_options.preserve_order = False
-    context.max_errored_blocks = 0  # never drop a block without a word
+    context.max_errored_blocks = 0
     context.execution_no_progress_timeout_s = NO_PROGRESS_LIMIT
     logging.getLogger("ray.data").setLevel(logging.WARNING)

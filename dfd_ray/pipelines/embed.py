@@ -1,6 +1,6 @@
 """embed: from the faces to their vectors.
 
-    faces ──read──▶ Embed (actors, GPU or CPU) ──▶ embeddings/
+faces ──read──▶ Embed (actors, GPU or CPU) ──▶ embeddings/
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dfd_ray.config import Config, Embed
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, embed_faces, feature_size
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
-from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
+from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.storage import absolute_uri, join
 from dfd_ray.tables import count_faces, count_rows, embeddings_schema, flatten_faces, nest_faces, with_metadata
@@ -29,6 +29,7 @@ def embed(config: Config) -> Summary:
     run = cast(str, config.run)
     if is_complete(run, "embeddings", config):
         return summarise(config, started, note="already complete; nothing done")
+    require(run, "faces", config)
     # Weights that cannot be had are found out here, before anything is started or written.
     dimensions = feature_size(create_backbone(config.embed.backbone, weights=config.embed.weights)[0])
     schema = with_metadata(embeddings_schema(dimensions), "embeddings", config, dimensions=dimensions)
@@ -63,6 +64,7 @@ class EmbedFaces:
         self.schema = embeddings_schema(feature_size(module))
 
     def __call__(self, videos: pa.Table) -> pa.Table:
+        """Embed the faces of some videos."""
         faces = flatten_faces(videos, ["video_id"])
         vectors = embed_faces(
             self.module,
@@ -72,7 +74,9 @@ class EmbedFaces:
             precision=self.settings.precision,
         )
         face_type = self.schema.field("faces").type.value_type
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype("float16").ravel()), face_type["vector"].type.list_size)
+        flat = pa.FixedSizeListArray.from_arrays(
+            pa.array(vectors.astype("float16").ravel()), face_type["vector"].type.list_size
+        )
         columns = [faces.column(name).combine_chunks() for name in ("frame_index", "face_index")]
         return nest_faces(videos, pa.StructArray.from_arrays([*columns, flat], fields=list(face_type))).cast(self.schema)
 

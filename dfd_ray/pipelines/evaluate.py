@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config, Evaluate
-from dfd_ray.errors import RunError, Status
+from dfd_ray.errors import Status
 from dfd_ray.models.aggregation import aggregate
 from dfd_ray.models.calibration import Calibration, fit_calibration
 from dfd_ray.models.metrics import roc_points, score_videos
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.model_store import trained_folds
-from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
+from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.storage import absolute_uri, exists, join, write_bytes, write_json
@@ -42,8 +42,7 @@ def evaluate(config: Config) -> Summary:
     run = cast(str, config.run)
     if is_complete(run, "predictions", config) and exists(join(run, "evaluation", "metrics.json")):
         return summarise(config, started, note="already complete; nothing done")
-    if not is_complete(run, "faces", config):
-        raise RunError(f"{join(run, 'faces')} is not complete; run `dfd-ray preprocess` first")
+    require(run, "faces", config)
     trained_folds(run)
     if not is_complete(run, "scores", config):
         score_all(config)
@@ -95,10 +94,7 @@ def aggregate_videos(scores: pa.Table, settings: Evaluate) -> FloatArray:
     """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it."""
     rows = zip(scores.column("log_odds").to_pylist(), scores.column("status").to_pylist(), strict=True)
     return np.array(
-        [
-            aggregate(np.array(log_odds), settings.aggregation) if status == Status.OK else np.nan
-            for log_odds, status in rows
-        ]
+        [aggregate(np.array(log_odds), settings.aggregation) if status == Status.OK else np.nan for log_odds, status in rows]
     )
 
 
@@ -125,9 +121,7 @@ def probabilities(
     return np.clip(probability, settings.clip, 1 - settings.clip), final
 
 
-def calibration_parts(
-    fold: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_], videos: pa.Table
-) -> npt.NDArray[np.int64]:
+def calibration_parts(fold: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_], videos: pa.Table) -> npt.NDArray[np.int64]:
     """Return the part of each video (n,): no part is calibrated by itself. It is the fold, or a half of the only one."""
     if len(np.unique(fold[scored])) > 1:
         return fold
@@ -136,9 +130,7 @@ def calibration_parts(
     return np.array([half[name] for name in names])
 
 
-def write_evaluation(
-    config: Config, predictions: pa.Table, groups: pa.ChunkedArray, calibration: Calibration | None
-) -> None:
+def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedArray, calibration: Calibration | None) -> None:
     """Write the metrics, the calibration, and last the table, whose presence says that the others are there."""
     run, settings = cast(str, config.run), config.evaluate
     judged = pc.and_(predictions.column("label").is_valid(), predictions.column("probability").is_valid())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 import time
@@ -14,15 +15,15 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, RunError
-from dfd_ray.pipelines.resume import is_complete
+from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.storage import absolute_uri, exists, join, open_location, write_bytes
 from dfd_ray.tables import flatten_faces, iterate_batches
 
 FORMATS = ("folder", "webdataset", "parquet")
 VIDEO_COLUMNS = ["video_id", "label", "group", "fold"]
-FACES_PER_SHARD = 10_000
-"""Faces of a WebDataset shard: about 200 MB."""
+FACES_PER_SHARD = 5_000
+"""Faces of a WebDataset shard: about 100 MB."""
 
 
 def export(config: Config, out: str, form: str) -> Summary:
@@ -31,8 +32,7 @@ def export(config: Config, out: str, form: str) -> Summary:
     run = cast(str, config.run)
     if form not in FORMATS:
         raise ConfigurationError(f"--format {form}: expected {', '.join(FORMATS)}")
-    if not is_complete(run, "faces", config):
-        raise RunError(f"{join(run, 'faces')} is not complete; run `dfd-ray preprocess` first")
+    require(run, "faces", config)
     if exists(out):
         raise RunError(f"--out {out} is there already")
     write = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}[form]
@@ -51,24 +51,24 @@ def write_folder(run: str, out: str) -> int:
 
 def write_webdataset(run: str, out: str) -> int:
     """Write `<out>/faces-NNNNNN.tar`: for each face a `.jpg` and a `.json` of the rest."""
-    count, shard, buffer = 0, 0, io.BytesIO()
-    tar = tarfile.open(fileobj=buffer, mode="w")
-    for face in each_face(run):
-        image, name = face.pop("image"), name_of(face)
-        for suffix, data in [("jpg", image), ("json", json.dumps(face).encode())]:
-            info = tarfile.TarInfo(f"{name}.{suffix}")
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-        count += 1
-        if count % FACES_PER_SHARD == 0:
-            tar.close()
-            write_bytes(join(out, f"faces-{shard:06d}.tar"), buffer.getvalue())
-            shard, buffer = shard + 1, io.BytesIO()
-            tar = tarfile.open(fileobj=buffer, mode="w")
-    tar.close()
-    if count % FACES_PER_SHARD:
-        write_bytes(join(out, f"faces-{shard:06d}.tar"), buffer.getvalue())
+    faces, count = each_face(run), 0
+    while batch := list(itertools.islice(faces, FACES_PER_SHARD)):
+        write_bytes(join(out, f"faces-{count // FACES_PER_SHARD:06d}.tar"), tar_of(batch))
+        count += len(batch)
     return count
+
+
+def tar_of(faces: list[dict[str, Any]]) -> bytes:
+    """Return a tar archive of faces."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for face in faces:
+            facts = {key: value for key, value in face.items() if key != "image"}
+            for suffix, data in [("jpg", face["image"]), ("json", json.dumps(facts).encode())]:
+                info = tarfile.TarInfo(f"{name_of(face)}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
 
 
 def write_parquet(run: str, out: str) -> int:

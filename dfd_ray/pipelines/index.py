@@ -7,6 +7,7 @@ import io
 import json
 import posixpath
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -89,11 +90,14 @@ def read_entries(corpus: str) -> list[Entry]:
     filesystem, root = open_location(corpus)
     if filesystem.get_file_info(root).type != pafs.FileType.Directory:
         raise CorpusError(f"--corpus {corpus}: there is no such folder")
-    parts = [""] + sorted(
-        posixpath.relpath(info.path, root)
-        for info in filesystem.get_file_info(pafs.FileSelector(root))
-        if info.type == pafs.FileType.Directory
-    )
+    parts = [
+        "",
+        *sorted(
+            posixpath.relpath(info.path, root)
+            for info in filesystem.get_file_info(pafs.FileSelector(root))
+            if info.type == pafs.FileType.Directory
+        ),
+    ]
     described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, "metadata.json"))]
     entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
     if not described:
@@ -167,12 +171,17 @@ def assign_folds(labels: list[str | None], groups: list[str], folds: int, seed: 
         return result, ""
     if group_count < 2:
         return [0 if label else None for label in labels], "one group of linked videos only: no folds to train on"
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-    used = min(folds, group_count)
-    splitter = StratifiedGroupKFold(used, shuffle=True, random_state=seed)
     target = np.array([labels[i] == "FAKE" for i in labelled])
-    for fold, (_, held_out) in enumerate(splitter.split(target, target, [groups[i] for i in labelled])):
+    used = min(folds, group_count)
+    # sklearn stratifies only where some class has a video for every fold.
+    stratify = max(target.sum(), len(target) - target.sum()) >= used
+    splitter = StratifiedGroupKFold(used, shuffle=True, random_state=seed) if stratify else GroupKFold(used)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class rarer than the folds is no news: training checks it
+        parts = list(splitter.split(target, target, [groups[i] for i in labelled]))
+    for fold, (_, held_out) in enumerate(parts):
         for position in held_out:
             result[labelled[position]] = fold
     return result, f"{used} folds, not {folds}: there are only {group_count} groups of linked videos" if used < folds else ""
@@ -240,7 +249,12 @@ def _read_csv(corpus: str, name: str) -> Iterator[Entry]:
         if path.startswith("/") or ".." in path.split("/"):
             raise CorpusError(f"{location}: '{path}' points out of the corpus")
         label = {"0": "REAL", "1": "FAKE"}.get(row["label"], row["label"])
-        yield Entry(path, posixpath.dirname(path) or None, _checked_label(location, path, label or None), row.get("original") or None)
+        yield Entry(
+            path,
+            posixpath.dirname(path) or None,
+            _checked_label(location, path, label or None),
+            row.get("original") or None,
+        )
 
 
 def _refuse_bad_name(location: str, name: object) -> None:
@@ -250,7 +264,7 @@ def _refuse_bad_name(location: str, name: object) -> None:
 
 def _checked_label(location: str, name: str, label: object) -> str | None:
     if label is None or label in LABELS:
-        return label  # type: ignore[return-value]
+        return label
     raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
 
 

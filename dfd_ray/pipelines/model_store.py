@@ -17,6 +17,7 @@ from dfd_ray.errors import RunError, TrainingError
 from dfd_ray.models.backbones import InputSpec, create_backbone
 from dfd_ray.models.classifier import load_classifier, save_classifier
 from dfd_ray.storage import exists, join, list_files, read_bytes, write_bytes
+from dfd_ray.tables import check_promise
 
 
 def read_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -33,18 +34,16 @@ def export_model(config: Config, fold: int, checkpoint: Checkpoint | None) -> di
     values = read_checkpoint(checkpoint)
     settings = config.train
     module, spec = create_backbone(settings.backbone, weights="random", num_classes=2, image_size=settings.image_size)
-    pretrained_spec = create_backbone(
-        settings.backbone, weights=settings.weights, num_classes=2, image_size=settings.image_size, field="train.weights"
-    )[1]
     module.load_state_dict(values["module"])
-    extra = {"history": json.dumps(values["history"]), "fingerprint": config.fingerprint("models"), "fold": str(fold)}
+    making = {"fingerprint": config.fingerprint("models"), "configuration": config.content("models")}
+    extra = {"history": json.dumps(values["history"]), "making": json.dumps(making), "fold": str(fold)}
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.safetensors")
         save_classifier(
             path,
             module,
             backbone=settings.backbone,
-            spec=pretrained_spec,
+            spec=spec,
             crop_margin=config.preprocess.margin,
             extra=extra,
         )
@@ -64,17 +63,16 @@ def read_model(run: str, fold: int) -> tuple[nn.Module, InputSpec, dict[str, Any
         path = os.path.join(folder, "model.safetensors")
         with open(path, "wb") as file:
             file.write(read_bytes(model_location(run, fold)))
-        return load_classifier(path)
+        module, spec, facts = load_classifier(path)
+    return module, spec, facts | {name: json.loads(facts[name]) for name in ("history", "making")}
 
 
 def is_trained(config: Config, fold: int) -> bool:
-    """Return whether this configuration's model for a fold is there; TrainingError if another configuration's is."""
-    run = cast(str, config.run)
-    if not exists(model_location(run, fold)):
+    """Return whether this configuration's model for a fold is there; RunError if another configuration's is."""
+    location = model_location(cast(str, config.run), fold)
+    if not exists(location):
         return False
-    facts = read_model(run, fold)[2]
-    if facts["fingerprint"] != config.fingerprint("models"):
-        raise TrainingError(f"{model_location(run, fold)} was trained with other settings; use another --run, or delete models/")
+    check_promise(read_model(cast(str, config.run), fold)[2]["making"], location, "models", config)
     return True
 
 

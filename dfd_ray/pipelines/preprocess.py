@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -138,6 +139,7 @@ class Detect:
         self.detector = FaceDetector(device, settings.smallest_face)
 
     def __call__(self, videos: pa.Table) -> pa.Table:
+        """Detect the faces of some videos."""
         return pa.Table.from_pylist([self.detect_row(video) for video in videos.to_pylist()], schema=SCHEMAS["faces"])
 
     def detect_row(self, video: dict[str, Any]) -> dict[str, Any]:
@@ -206,27 +208,21 @@ def frame_from_row(row: dict[str, Any]) -> Frame:
     return Frame(**(row | {"planes": np.frombuffer(row["planes"], np.uint8)}))
 
 
-class open_source:
+@contextmanager
+def open_source(uri: str) -> Iterator[str | BinaryIO]:
     """Yield what the decoder reads: a local path, or an open file of object storage."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-
-    def __enter__(self) -> str | BinaryIO:
-        if "://" not in self.uri:
-            return self.uri
-        filesystem, path = open_location(self.uri)
-        try:
-            self.file = filesystem.open_input_file(path)
-        except FileNotFoundError:
-            raise VideoError(Stage.OPEN, Reason.MISSING) from None
-        except OSError as error:
-            raise VideoError(Stage.OPEN, Reason.UNREADABLE, str(error)) from None
-        return cast(BinaryIO, self.file)
-
-    def __exit__(self, *_: object) -> None:
-        if "://" in self.uri:
-            self.file.close()
+    if "://" not in uri:
+        yield uri
+        return
+    filesystem, path = open_location(uri)
+    try:
+        file = filesystem.open_input_file(path)
+    except FileNotFoundError:
+        raise VideoError(Stage.OPEN, Reason.MISSING) from None
+    except OSError as error:
+        raise VideoError(Stage.OPEN, Reason.UNREADABLE, str(error)) from None
+    with file:
+        yield cast(BinaryIO, file)
 
 
 def summarise(config: Config, started: float, note: str = "") -> Summary:

@@ -19,14 +19,25 @@ from ray.data.checkpoint import CheckpointConfig
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.storage import delete_folder, exists, join, open_location
-from dfd_ray.tables import check_compatible, count_rows, read_table, table_files
+from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, table_files
 
 
-def is_complete(run: str, table: str, config: Config, source: str = "manifest") -> bool:
-    """Return whether a table has every row of its source; RunError if another configuration made it."""
-    expected = count_rows(run, source)
+def is_complete(run: str, table: str, config: Config) -> bool:
+    """Return whether a table has every row of the manifest.
+
+    Raises RunError if there is no manifest, or if another configuration made the table.
+    """
+    expected = count_rows(run, "manifest")
+    if not expected:
+        raise RunError(f"--run {run} holds no manifest; run `dfd-ray index` first")
     check_compatible(run, table, config)
-    return 0 < expected == count_rows(run, table)
+    return expected == count_rows(run, table)
+
+
+def require(run: str, table: str, config: Config) -> None:
+    """Raise RunError, naming the job to run, unless a table is complete."""
+    if not is_complete(run, table, config):
+        raise RunError(f"{join(run, table)} is not complete; run `dfd-ray {WRITER[table]}` first")
 
 
 @contextmanager
@@ -62,9 +73,9 @@ def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_p
     )
 
 
-def check_whole(run: str, table: str, source: str = "manifest") -> None:
-    """Raise RunError unless the table has each of its source's videos exactly once; then forget its checkpoints."""
-    expected = read_table(run, source, ["video_id"]).column("video_id")
+def check_whole(run: str, table: str) -> None:
+    """Raise RunError unless the table has each of the manifest's videos exactly once; then forget its checkpoints."""
+    expected = read_table(run, "manifest", ["video_id"]).column("video_id")
     found = read_table(run, table, ["video_id"]).column("video_id")
     missing = len(expected) - pc.sum(pc.is_in(expected, value_set=found.combine_chunks())).as_py()
     repeated = len(found) - pc.count_distinct(found).as_py()

@@ -16,9 +16,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
-from dfd_ray.errors import ConfigurationError, Reason, RunError, Status
+from dfd_ray.errors import ConfigurationError, Reason, Status
 from dfd_ray.pipelines.preprocess import preprocess, summarise
-from dfd_ray.pipelines.resume import check_whole, is_complete
+from dfd_ray.pipelines.resume import check_whole, require
 from dfd_ray.pipelines.summary import Summary
 from dfd_ray.storage import delete_folder, exists, join, open_location
 from dfd_ray.tables import iterate_batches, read_table, table_files
@@ -34,8 +34,7 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
     for reason in sorted(wanted - set(Reason)):
         raise ConfigurationError(f"--reason {reason}: known reasons are {', '.join(Reason)}")
     finish_replacement(run)
-    if not is_complete(run, "faces", config):
-        raise RunError(f"{join(run, 'faces')} is not complete; run `dfd-ray preprocess` first")
+    require(run, "faces", config)
     failed = failed_videos(run, wanted)
     if not failed:
         return summarise(config, started, note="already complete; no error row to retry")

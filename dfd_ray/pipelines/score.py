@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from torch import nn
 
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
+from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import score_faces
 from dfd_ray.pipelines.model_store import read_model, trained_folds
 from dfd_ray.tables import SCHEMAS, flatten_faces
@@ -32,9 +34,10 @@ class ScoreFaces:
         self.device = device
         self.batch_size = batch_size
         self.folds = trained_folds(run)
-        self.models: dict[int, tuple] = {}
+        self.models: dict[int, tuple[nn.Module, InputSpec]] = {}
 
     def __call__(self, videos: pa.Table) -> pa.Table:
+        """Score the faces of some videos."""
         faces = flatten_faces(videos, ["fold"])
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
         fold = pc.fill_null(faces.column("fold"), -1).to_numpy(zero_copy_only=False).astype(int)
@@ -52,10 +55,10 @@ class ScoreFaces:
     def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> npt.NDArray[np.float32]:
         """Return the log-odds of FAKE, (n,) float32, of faces of a fold; zeros where every model has seen the fold."""
         models = self.folds if fold < 0 else [fold] if fold in self.folds else []
-        scores = [score_faces(*self.model(one), images, self.batch_size) for one in models]
+        scores = [score_faces(*self.model(one), images, batch_size=self.batch_size) for one in models]
         return cast("npt.NDArray[np.float32]", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
 
-    def model(self, fold: int) -> tuple:
+    def model(self, fold: int) -> tuple[nn.Module, InputSpec]:
         """Return the module and input of a model, loaded once."""
         if fold not in self.models:
             module, spec, _ = read_model(self.run, fold)

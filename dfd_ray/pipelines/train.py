@@ -7,10 +7,9 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,7 @@ from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session, tasks
 from dfd_ray.pipelines.model_store import export_model, is_trained, read_model
-from dfd_ray.pipelines.resume import is_complete
+from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.pipelines.train_loop import train_fold
 from dfd_ray.storage import absolute_uri, delete_folder, join, open_location, write_json
@@ -43,8 +42,7 @@ def train(config: Config) -> Summary:
     """Write `models/`: a classifier for every fold held out, each trained on the others."""
     started = time.monotonic()
     run = cast(str, config.run)
-    if not is_complete(run, "faces", config):
-        raise TrainingError(f"{join(run, 'faces')} is not complete; run `dfd-ray preprocess` first")
+    require(run, "faces", config)
     counts = faces_by_fold(run)
     folds = folds_to_train(config, counts)
     pending = [fold for fold in folds if not is_trained(config, fold)]
@@ -55,7 +53,10 @@ def train(config: Config) -> Summary:
     with ray_session(config):
         check_room(config)
         for fold in pending:
-            print(f"fold {fold}: training on {sum(sum(c.values()) for f, c in counts.items() if f != fold)} faces", flush=True)
+            print(
+                f"fold {fold}: training on {sum(sum(c.values()) for f, c in counts.items() if f != fold)} faces",
+                flush=True,
+            )
             clock = time.monotonic()
             last = fit_fold(config, fold, counts)
             print(f"fold {fold}: {describe_epoch(last)}, {time.monotonic() - clock:.0f} s", flush=True)
@@ -135,7 +136,7 @@ def face_rows(videos: pa.Table) -> pa.Table:
     return pa.table({"image": faces.column("image"), "label": label})
 
 
-def augment(faces: pa.Table, size: int, recipe: str) -> dict[str, npt.NDArray[Any]]:
+def augment(faces: pa.Table, size: int, recipe: Literal["none", "report"]) -> dict[str, npt.NDArray[Any]]:
     """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) int64."""
     transform = training_augmentation(size, recipe)
     images = [transform(decode_jpeg(image)) for image in faces.column("image").to_pylist()]
@@ -198,7 +199,7 @@ def describe_epoch(metrics: dict[str, Any]) -> str:
 def summarise(config: Config, started: float, folds: list[int], note: str = "") -> Summary:
     """Gather the folds' histories, and keep them as `models/history.json`."""
     run = cast(str, config.run)
-    history = [{"fold": fold, "epochs": json.loads(read_model(run, fold)[2]["history"])} for fold in folds]
+    history = [{"fold": fold, "epochs": read_model(run, fold)[2]["history"]} for fold in folds]
     write_json(join(run, "models", "history.json"), {"backbone": config.train.backbone, "folds": history})
     return Summary(
         job="train",

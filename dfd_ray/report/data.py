@@ -56,9 +56,7 @@ def read_run(run: str, config: Config) -> RunData:
     """
     remarks: list[str] = []
     summaries = {job: found for job in JOBS if (found := read_object(run, f"summaries/{job}.json", remarks)) is not None}
-    files = {
-        table: readable_files(run, table, remarks) for table in ("manifest", "faces", "projection", "predictions")
-    }
+    files = {table: readable_files(run, table, remarks) for table in ("manifest", "faces", "projection", "predictions")}
     if not files["manifest"] and not summaries:
         raise RunError(f"{run} holds no run; run `dfd-ray index` first")
     own_config, config_yaml = read_config(run, config, remarks)

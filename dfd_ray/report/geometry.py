@@ -32,9 +32,7 @@ def crop_region(box: Sequence[float], margin: float, width: int, height: int) ->
     )
 
 
-def place_on_crop(
-    box: Sequence[float], landmarks: Sequence[float], margin: float, width: int, height: int
-) -> Overlay | None:
+def place_on_crop(box: Sequence[float], landmarks: Sequence[float], margin: float, width: int, height: int) -> Overlay | None:
     """Return the overlay of a crop, or None where the box holds nothing of the frame.
 
     `box` is x1, y1, x2, y2 and `landmarks` are x, y pairs, in pixels of a frame of `width` x `height`. The crop is the

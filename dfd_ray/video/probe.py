@@ -167,7 +167,7 @@ def _h264_reference_test(stream: av.VideoStream) -> Callable[[bytes], bool] | No
         while position + length_size < len(packet):
             header = packet[position + length_size]
             if header & 31 in (1, 5):  # a slice of a non-IDR or an IDR picture
-                return (header >> 5) & 3 != 0
+                return bool((header >> 5) & 3)
             position += length_size + int.from_bytes(packet[position : position + length_size], "big")
         return True
 

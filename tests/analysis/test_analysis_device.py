@@ -23,12 +23,8 @@ def test_gpu_and_cuml(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [choose_device(), choose_device("cuda"), choose_device("cpu")] == ["cuda", "cuda", "cpu"]
 
 
-@pytest.mark.parametrize(
-    ("gpu", "cuml", "reason"), [(False, ModuleType("cuml"), "no CUDA GPU"), (True, None, "not installed")]
-)
-def test_one_of_them_is_missing(
-    monkeypatch: pytest.MonkeyPatch, gpu: bool, cuml: ModuleType | None, reason: str
-) -> None:
+@pytest.mark.parametrize(("gpu", "cuml", "reason"), [(False, ModuleType("cuml"), "no CUDA GPU"), (True, None, "not installed")])
+def test_one_of_them_is_missing(monkeypatch: pytest.MonkeyPatch, gpu: bool, cuml: ModuleType | None, reason: str) -> None:
     pretend(monkeypatch, gpu, cuml)
     assert choose_device("auto") == "cpu"
     with pytest.raises(ResourceError, match=reason) as raised:

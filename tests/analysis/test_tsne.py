@@ -51,9 +51,7 @@ def test_more_iterations_diverge_less() -> None:
 
 
 @pytest.mark.parametrize(("iterations", "exaggerated"), [(10, 3), (90, 30), (800, 250)])
-def test_iterations_count_the_exaggerated_ones(
-    monkeypatch: pytest.MonkeyPatch, iterations: int, exaggerated: int
-) -> None:
+def test_iterations_count_the_exaggerated_ones(monkeypatch: pytest.MonkeyPatch, iterations: int, exaggerated: int) -> None:
     phases: list[tuple[int, float | None]] = []
     optimize = openTSNE.TSNEEmbedding.optimize
 

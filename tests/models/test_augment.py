@@ -52,7 +52,5 @@ assert "torch" not in sys.modules
 import dfd_ray.models.augment
 """
     environment = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code], env=environment, capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()

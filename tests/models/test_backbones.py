@@ -38,9 +38,7 @@ class Canary:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.skipif(
-    sources.package_file("tf_efficientnet_lite0") is None, reason="the weights package is not installed"
-)
+@pytest.mark.skipif(sources.package_file("tf_efficientnet_lite0") is None, reason="the weights package is not installed")
 def test_package_weights_know_a_cat():
     data = pytest.importorskip("skimage.data")
     module, spec = create_backbone("tf_efficientnet_lite0", num_classes=1000)
@@ -49,9 +47,7 @@ def test_package_weights_know_a_cat():
     assert embed_faces(module, spec, cat[None]).argmax() == 285
     embedder, _ = create_backbone("tf_efficientnet_lite0", weights="package")
     with torch.inference_mode():
-        expected = module.forward_head(
-            module.forward_features(normalise(torch.from_numpy(cat[None]), spec)), pre_logits=True
-        )
+        expected = module.forward_head(module.forward_features(normalise(torch.from_numpy(cat[None]), spec)), pre_logits=True)
     np.testing.assert_allclose(embed_faces(embedder, spec, cat[None]), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -136,9 +132,7 @@ def test_weights_of_a_file(tmp_path, suffix):
     for classes in (0, 2, 5):
         module, _ = create_backbone(TINY, weights=str(path), num_classes=classes)
         loaded = module.state_dict()
-        assert all(
-            torch.equal(loaded[name], state[name]) for name in loaded if classes == 2 or "classifier" not in name
-        )
+        assert all(torch.equal(loaded[name], state[name]) for name in loaded if classes == 2 or "classifier" not in name)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -73,9 +73,7 @@ def test_apply_clips_and_keeps_nan_and_roundtrips():
     assert Calibration.from_dict(Calibration(0.5, -1.0).to_dict()) == Calibration(0.5, -1.0)
 
 
-@pytest.mark.parametrize(
-    ("score", "label"), [([], []), ([0.5], [0, 1]), ([0.5], [2]), ([float("nan")], [1]), ([[0.5]], [[1]])]
-)
+@pytest.mark.parametrize(("score", "label"), [([], []), ([0.5], [0, 1]), ([0.5], [2]), ([float("nan")], [1]), ([[0.5]], [[1]])])
 def test_bad_input(score, label):
     with pytest.raises(ValueError):
         fit_calibration(score, label)

@@ -73,9 +73,7 @@ def test_files_that_are_no_classifier(tmp_path):
     state = {name: value.contiguous() for name, value in network().state_dict().items()}
     save_file(state, tmp_path / "bare.safetensors")
     save_file(state, tmp_path / "odd.safetensors", metadata={"dfd_ray": "[1]"})
-    save_file(
-        state, tmp_path / "lean.safetensors", metadata={"dfd_ray": '{"format_version": 1, "classes": ["REAL", "FAKE"]}'}
-    )
+    save_file(state, tmp_path / "lean.safetensors", metadata={"dfd_ray": '{"format_version": 1, "classes": ["REAL", "FAKE"]}'})
     save_file(
         state,
         tmp_path / "newer.safetensors",

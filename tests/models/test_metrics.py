@@ -126,8 +126,6 @@ def test_roc_points():
     assert len(curve["fpr"]) == len(curve["tpr"]) == len(curve["threshold"]) <= MAX_CURVE_POINTS
     assert (curve["fpr"][0], curve["tpr"][0], curve["fpr"][-1], curve["tpr"][-1]) == (0, 0, 1, 1)
     json.dumps(curve, allow_nan=False)
-    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(
-        reference.roc_auc_score(label, probability), abs=2e-3
-    )
+    assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(reference.roc_auc_score(label, probability), abs=2e-3)
     with pytest.raises(ValueError, match="both classes"):
         roc_points([1, 1], [0.5, 0.6])

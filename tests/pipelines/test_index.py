@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfd_ray.cli import main
+from dfd_ray.config import load_config
+from dfd_ray.errors import CorpusError
+from dfd_ray.pipelines.index import Entry, assign_folds, build_manifest, link_groups, read_entries
+
+
+def write_part(root: Path, part: str, facts: dict[str, Any], absent: tuple[str, ...] = ()) -> None:
+    folder = root / part
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text(json.dumps(facts))
+    for name in facts:
+        if name not in absent and "/" not in name:
+            (folder / name).write_bytes(b"x")
+
+
+def fact(label: object = "REAL", original: str | None = None) -> dict[str, object]:
+    return {"label": label, "split": "train", "original": original}
+
+
+def test_dfdc_parts_become_rows(tmp_path: Path) -> None:
+    write_part(tmp_path, "dfdc_train_part_0", {"a.mp4": fact(), "b.mp4": fact("FAKE", "a.mp4")})
+    write_part(tmp_path, "dfdc_train_part_1", {"a.mp4": fact()})
+    manifest, _ = build_manifest(str(tmp_path), load_config())
+    rows = {row["video_id"]: row for row in manifest.to_pylist()}
+    assert list(rows) == ["dfdc_train_part_0/a.mp4", "dfdc_train_part_0/b.mp4", "dfdc_train_part_1/a.mp4"]
+    fake = rows["dfdc_train_part_0/b.mp4"]
+    assert (fake["label"], fake["original"], fake["split"], fake["bytes"]) == ("FAKE", "a.mp4", "train", 1)
+    assert fake["group"] == rows["dfdc_train_part_0/a.mp4"]["group"] != rows["dfdc_train_part_1/a.mp4"]["group"]
+    assert fake["uri"] == str(tmp_path / "dfdc_train_part_0" / "b.mp4")
+
+
+def test_the_labels_of_dfdc_itself_are_read(real_corpus: Path, tmp_path: Path) -> None:
+    labels = sorted((real_corpus / "labels").glob("*.json"))
+    assert labels
+    for number, file in enumerate(labels):
+        (tmp_path / f"part_{number}").mkdir()
+        (tmp_path / f"part_{number}" / "metadata.json").write_bytes(file.read_bytes())
+    entries = read_entries(str(tmp_path))
+    assert len(entries) == sum(len(json.loads(file.read_text())) for file in labels)
+    groups = link_groups(entries)
+    assert 1 < len(set(groups)) < len(entries)
+
+
+def test_an_absent_original_still_links_the_fakes_made_from_it() -> None:
+    entries = [Entry(f"p/{name}.mp4", "p", "FAKE", "gone.mp4") for name in "ab"] + [Entry("p/c.mp4", "p", "REAL")]
+    first, second, third = link_groups(entries)
+    assert first == second != third
+
+
+def test_a_csv_names_labels_as_words_or_numbers(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,FAKE\nb.mp4,0\nc.mp4,\n")
+    assert [entry.label for entry in read_entries(str(tmp_path))] == ["FAKE", "REAL", None]
+
+
+def test_a_bare_folder_gives_videos_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("a.MP4", "deep/b c\n'\"é.mov", ".hidden.mp4", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    manifest, _ = build_manifest(str(tmp_path), load_config())
+    assert manifest.column("video_id").to_pylist() == ["a.MP4", "deep/b c\n'\"é.mov"]
+    assert manifest.column("label").null_count == manifest.column("fold").null_count == 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"a.mp4": fact("fake")}, "expected REAL or FAKE"),
+        ({"a.mp4": fact(1)}, "expected REAL or FAKE"),
+        ({"../a.mp4": fact()}, "not a plain file name"),
+        ({"a.mp4": fact("FAKE", "../../etc/passwd")}, "not a plain file name"),
+        ({"a.mp4": "REAL"}, "expected"),
+    ],
+)
+def test_metadata_that_cannot_be_right_are_refused(tmp_path: Path, facts: dict[str, Any], message: str) -> None:
+    write_part(tmp_path, "part", facts)
+    with pytest.raises(CorpusError, match=message):
+        read_entries(str(tmp_path))
+
+
+def test_videos_that_are_absent_are_refused_or_kept(tmp_path: Path) -> None:
+    write_part(tmp_path, "part", {"a.mp4": fact(), "b.mp4": fact()}, absent=("b.mp4",))
+    with pytest.raises(CorpusError, match=r"1 of 2 videos .* absent, such as 'part/b\.mp4'"):
+        build_manifest(str(tmp_path), load_config())
+    manifest, _ = build_manifest(str(tmp_path), load_config(None, ["index.missing_files=keep"]))
+    assert manifest.column("bytes").to_pylist() == [1, None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["REAL", "FAKE", None])), min_size=2, max_size=80),
+    st.integers(2, 6),
+    st.integers(0, 3),
+)
+def test_folds_never_split_a_group(videos: list[tuple[int, str | None]], folds: int, seed: int) -> None:
+    labels = [label for _, label in videos]
+    groups = [f"group {group}" for group, _ in videos]
+    assigned, _ = assign_folds(labels, groups, folds, seed)
+    of_group: dict[str, set[int]] = defaultdict(set)
+    for label, group, fold in zip(labels, groups, assigned, strict=True):
+        assert (fold is None) == (label is None)
+        if fold is not None:
+            assert 0 <= fold < folds
+            of_group[group].add(fold)
+    assert all(len(found) == 1 for found in of_group.values())
+    assert assign_folds(labels, groups, folds, seed)[0] == assigned
+
+
+def test_folds_are_stratified_by_label() -> None:
+    labels = ["REAL"] * 20 + ["FAKE"] * 80
+    folds, _ = assign_folds(list(labels), [str(i) for i in range(100)], 5, 0)
+    for fold in range(5):
+        inside = [label for label, one in zip(labels, folds, strict=True) if one == fold]
+        assert (inside.count("REAL"), inside.count("FAKE")) == (4, 16)
+
+
+@pytest.mark.parametrize("corpus", ["missing", "empty"])
+def test_a_corpus_that_is_not_there_is_one_line_and_leaves_nothing(
+    tmp_path: Path, corpus: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["index", "--run", str(tmp_path / "run"), "--corpus", str(tmp_path / corpus)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(tmp_path / corpus) in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_of_one_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        write_part(tmp_path / name, "part", {"a.mp4": fact()})
+    run = str(tmp_path / "run")
+    assert main(["index", "--run", run, "--corpus", str(tmp_path / "one")]) == 0
+    assert main(["index", "--run", run, "--corpus", str(tmp_path / "one")]) == 0
+    assert "nothing done" in capsys.readouterr().out
+    assert main(["index", "--run", run, "--corpus", str(tmp_path / "two")]) == 2
+    assert "use another --run" in capsys.readouterr().err

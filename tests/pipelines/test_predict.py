@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dfd_ray.cli import main
+from dfd_ray.tables import read_table
+
+ODD_NAMES = ["with space.mp4", 'quote\'s "and" comma,.mp4', "ünïcode.mp4", "deep/er.mp4"]
+
+
+@pytest.fixture(scope="module")
+def new_videos(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of clips with odd names, an empty file, a text, and a text that names another file to FFmpeg."""
+    folder = tmp_path_factory.mktemp("new")
+    clips = [path for path in sorted(small_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000]
+    (folder / "deep").mkdir()
+    for name, clip in zip(ODD_NAMES, clips, strict=False):
+        shutil.copy(clip, folder / name)
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("no video")
+    (folder / "script.mp4").write_text(f"ffconcat version 1.0\nfile '{folder / ODD_NAMES[0]}'\n")
+    return folder
+
+
+def test_every_file_has_a_line_and_broken_ones_one_half(
+    finished_run: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", "--run", str(finished_run), "--videos", str(new_videos), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    with open(tmp_path / "out" / "submission.csv", newline="") as file:
+        rows = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
+    broken = {"empty.mp4", "text.mp4", "script.mp4"}
+    assert set(rows) == set(ODD_NAMES) | broken
+    assert {rows[name] for name in broken} == {0.5}
+    assert all(0.01 <= rows[name] <= 0.99 for name in ODD_NAMES)
+    predictions = {row["video_id"]: row for row in read_table(str(tmp_path / "out"), "predictions").to_pylist()}
+    assert {name: row["probability"] for name, row in predictions.items()} == pytest.approx(rows, abs=1e-6)
+    assert {name for name, row in predictions.items() if row["status"] == "error"} == broken
+    assert {predictions[name]["faces_used"] > 0 for name in ODD_NAMES} == {True}
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "nothing done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("videos", "message"), [("nowhere", "there is no such folder"), ("empty", "the folder is empty")])
+def test_no_videos_is_one_line(
+    finished_run: Path, tmp_path: Path, videos: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    command = ["predict", "--run", str(finished_run), "--videos", str(tmp_path / videos), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_models_says_which_job_makes_them(
+    tmp_path: Path, new_videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "--run", str(tmp_path), "--videos", str(new_videos)]) == 2
+    assert "dfd-ray train" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dfd_ray.cli import main
+from dfd_ray.tables import read_table
+
+
+@pytest.fixture
+def run_with_errors(small_corpus: Path, ray: None, flags: list[str], tmp_path: Path) -> tuple[Path, Path]:
+    """Three good clips, an empty file and a text, preprocessed."""
+    corpus, run = tmp_path / "corpus" / "part", tmp_path / "run"
+    corpus.mkdir(parents=True)
+    clips = [path for path in sorted(small_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000][:3]
+    for number, clip in enumerate(clips):
+        shutil.copy(clip, corpus / f"good{number}.mp4")
+    (corpus / "empty.mp4").touch()
+    (corpus / "text.mp4").write_text("no video")
+    for name in ("index", "preprocess"):
+        assert main([name, "--run", str(run), "--corpus", str(corpus.parent), *flags]) == 0
+    return corpus, run
+
+
+def faces_of(run: Path) -> dict[str, dict]:
+    return {row["video_id"]: row for row in read_table(str(run), "faces").to_pylist()}
+
+
+def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path, Path]) -> None:
+    corpus, run = run_with_errors
+    before = faces_of(run)
+    assert {row["status"] for name, row in before.items() if "good" not in name} == {"error"}
+    for name in ("empty.mp4", "text.mp4", "good1.mp4"):
+        shutil.copy(corpus / "good0.mp4", corpus / name)
+    (run / "predictions").mkdir()
+    assert main(["retry-errors", "--run", str(run), "--reason", "empty"]) == 0
+    after = faces_of(run)
+    assert after.keys() == before.keys()
+    assert after["part/empty.mp4"]["status"] == "ok"
+    assert after["part/empty.mp4"]["faces"] == after["part/good0.mp4"]["faces"]
+    assert after["part/text.mp4"] == before["part/text.mp4"]
+    assert after["part/good1.mp4"] == before["part/good1.mp4"]
+    assert not (run / "predictions").exists()
+    assert not (run / "retry").exists()
+    assert main(["preprocess", "--run", str(run)]) == 0
+    assert json.loads((run / "summaries" / "retry-errors.json").read_text())["ok"] == 4
+
+
+def test_an_unknown_reason_is_refused(run_with_errors: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retry-errors", "--run", str(run_with_errors[1]), "--reason", "bad luck"]) == 2
+    assert "known reasons" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dfd_ray.cli import JOBS, main
+from dfd_ray.config import describe_fields
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_teaches_every_setting_of_the_job(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([job, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for section in JOBS[job][1]:
+        for name, default, meaning in describe_fields(section):
+            assert name in text
+            assert meaning in text
+            assert f"[{default}]" in text
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = "import sys; from dfd_ray.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('ray', 'torch', 'cv2', 'pandas', 'sklearn') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip().endswith("[]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["index", "--set", "preprocess.margn=1"], ["preprocess.margn", "preprocess.margin"]),
+        (["index", "--set", "preprocess.margin=wide"], ["preprocess.margin", "'wide'", "number"]),
+        (["index", "--set", "preprocess.margin=-1"], ["preprocess.margin", "-1", "greater than or equal to 0"]),
+        (["index", "--set", "margin"], ["margin", "section.field=value"]),
+        (["index", "--config", "nowhere.yaml"], ["nowhere.yaml", "No such file"]),
+        (["index"], ["--corpus"]),
+        (["preprocess"], ["dfd-ray index"]),
+        (["embed"], ["dfd-ray index"]),
+        (["analyze"], ["dfd-ray index"]),
+        (["train"], ["dfd-ray index"]),
+        (["evaluate"], ["dfd-ray index"]),
+        (["report"], ["dfd-ray index"]),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(
+    tmp_path: Path, arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([arguments[0], "--run", str(tmp_path / "run"), *arguments[1:]]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for word in words:
+        assert word in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_job_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["dance"])
+    assert stop.value.code == 2
+    assert "invalid choice: 'dance'" in capsys.readouterr().err
+
+
+def test_b7_without_weights_or_network_names_the_flag_and_the_offline_way(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy_of(finished_run, tmp_path, ("manifest", "faces"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    started = time.monotonic()
+    settings = ["embed.backbone=tf_efficientnet_b7", "embed.weights=auto"]
+    assert main(["embed", "--run", str(run), "--set", settings[0], "--set", settings[1]]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for word in ("tf_efficientnet_b7", "embed.weights", "tf_efficientnet_lite0"):
+        assert word in error
+    assert not (run / "embeddings").exists()
+    assert time.monotonic() - started < 60
+
+
+def test_training_with_one_class_is_refused(
+    small_corpus: Path, ray: None, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = next(path for path in sorted(small_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000)
+    part = tmp_path / "corpus" / "part"
+    part.mkdir(parents=True)
+    facts = {}
+    for name in ("a.mp4", "b.mp4"):
+        (part / name).write_bytes(source.read_bytes())
+        facts[name] = {"label": "REAL", "split": "train", "original": None}
+    (part / "metadata.json").write_text(json.dumps(facts))
+    run = str(tmp_path / "run")
+    for job in ("index", "preprocess"):
+        assert main([job, "--run", run, "--corpus", str(tmp_path / "corpus"), *flags]) == 0
+    capsys.readouterr()
+    assert main(["train", "--run", run]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no FAKE one" in error
+    assert not (tmp_path / "run" / "models").exists()
+
+
+def copy_of(run: Path, tmp_path: Path, tables: tuple[str, ...]) -> Path:
+    import shutil
+
+    for table in tables:
+        shutil.copytree(run / table, tmp_path / "run" / table)
+    shutil.copy(run / "config.yaml", tmp_path / "run" / "config.yaml")
+    return tmp_path / "run"
