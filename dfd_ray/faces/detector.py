@@ -129,7 +129,7 @@ class FaceDetector:
         boxes = torch.cat([boxes[passed, :4], probabilities[passed, 1:]], dim=1)
         image, offsets, points = image[passed], offsets[passed], points[passed]
         # O-Net gives the five x, then the five y, as shares of the box's side.
-        landmarks = points.view(-1, 2, 5).transpose(1, 2) * _side(boxes)[:, None] + boxes[:, None, :2] - 1
+        landmarks = points.reshape(len(points), 2, 5).transpose(1, 2) * _side(boxes)[:, None] + boxes[:, None, :2] - 1
         boxes = _shift(boxes, offsets)
         keep = _suppress_contained(boxes, image, 0.7)
         return boxes[keep].cpu(), landmarks[keep].cpu(), image[keep].cpu()
@@ -145,11 +145,13 @@ def _judge(net: nn.Module, table: Tensor, boxes: Tensor, image: Tensor, size: in
     )
     inside = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
     boxes, image, pixels = boxes[inside], image[inside], pixels[inside]
-    parts = [
-        net(_normalise(resize_boxes(table, image[i : i + CANDIDATES_AT_ONCE], pixels[i : i + CANDIDATES_AT_ONCE], size)))
-        for i in range(0, max(len(boxes), 1), CANDIDATES_AT_ONCE)
+    crops = [
+        resize_boxes(table, image[i : i + CANDIDATES_AT_ONCE], pixels[i : i + CANDIDATES_AT_ONCE], size)
+        for i in range(0, len(boxes), CANDIDATES_AT_ONCE)
     ]
-    return boxes, image, tuple(torch.cat(output) for output in zip(*parts, strict=True))
+    # The nets take no empty batch: with nothing to judge they judge a blank, and nothing of it is kept.
+    parts = [net(_normalise(crop)) for crop in crops or [torch.zeros((1, 3, size, size), device=boxes.device)]]
+    return boxes, image, tuple(torch.cat(output)[: len(boxes)] for output in zip(*parts, strict=True))
 
 
 def _normalise(pixels: Tensor) -> Tensor:

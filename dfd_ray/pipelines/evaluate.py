@@ -175,4 +175,4 @@ def summarise(config: Config, started: float, note: str = "") -> Summary:
         notes=[note] if note else [],
         details={**scores, "constants": metrics.get("constants")},
     )
-    return count_statuses(summary, read_table(run, "predictions", ["status"]))
+    return count_statuses(summary, read_table(run, "scores", ["status", "error"]))

@@ -8,48 +8,26 @@ import re
 import tempfile
 from typing import Any, cast
 
-import torch
-from ray.train import Checkpoint
 from torch import nn
 
 from dfd_ray.config import Config
-from dfd_ray.errors import RunError, TrainingError
-from dfd_ray.models.backbones import InputSpec, create_backbone
+from dfd_ray.errors import RunError
+from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, save_classifier
 from dfd_ray.storage import exists, join, list_files, read_bytes, write_bytes
 from dfd_ray.tables import check_promise
 
 
-def read_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the values of `report`'s file; nothing in it is unpickled but tensors and plain values."""
-    with checkpoint.as_directory() as folder:
-        values = torch.load(os.path.join(folder, "state.pt"), map_location="cpu", weights_only=True)
-    return cast(dict[str, Any], values)
-
-
-def export_model(config: Config, fold: int, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Keep a finished model as safetensors, its history and its making inside; return its last epoch."""
-    if checkpoint is None:
-        raise TrainingError(f"fold {fold} ended without a checkpoint")
-    values = read_checkpoint(checkpoint)
-    settings = config.train
-    module, spec = create_backbone(settings.backbone, weights="random", num_classes=2, image_size=settings.image_size)
-    module.load_state_dict(values["module"])
+def export_model(config: Config, fold: int, module: nn.Module, spec: InputSpec, history: list[dict[str, Any]]) -> None:
+    """Keep a finished model as `models/fold-N.safetensors`, its history and its making inside."""
     making = {"fingerprint": config.fingerprint("models"), "configuration": config.content("models")}
-    extra = {"history": json.dumps(values["history"]), "making": json.dumps(making), "fold": str(fold)}
+    extra = {"history": json.dumps(history), "making": json.dumps(making), "fold": str(fold)}
+    margin = config.preprocess.margin
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.safetensors")
-        save_classifier(
-            path,
-            module,
-            backbone=settings.backbone,
-            spec=spec,
-            crop_margin=config.preprocess.margin,
-            extra=extra,
-        )
+        save_classifier(path, module, backbone=config.train.backbone, spec=spec, crop_margin=margin, extra=extra)
         with open(path, "rb") as file:
             write_bytes(model_location(cast(str, config.run), fold), file.read())
-    return cast(dict[str, Any], values["history"][-1])
 
 
 def model_location(run: str, fold: int) -> str:

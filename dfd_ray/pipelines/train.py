@@ -1,6 +1,6 @@
 """train: from the faces to one classifier for every fold that is held out.
 
-    faces ──read──▶ flatten ──▶ shuffle (every epoch) ──▶ augment (tasks, CPU) ──shards──▶ train_fold (workers) ──▶ models/
+    faces ──read──▶ flatten ──▶ shuffle (every epoch) ──▶ augment (tasks, CPU) ──shards──▶ train_folds (workers) ──▶ models/
 
 Ray Train runs the workers; a killed job resumes at its last finished epoch.
 """
@@ -8,7 +8,10 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -17,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 from ray.data import Dataset, RandomSeedConfig
-from ray.data.expressions import Expr, col
-from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.data.expressions import col
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from tqdm import tqdm
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
@@ -27,12 +31,12 @@ from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session, tasks
-from dfd_ray.pipelines.model_store import export_model, is_trained, read_model
+from dfd_ray.pipelines.model_store import is_trained, read_model
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
-from dfd_ray.pipelines.train_loop import train_fold
-from dfd_ray.storage import absolute_uri, delete_folder, join, open_location, write_json
-from dfd_ray.tables import flatten_faces, read_table, table_files
+from dfd_ray.pipelines.train_loop import PROGRESS, FoldPlan, face_rows, train_folds
+from dfd_ray.storage import absolute_uri, delete_folder, exists, join, open_location, read_json, write_json
+from dfd_ray.tables import read_table, table_files
 
 AUGMENT_AT_ONCE = 32
 """Faces an augmentation task takes."""
@@ -52,62 +56,59 @@ def train(config: Config) -> Summary:
     create_backbone(config.train.backbone, weights=config.train.weights, num_classes=2, field="train.weights")
     with ray_session(config):
         check_room(config)
-        for fold in pending:
-            print(
-                f"fold {fold}: training on {sum(sum(c.values()) for f, c in counts.items() if f != fold)} faces",
-                flush=True,
-            )
-            clock = time.monotonic()
-            last = fit_fold(config, fold, counts)
-            print(f"fold {fold}: {describe_epoch(last)}, {time.monotonic() - clock:.0f} s", flush=True)
+        fit(config, pending, counts)
     delete_folder(join(run, "training"))
     return summarise(config, started, folds)
 
 
-def fit_fold(config: Config, fold: int, counts: dict[int, dict[str, int]]) -> dict[str, Any]:
-    """Train the model that never sees `fold`, keep it as `models/fold-N.safetensors`, and return its last epoch."""
+def fit(config: Config, folds: list[int], counts: dict[int, dict[str, int]]) -> None:
+    """Train a model for every fold, one after the other, in one Ray Train run: starting one costs more than a small fold."""
     run, settings = cast(str, config.run), config.train
-    total = sum(sum(labels.values()) for other, labels in counts.items() if other != fold)
-    batch_size = min(settings.batch_size, total // settings.workers)
-    if batch_size < 2:
-        raise TrainingError(f"fold {fold} leaves {total} faces to train on: too few for {settings.workers} workers")
-    job = {
-        "settings": settings,
-        "threads": max(1, int(config.resources.train.num_cpus)),
-        "batch_size": batch_size,
-        # Every rank must take the same number of steps, or the gradients' all-reduce waits for ever.
-        "steps": total // settings.workers // batch_size,
-    }
     gpus = config.resources.train.num_gpus
     trainer = TorchTrainer(
-        train_fold,
-        train_loop_config=job,
+        train_folds,
+        train_loop_config={"config": config, "folds": [plan_fold(config, fold, counts) for fold in folds]},
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
             use_gpu=gpus > 0,
             resources_per_worker={"CPU": config.resources.train.num_cpus, **({"GPU": gpus} if gpus else {})},
         ),
         run_config=RunConfig(
-            name=f"fold-{fold}",
+            name="folds",
             storage_path=absolute_uri(join(run, "training")),
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
-        datasets={
-            "train": training_faces(config, fold),
-            "validation": labelled_faces(run, col("fold") == fold),
-        },
-        # The validation faces are scored whole, by the first worker: a split would drop those that do not divide evenly.
-        dataset_config=DataConfig(datasets_to_split=["train"]),
+        datasets={f"fold-{fold}": training_faces(config, fold) for fold in folds},
     )
-    return export_model(config, fold, trainer.fit().checkpoint)
+    print(f"training {len(folds)} models, each without one fold, {settings.epochs} epochs each", flush=True)
+    with follow(run, folds, settings.epochs):
+        trainer.fit()
+
+
+def plan_fold(config: Config, fold: int, counts: dict[int, dict[str, int]]) -> FoldPlan:
+    """Return the size of the batches and the number of steps an epoch, the same for every worker.
+
+    Were they not the same, the all-reduce of the gradients would wait for ever. TrainingError if there are too few faces.
+    """
+    total = sum(sum(labels.values()) for other, labels in counts.items() if other != fold)
+    share = total // config.train.workers
+    batch_size = min(config.train.batch_size, share)
+    if batch_size < 2:
+        raise TrainingError(f"fold {fold} leaves {total} faces to train on: too few for {config.train.workers} workers")
+    return FoldPlan(fold, batch_size, share // batch_size)
 
 
 def training_faces(config: Config, held_out: int) -> Dataset:
     """Return the faces of the other folds, in a new order every epoch, decoded and augmented: `image`, `label`."""
     settings = config.train
     _, spec = create_backbone(settings.backbone, weights="random", image_size=settings.image_size)
-    faces = labelled_faces(cast(str, config.run), col("fold") != held_out)
+    run = cast(str, config.run)
+    videos = ray.data.read_parquet(
+        table_files(run, "faces"), filesystem=open_location(run)[0], columns=["label", "fold", "faces"]
+    )
+    videos = videos.filter(expr=(col("fold") != held_out) & col("label").is_not_null())
+    faces = videos.map_batches(face_rows, batch_format="pyarrow")
     faces = faces.random_shuffle(seed=RandomSeedConfig(seed=settings.seed, reseed_after_execution=True))
     return faces.map_batches(
         augment,
@@ -116,24 +117,6 @@ def training_faces(config: Config, held_out: int) -> Dataset:
         batch_size=AUGMENT_AT_ONCE,
         **tasks(config.resources.extract),
     )
-
-
-def labelled_faces(run: str, which: Expr) -> Dataset:
-    """Return the faces of some labelled videos, a row each: `image` (JPEG), `label` (0 REAL, 1 FAKE)."""
-    filesystem, _ = open_location(run)
-    videos = ray.data.read_parquet(
-        table_files(run, "faces"),
-        filesystem=filesystem,
-        columns=["label", "fold", "faces"],
-    ).filter(expr=which & col("label").is_not_null())
-    return videos.map_batches(face_rows, batch_format="pyarrow")
-
-
-def face_rows(videos: pa.Table) -> pa.Table:
-    """Flatten videos into faces with a numeric label."""
-    faces = flatten_faces(videos, ["label"])
-    label = pc.equal(faces.column("label"), "FAKE").cast(pa.int64())
-    return pa.table({"image": faces.column("image"), "label": label})
 
 
 def augment(faces: pa.Table, size: int, recipe: Literal["none", "report"]) -> dict[str, npt.NDArray[Any]]:
@@ -187,6 +170,36 @@ def check_room(config: Config) -> None:
                 f"training asks for {wanted:g} {name}s ({workers} workers, and a task that feeds them), Ray has "
                 f"{resources.get(name, 0):g}; lower train.workers or resources.train.num_{name.lower()}s"
             )
+
+
+@contextmanager
+def follow(run: str, folds: list[int], epochs: int) -> Iterator[None]:
+    """Show a progress bar of epochs within, as the first worker reports them beside its checkpoints."""
+    location = join(run, "training", PROGRESS)
+    stop = threading.Event()
+    bar = tqdm(total=len(folds) * epochs, desc="training", unit="epoch")
+
+    def show() -> None:
+        last = read_json(location) if exists(location) else None
+        if last and last["fold"] in folds:
+            done = folds.index(last["fold"]) * epochs + last["epoch"]
+            if done > bar.n:
+                bar.set_postfix_str(f"fold {last['fold']}, {describe_epoch(last)}", refresh=False)
+                bar.update(done - bar.n)
+
+    def watch() -> None:
+        while not stop.wait(1.0):
+            show()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        show()
+        bar.close()
 
 
 def describe_epoch(metrics: dict[str, Any]) -> str:

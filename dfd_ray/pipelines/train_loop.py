@@ -5,30 +5,57 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import ray.train
 import torch
 from ray.train import Checkpoint
 from ray.train.torch import get_device, prepare_model
 from torch import nn
 
-from dfd_ray.config import Train
+from dfd_ray.config import Config
 from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.aggregation import sigmoid
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
 from dfd_ray.models.classifier import score_faces
-from dfd_ray.pipelines.model_store import read_checkpoint
+from dfd_ray.pipelines.model_store import export_model, is_trained
 from dfd_ray.pipelines.summary import elapsed
+from dfd_ray.storage import join, write_json
+from dfd_ray.tables import flatten_faces, iterate_batches
+
+PROGRESS = "progress.json"
+"""The last finished epoch, beside the checkpoints, for the driver's progress bar."""
 
 
-def train_fold(job: dict[str, Any]) -> None:
-    """The training loop, as every worker runs it."""
-    settings: Train = job["settings"]
+@dataclass(frozen=True)
+class FoldPlan:
+    """How the model without a fold is trained; the same on every worker."""
+
+    fold: int
+    batch_size: int
+    """Faces a worker and step."""
+    steps: int
+    """Of an epoch, on every worker."""
+
+
+def train_folds(job: dict[str, Any]) -> None:
+    """Train a model for every fold in turn, and keep each as it is finished."""
+    config: Config = job["config"]
+    torch.set_num_threads(max(1, int(config.resources.train.num_cpus)))
+    for plan in job["folds"]:
+        if not is_trained(config, plan.fold):  # a worker that starts again finds the folds behind it
+            train_fold(config, plan)
+
+
+def train_fold(config: Config, plan: FoldPlan) -> None:
+    """Train one model: the whole of it on this page."""
+    settings = config.train
     torch.manual_seed(settings.seed)
-    torch.set_num_threads(job["threads"])
     rank = ray.train.get_context().get_world_rank()
     device = get_device()
 
@@ -43,14 +70,14 @@ def train_fold(job: dict[str, Any]) -> None:
     start_head(module)
     model = prepare_model(module)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, cosine(settings.warmup, settings.epochs * job["steps"]))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, cosine(settings.warmup, settings.epochs * plan.steps))
     state = {"module": module, "optimiser": optimiser, "schedule": schedule}
-    history = restore(state)
+    history = restore(state, plan.fold)
 
     for epoch in range(len(history), settings.epochs):
         clock, losses = time.monotonic(), []
-        batches = ray.train.get_dataset_shard("train").iter_torch_batches(
-            batch_size=job["batch_size"], drop_last=True, prefetch_batches=2
+        batches = ray.train.get_dataset_shard(f"fold-{plan.fold}").iter_torch_batches(
+            batch_size=plan.batch_size, drop_last=True, prefetch_batches=2
         )
         model.train()
         for batch in batches:
@@ -63,17 +90,17 @@ def train_fold(job: dict[str, Any]) -> None:
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
-        if not losses:
-            raise TrainingError(f"no batch of faces came in epoch {epoch + 1}")
         metrics: dict[str, Any] = {
             "epoch": epoch + 1,
             "train_loss": float(np.mean(losses)),
             "learning_rate": schedule.get_last_lr()[0],
         }
         if rank == 0:
-            metrics |= validate(module, spec)
+            metrics |= validate(module, spec, cast(str, config.run), plan.fold)
         history.append(metrics | {"seconds": elapsed(clock)})
-        report(history, state, rank)
+        report(config, plan.fold, history, state, rank)
+    if rank == 0:
+        export_model(config, plan.fold, module, spec, history)
 
 
 def start_head(module: nn.Module) -> None:
@@ -87,15 +114,17 @@ def start_head(module: nn.Module) -> None:
     nn.init.zeros_(head.bias)
 
 
-def validate(module: nn.Module, spec: InputSpec) -> dict[str, float | None]:
-    """Score the held-out faces one by one: a curve to look at. Nothing is chosen by it, so it may be looked at."""
+def validate(module: nn.Module, spec: InputSpec, run: str, fold: int) -> dict[str, float | None]:
+    """Score the held-out faces, one worker alone: a curve to look at. Nothing is chosen by it, so it may be looked at."""
     from sklearn.metrics import log_loss, roc_auc_score
 
     module.eval()
     logits, labels = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
-    for batch in ray.train.get_dataset_shard("validation").iter_batches(batch_size=64, batch_format="pyarrow"):
-        logits.append(score_faces(module, spec, [decode_jpeg(image) for image in batch.column("image").to_pylist()]))
-        labels.append(batch.column("label").to_numpy())
+    for videos in iterate_batches(run, "faces", ["label", "fold", "faces"]):
+        held_out = pc.and_(pc.equal(videos.column("fold"), fold), videos.column("label").is_valid())
+        faces = face_rows(videos.filter(held_out))
+        logits.append(score_faces(module, spec, [decode_jpeg(image) for image in faces.column("image").to_pylist()]))
+        labels.append(faces.column("label").to_numpy())
     label, probability = np.concatenate(labels), sigmoid(np.concatenate(logits))
     if not len(label):
         return {"validation_loss": None, "validation_auc": None}
@@ -106,21 +135,32 @@ def validate(module: nn.Module, spec: InputSpec) -> dict[str, float | None]:
     }
 
 
-def report(history: list[dict[str, Any]], state: dict[str, Any], rank: int) -> None:
+def face_rows(videos: pa.Table) -> pa.Table:
+    """Flatten labelled videos into faces: `image` (JPEG), `label` (0 REAL, 1 FAKE)."""
+    faces = flatten_faces(videos, ["label"])
+    label = pc.equal(faces.column("label"), "FAKE").cast(pa.int64())
+    return pa.table({"image": faces.column("image"), "label": label})
+
+
+def report(config: Config, fold: int, history: list[dict[str, Any]], state: dict[str, Any], rank: int) -> None:
     """Hand the epoch's metrics to Ray Train, with a checkpoint of all that a resume needs, written by the first worker."""
     with tempfile.TemporaryDirectory() as folder:
         if rank == 0:
             values = {name: part.state_dict() for name, part in state.items()}
-            torch.save({**values, "history": history}, os.path.join(folder, "state.pt"))
+            torch.save({**values, "fold": fold, "history": history}, os.path.join(folder, "state.pt"))
+            write_json(join(cast(str, config.run), "training", PROGRESS), history[-1] | {"fold": fold})
         ray.train.report(history[-1], checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None)
 
 
-def restore(state: dict[str, Any]) -> list[dict[str, Any]]:
-    """Load the run's last checkpoint, if there is one, and return the epochs it has behind it."""
+def restore(state: dict[str, Any], fold: int) -> list[dict[str, Any]]:
+    """Load the run's last checkpoint, if it is of this fold, and return the epochs it has behind it."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return []
-    values = read_checkpoint(checkpoint)
+    with checkpoint.as_directory() as folder:
+        values = torch.load(os.path.join(folder, "state.pt"), map_location="cpu", weights_only=True)
+    if values["fold"] != fold:
+        return []
     for name, part in state.items():
         part.load_state_dict(values[name])
     return list(values["history"])
