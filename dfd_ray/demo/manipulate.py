@@ -8,74 +8,135 @@ import numpy.typing as npt
 
 from dfd_ray.demo.footage import Image, Points
 
+REACH = 2.0
+"""Distances from eyes to mouth, each way from the face's centre, within which a picture is touched."""
+SPREAD = (0.7, 1.4)
+"""Limits to how much a donor's contrast is changed: beyond, skin turns to blotches."""
+LEVELS = 4
+"""Of the pyramids that faces are blended with: at 4, colours run into each other over some 16 pixels, edges do not."""
+
 
 def swap_face(picture: Image, landmarks: Points, donor: Image, donor_landmarks: Points) -> Image:
     """Return a picture with the donor's face in the place of its own.
 
-    The donor is turned, scaled and moved until the five landmarks (5, 2) of both fall on each other, its colours are given
-    the mean and spread of the face it covers, and Poisson blending (Perez et al., 2003) hides the seam.
+    The donor is moved by the affine map that best takes its five landmarks (5, 2) to the picture's, its colours are
+    given the mean and spread of the face it covers, and pyramid blending hides the seam.
     """
-    move, _ = cv2.estimateAffinePartial2D(donor_landmarks, landmarks)
-    if move is None:
-        return picture
-    height, width = picture.shape[:2]
-    moved = cv2.warpAffine(donor, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    window = window_of(landmarks, picture)
+    target, landmarks = picture[window], landmarks - corner_of(window)
+    height, width = target.shape[:2]
+    known = np.column_stack([donor_landmarks, np.ones(len(donor_landmarks))])
+    move = np.linalg.lstsq(known, landmarks.astype(np.float64), rcond=None)[0].T
+    moved = np.asarray(cv2.warpAffine(donor, move, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
     mask = face_mask(landmarks, width, height)
-    x, y, w, h = cv2.boundingRect(mask)
-    part = (slice(y, y + h), slice(x, x + w))
-    moved[part] = match_colours(np.asarray(moved[part], np.uint8), picture[part], mask[part])
-    blended = cv2.seamlessClone(moved, picture, mask, (x + w // 2, y + h // 2), cv2.NORMAL_CLONE)
-    return np.asarray(blended, np.uint8)
+    swapped = picture.copy()
+    swapped[window] = blend_pyramids(match_colours(moved, target, mask), target, soften(mask, landmarks))
+    return swapped
 
 
 def self_blend(picture: Image, landmarks: Points, random: np.random.Generator) -> Image:
-    """Return a picture whose face is blended with a recoloured, slightly moved copy of itself.
+    """Return a picture whose face is blended with a recoloured, slightly moved and blurred copy of itself.
 
     Shiohara and Yamasaki, "Detecting deepfakes with self-blended images" (2022), after the paper, with constants of our
-    own: a shift of up to 3 % of the distance between the eyes and the mouth, a scale of up to 4 %, a ratio of 0.5 to 1.
+    own: a shift of up to 4 % of the distance between the eyes and the mouth, a scale of 2 to 5 %, a mask deformed by up
+    to a tenth, a ratio of 0.7 to 1.
     """
-    height, width = picture.shape[:2]
-    centre = landmarks.mean(axis=0)
-    extent = float(np.linalg.norm(landmarks[:2].mean(axis=0) - landmarks[3:].mean(axis=0)))
-    move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), 0, float(random.uniform(0.96, 1.04)))
-    move[:, 2] += random.uniform(-0.03, 0.03, 2) * extent
-    copy = cv2.warpAffine(recolour(picture, random), move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    jittered = landmarks + random.normal(0, 0.05 * extent, landmarks.shape).astype(np.float32)
-    mask = cv2.GaussianBlur(face_mask(jittered, width, height), (0, 0), 0.12 * extent).astype(np.float32) / 255
-    weight = (mask * random.uniform(0.5, 1.0))[..., None]
-    x, y, w, h = cv2.boundingRect((mask > 0).astype(np.uint8))
-    part = (slice(y, y + h), slice(x, x + w))
+    window = window_of(landmarks, picture)
+    target, landmarks = picture[window], landmarks - corner_of(window)
+    height, width = target.shape[:2]
+    centre, extent = landmarks.mean(axis=0), extent_of(landmarks)
+    scale = 1 + float(random.choice([-1, 1]) * random.uniform(0.02, 0.05))
+    move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), 0, scale)
+    move[:, 2] += random.uniform(-0.04, 0.04, 2) * extent
+    copy = cv2.warpAffine(recolour(target, random), move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    copy = cv2.GaussianBlur(copy, (0, 0), float(random.uniform(0.01, 0.03) * extent))
+    mask = face_mask(landmarks, width, height, deform=random.normal(0, 0.05, (3, 2)))
+    weight = (soften(mask, landmarks) * random.uniform(0.7, 1.0))[..., None]
     blended = picture.copy()
-    blended[part] = picture[part] * (1 - weight[part]) + copy[part] * weight[part]
+    blended[window] = np.rint(target * (1 - weight) + copy * weight)
     return blended
 
 
-def face_mask(landmarks: Points, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return the inner face as (height, width) uint8, 255 inside: an ellipse about the landmarks (5, 2)."""
+def window_of(landmarks: Points, picture: Image) -> tuple[slice, slice]:
+    """Return the rows and columns of a picture (h, w, 3) that a manipulation of the face at the landmarks may touch."""
+    centre, reach = landmarks.mean(axis=0), REACH * extent_of(landmarks)
+    low = np.maximum(centre - reach, 0).astype(int)
+    high = np.minimum(centre + reach, picture.shape[1::-1]).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def corner_of(window: tuple[slice, slice]) -> Points:
+    """Return x and y of a window's upper left corner, (2,) float32."""
+    return np.array([window[1].start, window[0].start], np.float32)
+
+
+def extent_of(landmarks: Points) -> float:
+    """Return the distance in pixels from between the eyes to the middle of the mouth."""
+    return float(np.linalg.norm(landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)))
+
+
+def face_mask(
+    landmarks: Points, width: int, height: int, deform: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Return the inner face as (height, width) uint8, 255 inside: an ellipse about the landmarks (5, 2).
+
+    `deform` (n, 2) bends it: cosine and sine parts of the radius' change with the angle, from its first harmonic on.
+    """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
-    down = mouth - eyes
-    extent = float(np.linalg.norm(down))
-    across = float(np.linalg.norm(landmarks[1] - landmarks[0]))
-    centre = eyes + 0.5 * down
-    angle = float(np.degrees(np.arctan2(down[1], down[0])))
+    down = (mouth - eyes) / max(extent_of(landmarks), 1e-3)
+    across = np.array([down[1], -down[0]])
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    radius = np.ones_like(angle)
+    for harmonic, (cosine, sine) in enumerate(() if deform is None else deform, start=1):
+        radius += cosine * np.cos(harmonic * angle) + sine * np.sin(harmonic * angle)
+    long = 1.15 * extent_of(landmarks)
+    wide = 0.95 * max(float(np.linalg.norm(landmarks[1] - landmarks[0])), 0.6 * extent_of(landmarks))
+    outline = long * np.outer(radius * np.cos(angle), down) + wide * np.outer(radius * np.sin(angle), across)
     mask = np.zeros((height, width), np.uint8)
-    axes = (round(1.15 * extent), round(0.95 * max(across, 0.6 * extent)))
-    cv2.ellipse(mask, (round(float(centre[0])), round(float(centre[1]))), axes, angle, 0, 360, 255, -1)
-    mask[:2] = mask[-2:] = 0  # Poisson blending wants a border outside the mask
+    cv2.fillPoly(mask, [np.rint((eyes + mouth) / 2 + outline).astype(np.int32)], 255)
+    mask[:2] = mask[-2:] = 0  # what lies beyond a border is not known, so nothing is blended across it
     mask[:, :2] = mask[:, -2:] = 0
     return mask
 
 
+def soften(mask: npt.NDArray[np.uint8], landmarks: Points) -> npt.NDArray[np.float32]:
+    """Return a mask (h, w) uint8 as float32 weights from 0 to 1 with a blurred edge."""
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.1 * extent_of(landmarks)), np.float32)
+
+
+def blend_pyramids(front: Image, back: Image, weight: npt.NDArray[np.float32]) -> Image:
+    """Return front and back (h, w, 3) uint8 joined by the weight (h, w) of the front: Burt and Adelson (1983).
+
+    Each band of frequencies is blended over a distance of its own, so that neither colours nor edges break at the seam.
+    """
+    difference = front.astype(np.float32) - back
+    bands, weights = [difference], [weight]
+    for _ in range(LEVELS):
+        bands.append(cv2.pyrDown(bands[-1]))
+        weights.append(cv2.pyrDown(weights[-1]))
+    joined = bands[-1] * weights[-1][..., None]
+    for i in range(LEVELS - 1, -1, -1):
+        size = bands[i].shape[1::-1]
+        band = bands[i] - cv2.pyrUp(bands[i + 1], dstsize=size)
+        joined = cv2.pyrUp(joined, dstsize=size) + band * weights[i][..., None]
+    return np.clip(np.rint(back + joined), 0, 255).astype(np.uint8)
+
+
 def match_colours(source: Image, target: Image, mask: npt.NDArray[np.uint8]) -> Image:
-    """Return the source with the target's mean and spread of each Lab channel inside the mask (Reinhard et al., 2001)."""
+    """Return the source with the target's mean and spread of each Lab channel inside the mask.
+
+    Reinhard et al., "Color transfer between images" (2001); source and target (h, w, 3) uint8 RGB, mask (h, w) uint8.
+    """
     inside = mask > 0
     lab, goal = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32) for image in (source, target))
     mean, spread = lab[inside].mean(axis=0), lab[inside].std(axis=0) + 1e-3
-    matched = (lab - mean) * (goal[inside].std(axis=0) / spread) + goal[inside].mean(axis=0)
+    gain = np.clip(goal[inside].std(axis=0) / spread, *SPREAD)
+    matched = (lab - mean) * gain + goal[inside].mean(axis=0)
     return np.asarray(cv2.cvtColor(np.clip(matched, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB), np.uint8)
 
 
 def recolour(picture: Image, random: np.random.Generator) -> Image:
-    """Return a picture with each channel scaled by up to 12 % and shifted by up to 12 levels."""
-    levels = np.arange(256)[:, None] * random.uniform(0.88, 1.12, 3) + random.uniform(-12, 12, 3)
+    """Return a picture made brighter or darker by up to 12 %, each channel by up to 4 % and 4 levels more."""
+    gain = random.uniform(0.88, 1.12) * random.uniform(0.96, 1.04, 3)
+    levels = np.arange(256)[:, None] * gain + random.uniform(-4, 4, 3)
     return np.asarray(cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8)[None]), np.uint8)

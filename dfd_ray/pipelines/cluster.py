@@ -123,5 +123,7 @@ def configure_data() -> None:
     context = DataContext.get_current()
     context.execution_options.preserve_order = False
     context.max_errored_blocks = 0
+    # The newer Parquet reader starts 32 actors to read the footers of our few files: 14 s a dataset on two cores.
+    context.use_datasource_v2 = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_LIMIT
     logging.getLogger("ray.data").setLevel(logging.WARNING)

@@ -31,7 +31,9 @@ def embed(config: Config) -> Summary:
         return summarise(config, started, note="already complete; nothing done")
     require(run, "faces", config)
     # Weights that cannot be had are found out here, before anything is started or written.
-    dimensions = feature_size(create_backbone(config.embed.backbone, weights=config.embed.weights)[0])
+    dimensions = feature_size(
+        create_backbone(config.embed.backbone, weights=config.embed.weights, image_size=config.embed.image_size)[0]
+    )
     schema = with_metadata(embeddings_schema(dimensions), "embeddings", config, dimensions=dimensions)
     with ray_session(config), resumable(run, "embeddings"):
         check_placeable("embed", config.resources.embed)

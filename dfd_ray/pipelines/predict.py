@@ -22,9 +22,10 @@ from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.calibration import Calibration
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks, torch_device
 from dfd_ray.pipelines.evaluate import aggregate_videos
+from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.index import list_videos, with_sizes, write_manifest
 from dfd_ray.pipelines.model_store import trained_folds
-from dfd_ray.pipelines.preprocess import Detect, extract
+from dfd_ray.pipelines.preprocess import Detect
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed

@@ -12,34 +12,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
-from ray.data import Dataset, RandomSeedConfig
-from ray.data.expressions import col
+import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from tqdm import tqdm
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
-from dfd_ray.faces.crop import decode_jpeg
-from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.backbones import create_backbone
-from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session, tasks
+from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session
 from dfd_ray.pipelines.model_store import is_trained, read_model
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
-from dfd_ray.pipelines.train_loop import PROGRESS, FoldPlan, face_rows, train_folds
-from dfd_ray.storage import absolute_uri, delete_folder, exists, join, open_location, read_json, write_json
-from dfd_ray.tables import read_table, table_files
-
-AUGMENT_AT_ONCE = 32
-"""Faces an augmentation task takes."""
+from dfd_ray.pipelines.train_loop import PROGRESS, FoldPlan, train_folds
+from dfd_ray.pipelines.training_data import training_faces
+from dfd_ray.storage import absolute_uri, delete_folder, exists, join, read_json, write_json
+from dfd_ray.tables import read_table
 
 
 def train(config: Config) -> Summary:
@@ -53,15 +44,21 @@ def train(config: Config) -> Summary:
     if not pending:
         return summarise(config, started, folds, note="already complete; nothing done")
     # Weights that cannot be had are found out here, before anything is started.
-    create_backbone(config.train.backbone, weights=config.train.weights, num_classes=2, field="train.weights")
+    _, spec = create_backbone(
+        config.train.backbone,
+        weights=config.train.weights,
+        num_classes=2,
+        image_size=config.train.image_size,
+        field="train.weights",
+    )
     with ray_session(config):
         check_room(config)
-        fit(config, pending, counts)
+        fit(config, pending, counts, spec.size)
     delete_folder(join(run, "training"))
     return summarise(config, started, folds)
 
 
-def fit(config: Config, folds: list[int], counts: dict[int, dict[str, int]]) -> None:
+def fit(config: Config, folds: list[int], counts: dict[int, dict[str, int]], size: int) -> None:
     """Train a model for every fold, one after the other, in one Ray Train run: starting one costs more than a small fold."""
     run, settings = cast(str, config.run), config.train
     gpus = config.resources.train.num_gpus
@@ -79,7 +76,7 @@ def fit(config: Config, folds: list[int], counts: dict[int, dict[str, int]]) -> 
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
-        datasets={f"fold-{fold}": training_faces(config, fold) for fold in folds},
+        datasets={f"fold-{fold}": training_faces(config, fold, size) for fold in folds},
     )
     print(f"training {len(folds)} models, each without one fold, {settings.epochs} epochs each", flush=True)
     with follow(run, folds, settings.epochs):
@@ -97,33 +94,6 @@ def plan_fold(config: Config, fold: int, counts: dict[int, dict[str, int]]) -> F
     if batch_size < 2:
         raise TrainingError(f"fold {fold} leaves {total} faces to train on: too few for {config.train.workers} workers")
     return FoldPlan(fold, batch_size, share // batch_size)
-
-
-def training_faces(config: Config, held_out: int) -> Dataset:
-    """Return the faces of the other folds, in a new order every epoch, decoded and augmented: `image`, `label`."""
-    settings = config.train
-    _, spec = create_backbone(settings.backbone, weights="random", image_size=settings.image_size)
-    run = cast(str, config.run)
-    videos = ray.data.read_parquet(
-        table_files(run, "faces"), filesystem=open_location(run)[0], columns=["label", "fold", "faces"]
-    )
-    videos = videos.filter(expr=(col("fold") != held_out) & col("label").is_not_null())
-    faces = videos.map_batches(face_rows, batch_format="pyarrow")
-    faces = faces.random_shuffle(seed=RandomSeedConfig(seed=settings.seed, reseed_after_execution=True))
-    return faces.map_batches(
-        augment,
-        fn_kwargs={"size": spec.size, "recipe": settings.augmentation},
-        batch_format="pyarrow",
-        batch_size=AUGMENT_AT_ONCE,
-        **tasks(config.resources.extract),
-    )
-
-
-def augment(faces: pa.Table, size: int, recipe: Literal["none", "report"]) -> dict[str, npt.NDArray[Any]]:
-    """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) int64."""
-    transform = training_augmentation(size, recipe)
-    images = [transform(decode_jpeg(image)) for image in faces.column("image").to_pylist()]
-    return {"image": np.stack(images), "label": faces.column("label").to_numpy()}
 
 
 def faces_by_fold(run: str) -> dict[int, dict[str, int]]:

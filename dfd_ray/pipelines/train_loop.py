@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import ray.train
 import torch
@@ -25,8 +24,9 @@ from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
 from dfd_ray.models.classifier import score_faces
 from dfd_ray.pipelines.model_store import export_model, is_trained
 from dfd_ray.pipelines.summary import elapsed
+from dfd_ray.pipelines.training_data import face_rows
 from dfd_ray.storage import join, write_json
-from dfd_ray.tables import flatten_faces, iterate_batches
+from dfd_ray.tables import iterate_batches
 
 PROGRESS = "progress.json"
 """The last finished epoch, beside the checkpoints, for the driver's progress bar."""
@@ -133,13 +133,6 @@ def validate(module: nn.Module, spec: InputSpec, run: str, fold: int) -> dict[st
         "validation_loss": float(log_loss(label, probability, labels=[0, 1])),
         "validation_auc": float(roc_auc_score(label, probability)) if both else None,
     }
-
-
-def face_rows(videos: pa.Table) -> pa.Table:
-    """Flatten labelled videos into faces: `image` (JPEG), `label` (0 REAL, 1 FAKE)."""
-    faces = flatten_faces(videos, ["label"])
-    label = pc.equal(faces.column("label"), "FAKE").cast(pa.int64())
-    return pa.table({"image": faces.column("image"), "label": label})
 
 
 def report(config: Config, fold: int, history: list[dict[str, Any]], state: dict[str, Any], rank: int) -> None:
