@@ -14,7 +14,7 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from dfd_ray.config import Config, Pool
 from dfd_ray.errors import ResourceError
 
-HELPER_CPUS = 2
+HELPER_CPUS = 3
 """Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
 while hardly using it, and on a machine of two cores they would leave none for the work."""
 
@@ -90,12 +90,15 @@ def tasks(pool: Pool) -> dict[str, Any]:
     return {"compute": TaskPoolStrategy(size=size), "num_cpus": pool.num_cpus, "max_retries": ATTEMPTS}
 
 
-def actors(pool: Pool) -> dict[str, Any]:
+def actors(pool: Pool, pools: int = 1) -> dict[str, Any]:
     """Return `map_batches` arguments that run a class as a pool of actors.
 
-    On one machine the pool starts at its full size: there are no nodes to wait for, and growing takes longer than a small job.
+    On one machine a pool starts at its full size: there are no nodes to wait for, and growing takes longer than a small job.
+    `pools` is how many such pools the dataset has; they part the cores there, or they would hold every CPU between them,
+    and the tasks that feed them would wait for ever.
     """
-    limit = pool.max_size or _local_limit()
+    cores = _local_limit()
+    limit = pool.max_size or (max(1, cores // pools) if cores else None)
     smallest = pool.min_size if os.environ.get("RAY_ADDRESS") or limit is None else limit
     return {
         "compute": ActorPoolStrategy(min_size=smallest, max_size=limit),

@@ -93,14 +93,14 @@ def score_new(config: Config, out: str) -> None:
             fn_constructor_args=(config.preprocess, torch_device(resources.detect)),
             batch_format="pyarrow",
             batch_size=1,
-            **actors(resources.detect),
+            **actors(resources.detect, pools=2),
         )
         rows = rows.map_batches(
             ScoreFaces,
             fn_constructor_args=(run, torch_device(resources.score), config.embed.batch_size),
             batch_format="pyarrow",
             batch_size=resources.videos_per_task,
-            **actors(resources.score),
+            **actors(resources.score, pools=2),
         )
         write_rows(rows, out, "scores", with_metadata(SCHEMAS["scores"], "scores", config), resources.videos_per_file)
         check_whole(out, "scores")

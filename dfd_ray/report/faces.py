@@ -68,10 +68,8 @@ def choose_videos(outcomes: pa.Table, limit: int) -> pa.Table:
     labels = np.array(outcomes.column("label").to_pylist(), dtype=object)
     classes = [np.flatnonzero(has_face & (labels == name)) for name in ("REAL", "FAKE")]
     rest = np.flatnonzero(has_face & ~np.isin(labels, ["REAL", "FAKE"]))
-    fewer = min(len(rows) for rows in classes)
-    shares = [min(len(rows), max(limit // 2, limit - fewer)) for rows in classes]
-    if sum(shares) > limit:  # an odd limit, or both have plenty: the first class yields
-        shares[0] = limit - shares[1]
+    real = min(len(classes[0]), max(limit // 2, limit - len(classes[1])))
+    shares = [real, min(len(classes[1]), limit - real)]
     picked = [rows[spread(len(rows), share)].tolist() for rows, share in zip(classes, shares, strict=True)]
     turns = [row for pair in zip(*picked, strict=False) for row in pair]
     shortest = min(map(len, picked))

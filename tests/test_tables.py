@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfd_ray import tables
+from dfd_ray.config import LINEAGE, Config
+from dfd_ray.errors import RunError
+
+COLUMNS = {
+    "manifest": ["video_id", "uri", "part", "label", "original", "split", "group", "fold", "bytes"],
+    "faces": [
+        *("video_id", "label", "group", "fold", "status", "error_stage", "error"),
+        *("width", "height", "fps", "frame_count", "codec", "seconds_spent", "faces"),
+    ],
+    "projection": [
+        *("video_id", "frame_index", "face_index", "label", "pca", "x", "y", "z"),
+        *("cluster", "membership", "thumbnail"),
+    ],
+    "predictions": ["video_id", "label", "fold", "probability", "raw_probability", "faces_used", "status"],
+}
+FACE_FIELDS = ["frame_index", "time", "face_index", "box", "landmarks", "probability", "image"]
+VECTOR = pa.struct([("frame_index", pa.int64()), ("face_index", pa.int32()), ("score", pa.float32())])
+
+
+def videos_with(counts: list[int]) -> pa.Table:
+    faces = [
+        [{"frame_index": 10 * video + face, "face_index": face, "score": 0.5} for face in range(count)]
+        for video, count in enumerate(counts)
+    ]
+    return pa.table(
+        {
+            "video_id": pa.array([f"v{i}" for i in range(len(counts))], pa.string()),
+            "label": pa.array(["REAL" if i % 2 else None for i in range(len(counts))], pa.string()),
+            "faces": pa.array(faces, pa.list_(VECTOR)),
+        }
+    )
+
+
+def in_chunks(table: pa.Table, size: int) -> pa.Table:
+    return pa.Table.from_batches(table.to_batches(max_chunksize=size), table.schema)
+
+
+def write(run: Path, table: str, name: str, ids: list[str], config: Config | None = None, **facts: Any) -> Path:
+    schema = pa.schema([pa.field("video_id", pa.string(), nullable=False), pa.field("n", pa.int32())])
+    schema = tables.with_metadata(schema, table, config or Config(), **facts)
+    path = run / table / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"video_id": ids, "n": list(range(len(ids)))}, schema=schema), path)
+    return path
+
+
+@pytest.mark.parametrize("table", sorted(COLUMNS))
+def test_a_table_has_the_columns_of_the_design(table: str) -> None:
+    assert tables.SCHEMAS[table].names == COLUMNS[table]
+
+
+def test_a_face_has_the_fields_of_the_design() -> None:
+    face = tables.SCHEMAS["faces"].field("faces").type.value_type
+    assert [field.name for field in face] == FACE_FIELDS
+    assert face.field("box").type == pa.list_(pa.float32(), 4)
+    assert face.field("landmarks").type == pa.list_(pa.float32(), 10)
+    assert face.field("image").type == pa.binary()
+
+
+def test_an_embedding_is_a_vector_of_a_fixed_length_in_half_precision() -> None:
+    schema = tables.embeddings_schema(2560)
+    assert schema.names == ["video_id", "faces"]
+    face = schema.field("faces").type.value_type
+    assert [field.name for field in face] == ["frame_index", "face_index", "vector"]
+    assert face.field("vector").type == pa.list_(pa.float16(), 2560)
+
+
+@pytest.mark.parametrize(("table", "column"), [("faces", "status"), ("predictions", "status"), ("manifest", "uri")])
+def test_a_column_without_which_a_row_says_nothing_is_never_null(table: str, column: str) -> None:
+    assert not tables.SCHEMAS[table].field(column).nullable
+
+
+def test_every_table_names_its_video_and_its_writer() -> None:
+    for table, schema in tables.SCHEMAS.items():
+        assert schema.field("video_id") == pa.field("video_id", pa.string(), nullable=False)
+        assert table in tables.WRITER
+    assert set(tables.WRITER) == set(LINEAGE)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 4), max_size=12), st.integers(1, 5), st.integers(0, 12), st.integers(0, 12))
+def test_faces_are_flattened_in_order_from_any_piece_of_a_table(counts: list[int], chunk: int, start: int, n: int) -> None:
+    videos = in_chunks(videos_with(counts), chunk).slice(start, n)
+    expected = [
+        {"video_id": row["video_id"], "label": row["label"], **face} for row in videos.to_pylist() for face in row["faces"]
+    ]
+    flat = tables.flatten_faces(videos, ["video_id", "label"])
+    assert flat.column_names == ["video_id", "label", "frame_index", "face_index", "score"]
+    assert flat.to_pylist() == expected
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 4), max_size=12), st.integers(1, 5), st.integers(0, 12), st.integers(0, 12))
+def test_nesting_is_the_inverse_of_flattening(counts: list[int], chunk: int, start: int, n: int) -> None:
+    videos = in_chunks(videos_with(counts), chunk).slice(start, n)
+    flat = tables.flatten_faces(videos)
+    arrays = [flat.column(field.name).combine_chunks() for field in VECTOR]
+    faces = pa.StructArray.from_arrays(arrays, fields=list(VECTOR))
+    again = tables.nest_faces(videos, faces, ["video_id", "label"])
+    assert again.to_pylist() == videos.to_pylist()
+    assert again.schema == videos.schema
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8))
+def test_nesting_keeps_every_video_and_takes_other_fields(counts: list[int]) -> None:
+    videos = videos_with(counts)
+    total = sum(counts)
+    again = tables.nest_faces(videos, pa.StructArray.from_arrays([pa.array(range(total), pa.int64())], ["serial"]))
+    assert again.column_names == ["video_id", "faces"]
+    assert [len(row["faces"]) for row in again.to_pylist()] == counts
+    assert [face["serial"] for row in again.to_pylist() for face in row["faces"]] == list(range(total))
+
+
+def test_flattening_no_column_gives_the_faces_alone() -> None:
+    assert tables.flatten_faces(videos_with([2, 0, 1])).column_names == ["frame_index", "face_index", "score"]
+
+
+def test_what_made_a_table_is_read_back_from_it(tmp_path: Path) -> None:
+    config = Config.model_validate({"preprocess": {"margin": 0.7}})
+    write(tmp_path, "faces", "a.parquet", ["v"], config, device="cpu", vectors=3)
+    stored = tables.read_metadata(str(tmp_path), "faces")
+    assert stored == {
+        "table": "faces",
+        "schema_version": tables.SCHEMA_VERSION,
+        "fingerprint": config.fingerprint("faces"),
+        "configuration": config.content("faces"),
+        "device": "cpu",
+        "vectors": 3,
+    }
+
+
+def test_metadata_change_no_column() -> None:
+    schema = tables.SCHEMAS["faces"]
+    assert tables.with_metadata(schema, "faces", Config()).equals(schema, check_metadata=False)
+
+
+@pytest.mark.parametrize("table", ["faces", "absent"])
+def test_a_table_that_is_not_there_has_no_metadata_files_or_rows(tmp_path: Path, table: str) -> None:
+    (tmp_path / "faces").mkdir()
+    assert tables.read_metadata(str(tmp_path), table) == {}
+    assert tables.table_files(str(tmp_path), table) == []
+    assert tables.count_rows(str(tmp_path), table) == 0
+
+
+def test_metadata_come_from_a_file_that_is_whole(tmp_path: Path) -> None:
+    write(tmp_path, "faces", "b.parquet", ["v"])
+    (tmp_path / "faces" / "a.parquet").write_bytes(b"PAR1 cut off")
+    assert tables.read_metadata(str(tmp_path), "faces")["table"] == "faces"
+
+
+def test_a_table_of_the_same_settings_is_compatible(tmp_path: Path) -> None:
+    write(tmp_path, "faces", "a.parquet", ["v"])
+    other = Config.model_validate({"preprocess": {"video_deadline": 1}, "resources": {"cpus": 1}, "train": {"epochs": 1}})
+    tables.check_compatible(str(tmp_path), "faces", other)
+
+
+def test_a_table_that_does_not_exist_is_compatible(tmp_path: Path) -> None:
+    tables.check_compatible(str(tmp_path), "faces", Config())
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        ({"preprocess": {"margin": 0.5}}, "preprocess.margin = 0.6, not 0.5"),
+        ({"preprocess": {"margin": 0.5, "frames_real": 3}}, "preprocess.frames_real = 40, not 3"),
+        ({"preprocess": {"margin": 0.5}, "index": {"seed": 9}}, "index.seed = 0, not 9"),
+    ],
+)
+def test_a_table_of_other_settings_is_refused_with_the_first_that_differs(
+    tmp_path: Path, values: dict[str, Any], first: str
+) -> None:
+    write(tmp_path, "faces", "a.parquet", ["v"])
+    with pytest.raises(RunError) as caught:
+        tables.check_compatible(str(tmp_path), "faces", Config.model_validate(values))
+    assert first in str(caught.value)
+    assert str(tmp_path / "faces") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_are_counted_without_a_file_that_was_cut_off(tmp_path: Path) -> None:
+    write(tmp_path, "faces", "a.parquet", ["v", "w"])
+    write(tmp_path, "faces", "b.parquet", ["x"])
+    cut = write(tmp_path, "faces", "c.parquet", ["y", "z"])
+    cut.write_bytes(cut.read_bytes()[:-20])
+    (tmp_path / "faces" / "d.parquet").write_bytes(b"")
+    (tmp_path / "faces" / "notes.txt").write_text("not a table")
+    assert tables.count_rows(str(tmp_path), "faces") == 3
+
+
+def test_faces_are_counted_over_files_and_videos_without_any(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    for name, counts in {"a": [2, 0, 1], "b": [0], "c": [4]}.items():
+        pq.write_table(videos_with(counts), tmp_path / "faces" / f"{name}.parquet")
+    assert tables.count_faces(str(tmp_path), "faces") == 7
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(2, [2, 1, 2]), (64, [3, 2])])
+def test_batches_come_in_the_order_of_the_files_and_bounded(tmp_path: Path, batch_size: int, sizes: list[int]) -> None:
+    write(tmp_path, "faces", "b.parquet", ["4", "5"])
+    write(tmp_path, "faces", "a.parquet", ["1", "2", "3"])
+    batches = list(tables.iterate_batches(str(tmp_path), "faces", batch_size=batch_size))
+    assert [batch.num_rows for batch in batches] == sizes
+    assert [value for batch in batches for value in batch["video_id"].to_pylist()] == ["1", "2", "3", "4", "5"]
+    assert all(batch.column_names == ["video_id", "n"] for batch in batches)
+
+
+def test_batches_have_only_the_columns_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, "faces", "a.parquet", ["1"])
+    assert [batch.column_names for batch in tables.iterate_batches(str(tmp_path), "faces", ["n"])] == [["n"]]
+
+
+def test_batches_of_some_files_leave_out_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "faces", "a.parquet", ["1"])
+    write(tmp_path, "faces", "b.parquet", ["2"])
+    second = tables.table_files(str(tmp_path), "faces")[1:]
+    batches = tables.iterate_batches(str(tmp_path), "faces", files=second)
+    assert [batch["video_id"].to_pylist() for batch in batches] == [["2"]]
+
+
+def test_a_whole_table_is_read_in_the_order_of_its_files(tmp_path: Path) -> None:
+    write(tmp_path, "faces", "b.parquet", ["3"])
+    write(tmp_path, "faces", "a.parquet", ["1", "2"])
+    assert tables.read_table(str(tmp_path), "faces", ["video_id"]).to_pydict() == {"video_id": ["1", "2", "3"]}
+
+
+@pytest.mark.parametrize(("table", "job"), sorted(tables.WRITER.items()))
+def test_reading_a_table_that_is_not_there_names_the_job_that_writes_it(tmp_path: Path, table: str, job: str) -> None:
+    with pytest.raises(RunError, match=f"run `dfd-ray {job}` first"):
+        tables.read_table(str(tmp_path), table)
+
+
+def test_a_run_is_also_a_uri(tmp_path: Path) -> None:
+    write(tmp_path, "faces", "a.parquet", ["1", "2"])
+    assert tables.count_rows(f"file://{tmp_path}", "faces") == 2
