@@ -37,7 +37,7 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
     require(run, "faces", config)
     failed = failed_videos(run, wanted)
     if not failed:
-        return summarise(config, started, note="already complete; no error row to retry")
+        return told(config, started, "already complete; no error row to retry")
     aside = join(run, "retry")
     manifest = read_table(run, "manifest")
     chosen = manifest.filter(pc.is_in(manifest.column("video_id"), value_set=pa.array(failed)))
@@ -50,7 +50,14 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
         for table in DERIVED:
             delete_folder(join(run, table))
     note = f"{mended} of {len(failed)} retried videos could be read now"
-    return summarise(config, started, note + ("; what was made from the old faces was deleted" if mended else ""))
+    return told(config, started, note + ("; what was made from the old faces was deleted" if mended else ""))
+
+
+def told(config: Config, started: float, note: str) -> Summary:
+    """Return the counts of the table as it is now, as this job's."""
+    summary = summarise(config, started, note)
+    summary.job = "retry-errors"
+    return summary
 
 
 def failed_videos(run: str, reasons: set[str]) -> list[str]:
