@@ -1,0 +1,82 @@
+"""PCA over `embeddings/`, file by file: no process ever holds all vectors."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from dfd_ray.analysis import PCA, Moments
+from dfd_ray.pipelines.cluster import ATTEMPTS
+from dfd_ray.pipelines.summary import elapsed
+from dfd_ray.storage import join, write_bytes
+from dfd_ray.tables import flatten_faces, iterate_batches, read_metadata, table_files
+
+FILES_PER_TASK = 8
+"""Files a moments or scores task streams through: enough to make its one result (2 x 2560 x 2560 doubles) worth sending."""
+
+KEYS = ["video_id", "frame_index", "face_index"]
+
+
+def fit_pca(run: str, components: int, faces: int) -> tuple[PCA, float]:
+    """Fit PCA on all vectors: each task reduces its files to moments, which are merged in the order of the files."""
+    started = time.monotonic()
+    partial = ray.remote(moments_of_files).options(max_retries=ATTEMPTS)
+    parts = ray.get([partial.remote(run, files) for files in file_groups(run, "embeddings")])
+    moments = reduce(Moments.merge, [part for part in parts if part is not None])
+    dimensions = read_metadata(run, "embeddings")["dimensions"]
+    return PCA.fit(moments, min(components, faces - 1, dimensions)), elapsed(started)
+
+
+def moments_of_files(run: str, files: Sequence[str]) -> Moments | None:
+    """Return the moments of the vectors in some files of `embeddings/`; None if they hold none."""
+    blocks = (vectors_of(batch) for batch in iterate_batches(run, "embeddings", files=files))
+    parts = [Moments.of(vectors) for vectors in blocks if len(vectors)]
+    return reduce(Moments.merge, parts) if parts else None
+
+
+def project(run: str, pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+    """Return the keys of all faces (n rows of `KEYS`) and their scores (n, components) float32, in the order of the files."""
+    partial = ray.remote(scores_of_files).options(max_retries=ATTEMPTS)
+    fitted = ray.put(pca)
+    parts = ray.get([partial.remote(run, files, fitted, whiten) for files in file_groups(run, "embeddings")])
+    return pa.concat_tables([keys for keys, _ in parts]), np.concatenate([scores for _, scores in parts])
+
+
+def scores_of_files(run: str, files: Sequence[str], pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+    """Return keys and scores of the vectors in some files of `embeddings/`."""
+    keys, scores = [], []
+    for batch in iterate_batches(run, "embeddings", files=files):
+        keys.append(flatten_faces(batch, ["video_id"]).select(KEYS))
+        vectors = vectors_of(batch)
+        if len(vectors):
+            scores.append(pca.transform(vectors, whiten))
+    empty = np.empty((0, len(pca.components)), np.float32)
+    return pa.concat_tables(keys), np.concatenate([empty, *scores])
+
+
+def vectors_of(batch: pa.Table) -> npt.NDArray[np.float32]:
+    """Return the vectors of a batch of `embeddings/` as (n, d) float32."""
+    column = flatten_faces(batch).column("vector").combine_chunks()
+    flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
+    return np.asarray(flat.reshape(-1, column.type.list_size), np.float32)
+
+
+def file_groups(run: str, table: str) -> list[list[str]]:
+    """Return the files of a table in runs of `FILES_PER_TASK`: the same runs on any cluster."""
+    files = table_files(run, table)
+    return [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
+
+
+def save_pca(run: str, pca: PCA) -> None:
+    """Keep the fitted PCA with the run, so that new faces can be put on the same axes."""
+    buffer = io.BytesIO()
+    pca.save(buffer)
+    write_bytes(join(run, "analysis", "pca.npz"), buffer.getvalue())

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from dfd_ray.config import Config
+from dfd_ray.errors import Reason, Stage, VideoError
+from dfd_ray.video import Stream, walk_packets
+from dfd_ray.video.probe import deadline_check, open_container
+
+CONTAINERS = Config().preprocess.containers
+
+
+def walk(path: Path, max_packets: int = 10**6) -> Stream:
+    return walk_packets(str(path), CONTAINERS, max_packets, lambda: None)
+
+
+def skipped_by_ffmpeg(path: Path) -> set[int]:
+    """Return the display positions that FFmpeg leaves out when told to decode reference frames only."""
+    with av.open(str(path)) as container:
+        stamps = sorted(packet.pts for packet in container.demux(video=0) if packet.size)
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.skip_frame = "NONREF"
+        kept = {frame.pts for frame in container.decode(video=0)}
+    return {index for index, stamp in enumerate(stamps) if stamp not in kept}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"x264-params": "bframes=3:b-adapt=0:b-pyramid=normal:keyint=24"},
+        {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:keyint=24"},
+        {"x264-params": "bframes=7:b-adapt=0:b-pyramid=strict:keyint=infinite"},
+        {"x264-params": "bframes=2:b-adapt=0:keyint=20:open-gop=1"},
+        {"x264-params": "bframes=3:b-adapt=0:slices=4:aud=1:keyint=24"},
+        {"x264-params": "bframes=3:b-adapt=0:repeat-headers=1:keyint=24"},
+    ],
+    ids=lambda options: options["x264-params"],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_references_of_h264_are_the_frames_that_ffmpeg_would_not_skip(
+    make_clip: Any, options: dict[str, str], suffix: str
+) -> None:
+    path = make_clip(options={"preset": "veryfast", **options}, suffix=suffix)
+    stream = walk(path)
+    assert stream.references.dtype == np.int64
+    assert set(stream.references.tolist()) == set(range(72)) - skipped_by_ffmpeg(path)
+    assert (np.diff(stream.references) > 0).all()
+    assert 0 < len(stream.references) < 72
+
+
+def test_without_b_frames_every_frame_is_a_reference(make_clip: Any) -> None:
+    stream = walk(make_clip(options={"preset": "ultrafast", "bf": "0"}))
+    assert stream.references.tolist() == list(range(72))
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx265"])
+def test_of_another_codec_no_references_are_known(make_clip: Any, codec: str) -> None:
+    assert walk(make_clip(codec=codec)).references.tolist() == []
+
+
+@pytest.mark.parametrize(("codec", "name"), [("libx264", "h264"), ("mpeg4", "mpeg4"), ("libx265", "hevc")])
+def test_a_stream_is_described_from_its_packets(make_clip: Any, codec: str, name: str) -> None:
+    stream = walk(make_clip(codec=codec))
+    assert (stream.width, stream.height, stream.codec, stream.frame_count) == (160, 120, name, 72)
+    assert stream.fps == pytest.approx(25)
+
+
+def test_the_order_numbers_the_presentation_times(make_clip: Any, decode_all: Any) -> None:
+    path = make_clip()
+    order = walk(path).order
+    assert order == {frame.pts: index for index, frame in enumerate(decode_all(path))}
+
+
+def test_a_frame_count_in_the_header_that_lies_is_not_believed(make_clip: Any, tmp_path: Path) -> None:
+    content = bytearray(make_clip(suffix=".avi", codec="mpeg4").read_bytes())
+    for field in (content.find(b"avih") + 24, content.find(b"strh") + 40):
+        content[field : field + 4] = (2**31 - 1).to_bytes(4, "little")
+    path = tmp_path / "lying.avi"
+    path.write_bytes(content)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames > 72
+    assert walk(path).frame_count == 72
+
+
+def test_every_packet_checks_the_deadline(make_clip: Any) -> None:
+    calls = itertools.count()
+    walk_packets(str(make_clip()), CONTAINERS, 1000, lambda: next(calls))
+    assert next(calls) == 72
+
+
+def test_a_deadline_is_not_reached_before_its_time() -> None:
+    deadline_check(60)()
+
+
+def test_a_deadline_that_has_passed_says_what_it_was() -> None:
+    with pytest.raises(VideoError, match="deadline: not done in 0 s") as caught:
+        check = deadline_check(0)
+        for _ in range(10**6):
+            check()
+    assert caught.value.stage is Stage.DECODE
+
+
+def test_the_walk_ends_soon_after_the_packets_allowed(make_clip: Any) -> None:
+    with pytest.raises(VideoError, match="too_large: more than 10 packets"):
+        walk(make_clip(), max_packets=10)
+
+
+def test_a_file_without_permission_is_unreadable(make_clip: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "locked.mp4"
+    shutil.copy(make_clip(), path)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(VideoError, match="unreadable: Permission denied") as caught, open_container(str(path), CONTAINERS):
+        pass
+    assert (caught.value.stage, caught.value.reason) == (Stage.OPEN, Reason.UNREADABLE)
+
+
+def test_a_stream_that_fails_to_be_read_is_refused_and_not_crashed() -> None:
+    class Failing(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def seekable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(VideoError) as caught, open_container(Failing(), CONTAINERS):
+        pass
+    assert caught.value.stage is Stage.OPEN
+
+
+def test_a_container_is_closed_after_use(make_clip: Any) -> None:
+    with open_container(str(make_clip()), CONTAINERS) as container:
+        pass
+    with pytest.raises(AssertionError, match="not open"):
+        next(container.demux())
