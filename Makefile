@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CONSTRAINTS := $(if $(wildcard constraints.txt),-c constraints.txt)
 
 .PHONY: setup demo test test-slow lint bench clean
 

@@ -105,7 +105,7 @@ class Train(Section):
     label_smoothing: float = Field(0.05, ge=0, lt=0.5, description="share of the target given to the other class")
     dropout: float = Field(0.2, ge=0, lt=1, description="before the softmax head")
     augmentation: Literal["none", "report"] = Field("report", description="list of augmentations, applied on the fly")
-    seed: int = Field(0, ge=0, description="of initial head, order and augmentation")
+    seed: int = Field(0, ge=0, description="of the initial head and the order of the faces")
     workers: int = Field(1, ge=1, le=1024, description="data-parallel Ray Train workers")
 
 

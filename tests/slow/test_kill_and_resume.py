@@ -83,12 +83,13 @@ def test_training_killed_between_epochs_goes_on_where_it_was(finished_run: Path,
     assert not (run / "training").exists()
 
 
+@pytest.mark.timeout(1500)
 def test_the_demo_runs_from_end_to_end(tmp_path: Path, demo_corpus: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "demo-corpus").symlink_to(demo_corpus)
     quick = ["--set", "train.epochs=1", "--set", "preprocess.frames_real=4", "--set", "preprocess.frames_fake=2"]
-    output = finish(start("demo", "--run", str(run), *quick), limit=580)
+    output = finish(start("demo", "--run", str(run), *quick), limit=1400)
     assert str(run / "report" / "index.html") in output
     for table in ("manifest", "faces", "embeddings", "predictions"):
         assert count_rows(str(run), table) == 38

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from pyarrow.fs import LocalFileSystem
 
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, VideoError
@@ -116,18 +117,16 @@ def test_an_index_is_the_place_in_display_order_also_at_a_variable_rate(make_cli
         assert frame.planes.tobytes() == planes_of(reference[frame.index])
 
 
-def test_an_open_file_gives_what_its_path_gives(make_clip: Any) -> None:
+@pytest.mark.parametrize("kind", ["file", "memory", "pyarrow"])
+def test_an_open_file_gives_what_its_path_gives(make_clip: Any, kind: str) -> None:
     path = make_clip()
-    expected = decode_video(str(path), 10).frames
-    with path.open("rb") as file:
-        assert [frame.planes.tobytes() for frame in decode_video(file, 10).frames] == [f.planes.tobytes() for f in expected]
-
-
-def test_a_video_in_memory_gives_what_its_path_gives(make_clip: Any) -> None:
-    path = make_clip()
-    expected = decode_video(str(path), 10).frames
-    memory = decode_video(io.BytesIO(path.read_bytes()), 10).frames
-    assert [frame.planes.tobytes() for frame in memory] == [frame.planes.tobytes() for frame in expected]
+    expected = [frame.planes.tobytes() for frame in decode_video(str(path), 10).frames]
+    with {
+        "file": lambda: path.open("rb"),
+        "memory": lambda: io.BytesIO(path.read_bytes()),
+        "pyarrow": lambda: LocalFileSystem().open_input_file(str(path)),
+    }[kind]() as source:
+        assert [frame.planes.tobytes() for frame in decode_video(source, 10).frames] == expected
 
 
 @pytest.mark.parametrize("name", ["with space.mp4", "http:colon.mp4", "-dash.mp4", "%d.mp4", "ünï.mp4", "concat:a|b.mp4"])

@@ -14,7 +14,6 @@ FORMATS = {
     "4:2:2": {"pixel_format": "yuv422p"},
     "4:4:4": {"pixel_format": "yuv444p"},
     "4:4:4 of odd size": {"width": 161, "height": 121, "pixel_format": "yuv444p"},
-    "4:2:0 of odd size": {"codec": "mpeg4", "width": 161, "height": 121},
     "BT.709, limited range": {"colorspace": 1, "color_range": 1},
     "BT.709, full range": {"colorspace": 1, "color_range": 2},
     "BT.601, full range": {"colorspace": 5, "color_range": 2},
@@ -50,6 +49,16 @@ def test_rgb_is_exactly_what_ffmpeg_itself_gives(make_clip: Any, decode_all: Any
         assert np.array_equal(rgb, reference[frame.index].to_ndarray(format="rgb24"))
 
 
+def test_rgb_of_an_odd_size_in_4_2_0_differs_by_no_more_than_where_chroma_lies(make_clip: Any, decode_all: Any) -> None:
+    # FFmpeg's slow path for odd sizes looks at the frame's chroma location, which PyAV cannot hand on.
+    path = make_clip(codec="mpeg4", width=161, height=121)
+    reference = decode_all(path)
+    for frame in decode_video(str(path), 5).frames:
+        difference = frame.to_rgb().astype(int) - reference[frame.index].to_ndarray(format="rgb24")
+        assert np.abs(difference).mean() < 4
+        assert np.abs(difference.mean(axis=(0, 1))).max() < 0.5
+
+
 def test_ten_bits_become_eight_by_ffmpegs_own_conversion(make_clip: Any, decode_all: Any) -> None:
     path = make_clip(pixel_format="yuv420p10le")
     reference = decode_all(path)
@@ -57,8 +66,7 @@ def test_ten_bits_become_eight_by_ffmpegs_own_conversion(make_clip: Any, decode_
         assert frame.pixel_format == "yuv420p"
         eight = reference[frame.index].reformat(format="yuv420p")
         assert np.array_equal(frame.planes, eight.to_ndarray().ravel())
-        direct = reference[frame.index].to_ndarray(format="rgb24").astype(int)
-        assert np.abs(frame.to_rgb() - direct).mean() < 1.5
+        assert np.array_equal(frame.to_rgb(), eight.to_ndarray(format="rgb24"))
 
 
 def test_the_colours_are_those_that_were_drawn() -> None:
