@@ -2,192 +2,181 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dfd_ray.config import Config
+from dfd_ray.config import Config, Report
+from dfd_ray.report import figures, overview, scores
 from dfd_ray.report.data import RunData, count_labels, read_run
-from dfd_ray.report.faces import sample_videos
-from dfd_ray.report.points import Points, choose_points
+from dfd_ray.report.faces import SampleVideo, sample_videos
+from dfd_ray.report.points import Points, choose_points, island
 from dfd_ray.storage import absolute_uri, join, write_bytes
 
-RELIABILITY_BINS = 10
-JOB_OF = {
-    "outcomes": "preprocess",
-    "points": "analyze",
-    "history": "train",
-    "metrics": "evaluate",
-    "predictions": "evaluate",
+SIZE_LIMIT = 14_500_000
+"""bytes; a page that would be larger is drawn again with half of everything."""
+NAME_LENGTH = 120
+SCRIPTS = ("figures.js", "map.js", "table.js")
+SECTIONS = {
+    "run": ("What was run", ""),
+    "balance": ("Are the classes balanced?", ""),
+    "faces": ("Is what was found a face?", "preprocess"),
+    "map": ("Which faces lie near each other?", "analyze"),
+    "training": ("Did training help?", "train"),
+    "scores": ("How good are the probabilities?", "evaluate"),
+    "videos": ("Which videos are wrong?", "evaluate"),
+    "broken": ("Which videos gave no face?", ""),
+    "settings": ("With which settings?", ""),
 }
-"""Which job makes what a section shows."""
-SCORE_NAMES = {
-    "log_loss": ("Log loss", "Kaggle's metric; lower is better"),
-    "log_loss_balanced": ("Log loss, classes weighted equally", "a coin scores 0.693"),
-    "roc_auc": ("ROC-AUC", "chance that a FAKE video scores above a REAL one; 0.5 is a coin"),
-    "average_precision": ("Average precision", "of FAKE"),
-    "balanced_accuracy": ("Balanced accuracy at 0.5", "mean of the two classes' shares that are right"),
-    "brier": ("Brier score", "mean squared error of the probability; lower is better"),
-}
-QUALITY_NAMES = {
-    "trustworthiness": "of the t-SNE map: are neighbours on the map neighbours in truth? 1 is perfect",
-    "neighbour_preservation": "of the t-SNE map: share of the 15 nearest neighbours that are kept",
-    "trustworthiness_pca": "the same for the first principal components alone",
-    "neighbour_preservation_pca": "the same for the first principal components alone",
-    "silhouette": "how far the clusters stand apart; -1 to 1",
-    "purity_video": "share of clustered faces that are of their cluster's commonest video",
-    "purity_group": "the same for groups of linked videos: people and scenes",
-    "purity_label": "the same for REAL and FAKE: near the larger class's share, clusters say nothing of fakery",
-}
+"""The sections in their order: title, and the job that makes what they show where that may still be missing."""
 
 
 def build_report(run: str, config: Config) -> str:
     """Write `<run>/report/index.html` from whatever the run has, and return its location.
 
-    A part that is not there is named, with the job that makes it. Raises RunError where there is no run at all.
+    The page opens offline, loads nothing, and has less than 15 MB. A part that is not there is named, with the job that
+    makes it. How much is shown is in `config.report`. Raises RunError where there is no run at all.
     """
     data = read_run(run, config)
     location = join(absolute_uri(run), "report", "index.html")
-    write_bytes(location, render(data).encode())
+    write_bytes(location, fit(data, config.report))
     return location
 
 
-def render(data: RunData) -> str:
+def fit(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
+    """Return the page as UTF-8, with less of everything until it has at most `most` bytes or nothing is left to cut."""
+    page = render(data, limits).encode()
+    smaller = Report(
+        max_points=max(10, limits.max_points // 2),
+        sample_videos=limits.sample_videos // 2,
+        max_rows=max(1, limits.max_rows // 2),
+        clusters=limits.clusters // 2,
+    )
+    return page if len(page) <= most or smaller == limits else fit(data, smaller, most)
+
+
+def render(data: RunData, limits: Report) -> str:
     """Return the page as HTML; every name from outside is escaped, in the text and in the scripts' data."""
-    points = choose_points(data)
-    template = environment().get_template("page.html.j2")
-    return template.render(
-        data=data,
-        points=points,
-        job_of=JOB_OF,
-        css=Markup(asset("page.css")),
-        script=Markup(asset("page.js")),
-        plotly=Markup(plotly_script() if points or data.metrics or data.history else ""),
-        payload=as_script_data(payload(data, points)),
-        headline=headline(data),
-        changed=changed_settings(data),
-        video_labels=count_labels(data.manifest) if data.manifest is not None else None,
-        face_labels=count_labels(data.outcomes, "face_count") if data.outcomes is not None else None,
-        broken=broken_videos(data),
-        samples=sample_videos(data, data.config.report.sample_videos),
-        predictions=prediction_rows(data),
-        score_names=SCORE_NAMES,
-        quality_names=QUALITY_NAMES,
-    )
-
-
-def payload(data: RunData, points: Points | None) -> dict[str, Any]:
-    """Return what the figures draw."""
-    return {
-        "points": None
-        if points is None
-        else {
-            **{name: values[: points.drawn] for name, values in points.columns.items()},
-            "probability": probabilities_of(data, points.columns["video_id"][: points.drawn]),
-            "sheets": points.sprites.sheets,
-            "cell": points.sprites.cell,
-            "columns": points.sprites.columns,
-        },
-        "history": data.history,
-        "roc": (data.metrics or {}).get("roc"),
-        "reliability": reliability(data),
+    points = choose_points(data, limits.max_points, limits.clusters)
+    samples = sample_videos(data, limits.sample_videos)
+    score_list = scores.list_scores(data.metrics or {})
+    rows = scores.worst_first(data.predictions, limits.max_rows) if data.predictions is not None else None
+    drawn = draw_figures(data)
+    script = "\n".join(asset(name) for name in SCRIPTS)
+    plotly = plotly_script() if drawn or points else ""
+    context = {
+        "data": data,
+        "sections": present_sections(data, samples, points, bool(score_list)),
+        "absent": absent_parts(data, samples, points, bool(score_list)),
+        "headline": scores.headline(score_list, (data.metrics or {}).get("videos")),
+        "scores": score_list,
+        "jobs": overview.list_jobs(data),
+        "changed": overview.changed_settings(data.config),
+        "statuses": overview.status_counts(data),
+        "broken": overview.broken_videos(data),
+        "broken_rows": overview.BROKEN_ROWS,
+        "video_labels": count_labels(data.manifest) if data.manifest is not None else None,
+        "face_labels": count_labels(data.outcomes, "face_count") if data.outcomes is not None else None,
+        "samples": samples,
+        "points": points,
+        "analysis": data.summaries.get("analyze", {}),
+        "map_qualities": overview.map_qualities(quality_of(data)),
+        "cluster_qualities": overview.cluster_qualities(quality_of(data)),
+        "figures": drawn,
+        "rows": rows,
+        "css": Markup(asset("page.css")),
+        "plotly": Markup(plotly),
+        "script": Markup(script),
+        "script_hashes": [script_hash(text) for text in (plotly, script) if text],
+        "islands": islands(data, points, drawn, rows),
     }
+    return environment().get_template("page.html.j2").render(context)
 
 
-def headline(data: RunData) -> str:
-    """Return the run's result in one sentence."""
-    scores = (data.metrics or {}).get("scores", {})
-    loss, auc = scores.get("log_loss"), scores.get("roc_auc")
-    if not loss or loss.get("value") is None:
-        videos = len(data.manifest) if data.manifest is not None else 0
-        return f"{videos} videos; not scored yet: `dfd-ray evaluate` does that."
-    constant = data.metrics["constants"]["natural"] if data.metrics else None
-    sentence = f"Log loss {interval(loss)} on {data.metrics['videos']} videos" if data.metrics else ""
-    if constant is not None:
-        sentence += f"; the same probability for every video scores {constant:.3f}"
-    return f"{sentence}. ROC-AUC {interval(auc)}." if auc and auc.get("value") is not None else f"{sentence}."
+def present_sections(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> dict[str, str]:
+    """Return the titles of the sections that have something to show, by their name, in their order."""
+    present = {
+        "run": True,
+        "balance": data.manifest is not None,
+        "faces": bool(samples),
+        "map": points is not None,
+        "training": bool(data.history),
+        "scores": scored,
+        "videos": data.predictions is not None,
+        "broken": overview.broken_videos(data) is not None,
+        "settings": True,
+    }
+    return {name: title for name, (title, _) in SECTIONS.items() if present[name]}
 
 
-def interval(score: dict[str, float | None]) -> str:
-    """Return a score with its 95 % interval."""
-    if score.get("value") is None:
-        return "undefined"
-    text = f"{score['value']:.3f}"
-    return f"{text} ({score['low']:.3f} to {score['high']:.3f})" if score.get("low") is not None else text
+def absent_parts(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> list[tuple[str, str]]:
+    """Return title and job of each section that is not there although a job could make it.
+
+    A section that is empty because the job found nothing to show is left out without a word here.
+    """
+    present = present_sections(data, samples, points, scored)
+    done = {"preprocess": data.outcomes is not None}
+    return [(title, job) for name, (title, job) in SECTIONS.items() if job and name not in present and not done.get(job, False)]
 
 
-def changed_settings(data: RunData) -> list[tuple[str, Any, Any]]:
-    """Return the settings that are not the defaults: name, value, default."""
-    default = Config().model_dump(mode="json")
-    return [
-        (f"{section}.{name}", value, default[section][name])
-        for section, values in data.config.model_dump(mode="json").items()
-        if isinstance(values, dict) and section != "resources"
-        for name, value in values.items()
-        if value != default[section][name]
-    ]
-
-
-def broken_videos(data: RunData) -> list[dict[str, Any]]:
-    """Return the videos without a usable face, the first 200 of them."""
-    if data.outcomes is None:
-        return []
-    return list(data.outcomes.filter(pc.not_equal(data.outcomes.column("status"), "ok")).slice(0, 200).to_pylist())
-
-
-def prediction_rows(data: RunData) -> list[dict[str, Any]]:
-    """Return the rows of the table of predictions, the most wrong first, so that a cut leaves out the dull ones."""
-    if data.predictions is None:
-        return []
-    rows = data.predictions.to_pylist()
-    for row in rows:
-        truth = {"REAL": 0.0, "FAKE": 1.0}.get(row["label"] or "")
-        known = truth is not None and row["probability"] is not None
-        row["error"] = abs(row["probability"] - truth) if known else -1.0
-    return sorted(rows, key=lambda row: -row["error"])[: data.config.report.max_rows]
-
-
-def probabilities_of(data: RunData, videos: list[str]) -> list[float | None] | None:
-    """Return the probability of each face's video; None where nothing was predicted."""
-    if data.predictions is None:
-        return None
-    columns = (data.predictions.column(name).to_pylist() for name in ("video_id", "probability"))
-    known = dict(zip(*columns, strict=True))
-    return [known.get(video) for video in videos]
-
-
-def reliability(data: RunData) -> list[dict[str, float]] | None:
-    """Return, for bins of the probability, the mean probability, the share of FAKE and the number of videos."""
-    if data.predictions is None:
-        return None
-    table = data.predictions.filter(
-        pc.and_(data.predictions.column("label").is_valid(), data.predictions.column("probability").is_valid())
-    )
-    probability = table.column("probability").to_numpy()
-    fake = pc.equal(table.column("label"), "FAKE").to_numpy(zero_copy_only=False)
-    bins = np.minimum((probability * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
-    return [
-        {
-            "mean": float(probability[bins == one].mean()),
-            "share": float(fake[bins == one].mean()),
-            "n": int((bins == one).sum()),
+def draw_figures(data: RunData) -> dict[str, figures.Figure]:
+    """Return the figures but the map, by the id of their place on the page."""
+    drawn = figures.training_curves(data.history) if data.history else {}
+    if roc := (data.metrics or {}).get("roc"):
+        drawn["roc"] = figures.roc_curve(roc)
+    if data.predictions is not None:
+        found = {
+            "reliability": figures.reliability_curve(data.predictions),
+            "histogram": figures.histogram_bars(data.predictions),
         }
-        for one in np.unique(bins)
-    ]
+        drawn |= {name: figure for name, figure in found.items() if figure}
+    return drawn
 
 
-def as_script_data(value: Any) -> Markup:
-    """Return a value as JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+def islands(data: RunData, points: Points | None, drawn: dict[str, figures.Figure], rows: pa.Table | None) -> dict[str, Markup]:
+    """Return the data of the page's scripts, as JSON, by the id of the element that carries it."""
+    found: dict[str, Any] = {"figures-data": drawn}
+    if points is not None:
+        found["map-data"] = island(points, probabilities(data.predictions))
+        found["map-data"]["videos"] = [shorten(name) for name in found["map-data"]["videos"]]
+    if rows is not None:
+        found["table-data"] = scores.table_island(rows)
+        found["table-data"]["video_id"] = [shorten(name) for name in found["table-data"]["video_id"]]
+    return {name: as_json(value) for name, value in found.items()}
+
+
+def quality_of(data: RunData) -> dict[str, Any]:
+    """Return the measures that `analyze` stored."""
+    quality = data.summaries.get("analyze", {}).get("quality")
+    return quality if isinstance(quality, dict) else {}
+
+
+def probabilities(predictions: pa.Table | None) -> dict[str, float]:
+    """Return the probability of FAKE of each video that has one."""
+    if predictions is None:
+        return {}
+    pairs = zip(predictions.column("video_id").to_pylist(), predictions.column("probability").to_pylist(), strict=True)
+    return {name: scores.tidy(value) for name, value in pairs if value is not None}
+
+
+def as_json(value: Any) -> Markup:
+    """Return a value as JSON that cannot end, or begin, a script element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
+
+
+def script_hash(text: str) -> str:
+    """Return the name by which the page's security policy lets a script run, and no other."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
 def asset(name: str) -> str:
@@ -195,11 +184,34 @@ def asset(name: str) -> str:
     return files("dfd_ray.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
+@cache
 def plotly_script() -> str:
-    """Return plotly.js, which the package carries, so that the page loads nothing."""
+    """Return plotly.js, which the Python package carries."""
     from plotly.offline import get_plotlyjs
 
-    return str(get_plotlyjs()).replace("</script", "<\\/script")
+    return str(get_plotlyjs()).replace("</script", "<\\/script").replace("\r", "")
+
+
+def shorten(name: str) -> str:
+    """Return a name with its middle left out where it is very long."""
+    half = (NAME_LENGTH - 1) // 2
+    return name if len(name) <= NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as a person says them."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def thousands(value: float | None) -> str:
+    """Return a whole number with its thousands apart."""
+    return "" if value is None else f"{value:,.0f}"
 
 
 @cache
@@ -212,5 +224,5 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["interval"] = interval
+    found.filters.update(duration=duration, thousands=thousands, shorten=shorten, reason=overview.reason_of)
     return found

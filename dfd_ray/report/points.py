@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,92 +11,163 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dfd_ray.report.data import RunData, spread
-from dfd_ray.report.images import Sprites, make_sprites
+from dfd_ray.report.data import RunData, count_labels, spread
+from dfd_ray.report.images import Sprites, decode_square, make_sprites, tile, to_uri
 from dfd_ray.tables import iterate_batches
 
 NOISE = -1
-FACES_PER_SHEET = 24
+POINT_COLUMNS = ["video_id", "frame_index", "label", "cluster", "x", "y", "z", "pca", "thumbnail"]
+PICTURES = 6000
+"""Points of the map that carry a picture, at most: beyond, a browser has too many pixels to decode."""
 SPRITE_BUDGET = 4_000_000
-"""Characters of all thumbnails of the map."""
+"""Characters of all pictures of the map."""
+SHEET_ROWS, SHEET_COLUMNS = 3, 8
+SHEET_PIXELS, SHEET_QUALITY = 64, 75
+
+Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class ClusterSheet:
-    """One of the largest clusters."""
+    """One of the largest clusters, as a picture of some of its faces."""
 
     cluster: int
     faces: int
     videos: int
     labels: dict[str, int]
-    rows: list[int]
-    """Which of the chosen points are shown."""
+    shown: int
+    uri: str
 
 
 @dataclass(frozen=True)
 class Points:
-    """The chosen faces, column by column."""
+    """The faces of the map, column by column, and the sheets of the largest clusters."""
 
     total: int
     """Faces in the table."""
-    columns: dict[str, list[Any]]
-    """`video_id`, `frame_index`, `label`, `cluster`, `x`, `y`, `z`, `pca` (three scores)."""
-    drawn: int
-    """The first `drawn` points are in the scatter; the others only in the sheets."""
+    clusters: int
+    noise: int
+    """Faces in no cluster."""
+    table: pa.Table
+    """`POINT_COLUMNS` but the thumbnail, a row per drawn face."""
+    pictured: Positions
+    """Which rows carry a picture; number n of them is sprite n."""
     sprites: Sprites
     sheets: list[ClusterSheet]
 
 
-def choose_points(data: RunData) -> Points | None:
-    """Return the points of a run's map, or None where there is none; two passes over the table, one of them small."""
+def choose_points(data: RunData, limit: int, sheets: int) -> Points | None:
+    """Return at most `limit` points of a run's map and `sheets` cluster sheets, or None where there is no map.
+
+    The table is passed twice: once without its pictures, and once more for the rows chosen.
+    """
     if not data.projection_files:
         return None
-    facts = read(data, ["video_id", "cluster", "label"])
-    cluster = facts.column("cluster").to_numpy()
-    drawn = sample_by_cluster(cluster, data.config.report.max_points)
-    largest = [one for one, _ in Counter(cluster[cluster != NOISE].tolist()).most_common(data.config.report.clusters)]
-    members = {one: np.flatnonzero(cluster == one) for one in largest}
-    shown = {one: rows[spread(len(rows), FACES_PER_SHEET)] for one, rows in members.items()}
-    extra = np.setdiff1d(np.concatenate([np.empty(0, np.int64), *shown.values()]), drawn)
-    chosen = np.concatenate([drawn, extra])
-    place = {int(row): position for position, row in enumerate(chosen)}
-    sheets = [
-        ClusterSheet(
-            cluster=one,
-            faces=len(members[one]),
-            videos=len(facts.column("video_id").take(members[one]).unique()),
-            labels=dict(Counter(label or "unlabelled" for label in facts.column("label").take(members[one]).to_pylist())),
-            rows=[place[int(row)] for row in shown[one]],
-        )
-        for one in largest
-    ]
-    table = read_rows(data, chosen)
-    columns = {name: table.column(name).to_pylist() for name in ("video_id", "frame_index", "label", "cluster", "x", "y", "z")}
-    columns["pca"] = [scores[:3] for scores in table.column("pca").to_pylist()]
-    sprites = make_sprites(table.column("thumbnail").to_pylist(), SPRITE_BUDGET)
-    return Points(len(cluster), columns, len(drawn), sprites, sheets)
+    batches = iterate_batches(data.run, "projection", ["video_id", "cluster", "label"], 4096, data.projection_files)
+    facts = pa.concat_tables(batches)
+    cluster = facts.column("cluster").fill_null(NOISE).to_numpy()
+    sizes = Counter(cluster[cluster != NOISE].tolist())
+    members = {one: np.flatnonzero(cluster == one) for one, _ in sizes.most_common(sheets)}
+    drawn = sample_by_cluster(cluster, limit)
+    shown = {one: rows[spread(len(rows), SHEET_ROWS * SHEET_COLUMNS)] for one, rows in members.items()}
+    chosen = np.unique(np.concatenate([drawn, *shown.values()]))
+    table = pa.concat_tables(take_rows(data, chosen))
+    thumbnails = table.column("thumbnail").to_pylist()
+    points = table.drop_columns("thumbnail").take(pa.array(np.searchsorted(chosen, drawn)))
+    pictured = spread(len(drawn), PICTURES)
+    return Points(
+        total=len(cluster),
+        clusters=len(sizes),
+        noise=int((cluster == NOISE).sum()),
+        table=points,
+        pictured=pictured,
+        sprites=make_sprites([thumbnails[i] for i in np.searchsorted(chosen, drawn[pictured])], SPRITE_BUDGET),
+        sheets=[
+            make_sheet(one, facts.take(pa.array(rows)), [thumbnails[i] for i in np.searchsorted(chosen, shown[one])])
+            for one, rows in members.items()
+        ],
+    )
 
 
-def sample_by_cluster(cluster: npt.NDArray[np.int32], limit: int) -> npt.NDArray[np.int64]:
-    """Return at most about `limit` positions, the same share of every cluster and of the noise, at least one of each."""
+def sample_by_cluster(cluster: npt.NDArray[np.int32], limit: int) -> Positions:
+    """Return at most `limit` positions, ascending: every cluster (and the noise) keeps its share, evenly spaced.
+
+    What rounding leaves over goes first to clusters that would vanish, the largest first.
+    """
     if len(cluster) <= limit:
         return np.arange(len(cluster))
-    share = limit / len(cluster)
-    groups = [np.flatnonzero(cluster == one) for one in np.unique(cluster)]
-    return np.sort(np.concatenate([rows[spread(len(rows), max(1, int(len(rows) * share)))] for rows in groups]))[:limit]
+    order = np.argsort(cluster, kind="stable")
+    _, starts, sizes = np.unique(cluster[order], return_index=True, return_counts=True)
+    exact = sizes * limit / len(cluster)
+    quota = np.floor(exact).astype(np.int64)
+    left_over = limit - int(quota.sum())
+    by_need = np.lexsort((-sizes, -(exact - quota), quota > 0))
+    quota[by_need[:left_over]] += 1
+    parts = [start + spread(size, share) for start, size, share in zip(starts, sizes, quota, strict=True)]
+    return np.sort(order[np.concatenate(parts)])
 
 
-def read(data: RunData, columns: list[str]) -> pa.Table:
-    """Return columns of the whole projection, in the order of its files."""
-    return pa.concat_tables(iterate_batches(data.run, "projection", columns, 4096, data.projection_files))
-
-
-def read_rows(data: RunData, rows: npt.NDArray[np.int64]) -> pa.Table:
-    """Return whole rows of the projection, by position, without holding others."""
-    order = np.argsort(rows, kind="stable")
-    ascending, start, parts = rows[order], 0, []
-    for batch in iterate_batches(data.run, "projection", None, 1024, data.projection_files):
-        inside = ascending[(ascending >= start) & (ascending < start + len(batch))]
-        parts.append(batch.take(pa.array(inside - start)))
+def take_rows(data: RunData, rows: Positions) -> Iterator[pa.Table]:
+    """Yield rows of the projection by their positions, ascending, without holding others."""
+    start = 0
+    for batch in iterate_batches(data.run, "projection", POINT_COLUMNS, 1024, data.projection_files):
+        first, last = np.searchsorted(rows, [start, start + len(batch)])
+        yield batch.take(pa.array(rows[first:last] - start))
         start += len(batch)
-    return pa.concat_tables(parts).take(pa.array(np.argsort(order, kind="stable")))
+
+
+def make_sheet(cluster: int, facts: pa.Table, thumbnails: Sequence[bytes | None]) -> ClusterSheet:
+    """Return the sheet of a cluster from `video_id` and `label` of all its faces and the pictures of some."""
+    pictures = [decode_square(data, SHEET_PIXELS) for data in thumbnails]
+    return ClusterSheet(
+        cluster=cluster,
+        faces=len(facts),
+        videos=len(facts.column("video_id").unique()),
+        labels=count_labels(facts),
+        shown=len(pictures),
+        uri=to_uri(tile(pictures, SHEET_COLUMNS), SHEET_QUALITY),
+    )
+
+
+def island(points: Points, probability: dict[str, float]) -> dict[str, Any]:
+    """Return what the map draws, ready for JSON: columns of numbers, one entry per point, names told once.
+
+    `probability` of FAKE by video. Missing numbers are None, a point without a picture has sprite -1.
+    """
+    table = points.table
+    names = table.column("video_id").combine_chunks().dictionary_encode()
+    videos = names.dictionary.to_pylist()
+    sprite = np.full(len(table), -1)
+    sprite[points.pictured] = np.arange(len(points.pictured))
+    return {
+        "videos": videos,
+        "video": names.indices.to_pylist(),
+        "frame": table.column("frame_index").to_pylist(),
+        "label": table.column("label").to_pylist(),
+        "cluster": table.column("cluster").fill_null(NOISE).to_pylist(),
+        "probability": [probability.get(video) for video in videos],
+        "tsne": [axis for name in "xyz" if (axis := coordinates(table.column(name).to_pylist())) is not None],
+        "pca": principal_axes(table.column("pca").to_pylist()),
+        "sprite": sprite.tolist(),
+        "sheets": points.sprites.sheets,
+        "cell": points.sprites.cell,
+        "columns": points.sprites.columns,
+    }
+
+
+def principal_axes(scores: Sequence[Sequence[float] | None]) -> list[list[float | None]]:
+    """Return the first three components, or as many as there are, one list per component."""
+    count = min((len(row) for row in scores if row), default=0)
+    axes = (coordinates([row[i] if row else None for row in scores]) for i in range(min(count, 3)))
+    return [axis for axis in axes if axis is not None]
+
+
+def coordinates(values: Sequence[float | None]) -> list[float | None] | None:
+    """Return numbers rounded to a ten-thousandth of their range, which no eye sees; None where there are none."""
+    numbers = np.array(values, np.float64)
+    known = np.isfinite(numbers)
+    if not known.any():
+        return None
+    span = np.ptp(numbers[known]) or 1.0
+    digits = max(0, 4 - int(np.floor(np.log10(span))) - 1)
+    return [round(float(value), digits) if ok else None for value, ok in zip(numbers, known, strict=True)]

@@ -1,0 +1,197 @@
+"""Plotly figures as plain dictionaries.
+
+A string such as `--real` is a CSS variable: the page's script puts in its value, in light and in dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dfd_ray.report.data import spread
+from dfd_ray.report.scores import BINS, histogram, reliability
+
+EPOCHS_DRAWN = 200
+UNIT = [-0.03, 1.05]
+
+Figure = dict[str, Any]
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return an axis with a title."""
+    return {"title": {"text": title, "standoff": 8}, **more}
+
+
+def diagonal() -> dict[str, Any]:
+    """Return the dotted line from (0, 0) to (1, 1)."""
+    line = {"color": "--dim", "width": 1, "dash": "dot"}
+    return {
+        "type": "scatter",
+        "x": [0, 1],
+        "y": [0, 1],
+        "mode": "lines",
+        "line": line,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def training_curves(history: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """Return the figures `training-loss` and, where some epoch has one, `training-auc`, from the folds' epochs."""
+    figures = {
+        "training-loss": curves(
+            history,
+            "loss of a face",
+            [("train_loss", "training", "--dim", "dot"), ("validation_loss", "held out", "--accent", "solid")],
+        )
+    }
+    if any(epoch.get("validation_auc") is not None for fold in history for epoch in fold.get("epochs", [])):
+        auc = curves(history, "AUC of held-out faces", [("validation_auc", "held out", "--accent", "solid")])
+        auc["data"].insert(0, level(0.5, history))
+        figures["training-auc"] = auc
+    return figures
+
+
+def curves(history: Sequence[dict[str, Any]], title: str, kinds: Sequence[tuple[str, str, str, str]]) -> Figure:
+    """Return a thin line per fold and, with several folds, a thick one of their mean, for each (key, name, colour, dash)."""
+    traces = []
+    for key, name, colour, dash in kinds:
+        by_epoch: dict[int, list[float]] = {}
+        for fold in history:
+            epochs = [epoch for epoch in fold.get("epochs", []) if epoch.get(key) is not None]
+            for epoch in epochs:
+                by_epoch.setdefault(epoch["epoch"], []).append(epoch[key])
+            label = f"{name}, fold {fold.get('fold')}"
+            chosen = [epochs[i] for i in spread(len(epochs), EPOCHS_DRAWN)]
+            traces.append(curve([e["epoch"] for e in chosen], [e[key] for e in chosen], label, colour, dash))
+        if len(history) > 1:
+            ordered = sorted(by_epoch)
+            epochs_shown = [ordered[i] for i in spread(len(ordered), EPOCHS_DRAWN)]
+            means = [float(np.mean(by_epoch[epoch])) for epoch in epochs_shown]
+            traces.append(curve(epochs_shown, means, f"{name}, mean", colour, dash, bold=True))
+    layout = {"xaxis": axis("epoch", dtick=epoch_step(history)), "yaxis": axis(title), "hovermode": "closest"}
+    return {"data": traces, "layout": layout}
+
+
+def epoch_step(history: Sequence[dict[str, Any]]) -> int:
+    """Return how many epochs lie between two ticks: eight ticks at most, and none between epochs."""
+    last = max((epoch["epoch"] for fold in history for epoch in fold.get("epochs", [])), default=1)
+    return int(-(-last // 8))
+
+
+def curve(x: list[int], y: list[float], name: str, colour: str, dash: str, bold: bool = False) -> dict[str, Any]:
+    """Return one line; thin and pale unless bold."""
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "name": name,
+        "mode": "lines+markers",
+        "line": {"color": colour, "dash": dash, "width": 3 if bold else 1.5},
+        "marker": {"color": colour, "size": 6 if bold else 4},
+        "opacity": 1 if bold else 0.6,
+        "hovertemplate": "%{y:.3f}<extra>%{fullData.name}, epoch %{x}</extra>",
+        "showlegend": False,
+    }
+
+
+def level(value: float, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a dotted level line over all epochs."""
+    epochs = [epoch["epoch"] for fold in history for epoch in fold.get("epochs", [])]
+    return diagonal() | {"x": [min(epochs), max(epochs)], "y": [value, value]}
+
+
+def roc_curve(roc: dict[str, list[float]]) -> Figure:
+    """Return the ROC curve, with the point where videos are called FAKE from 0.5 on."""
+    fpr, tpr, threshold = roc.get("fpr", []), roc.get("tpr", []), roc.get("threshold", [])
+    line = {"color": "--accent", "width": 2.5, "shape": "hv"}
+    hover = "finds %{y:.0%} of FAKE<br>accuses %{x:.0%} of REAL<extra></extra>"
+    traces = [diagonal(), {"type": "scatter", "x": fpr, "y": tpr, "mode": "lines", "line": line, "hovertemplate": hover}]
+    reached = [i for i, value in enumerate(threshold) if value >= 0.5]
+    if reached and len(threshold) == len(fpr):
+        last = reached[-1]
+        marker = {"color": "--paper", "size": 10, "line": {"color": "--accent", "width": 2.5}}
+        traces.append(
+            {"type": "scatter", "x": [fpr[last]], "y": [tpr[last]], "mode": "markers", "marker": marker, "hovertemplate": hover}
+        )
+    layout = {
+        "xaxis": axis("REAL videos called FAKE", range=UNIT, tickformat=".0%"),
+        "yaxis": axis("FAKE videos found", range=UNIT, tickformat=".0%"),
+    }
+    return {"data": traces, "layout": layout}
+
+
+def reliability_curve(predictions: pa.Table) -> Figure | None:
+    """Return how often videos given a probability are FAKE, before and after calibration; None without labels."""
+    rows = reliability(predictions, "probability")
+    if not rows:
+        return None
+    raw = reliability(predictions, "raw_probability")
+    traces = [
+        diagonal(),
+        points_of(raw, "uncalibrated", "--dim", "circle-open"),
+        points_of(rows, "calibrated", "--accent", "circle"),
+    ]
+    traces[-1]["error_y"] = {
+        "type": "data",
+        "symmetric": False,
+        "array": [row["high"] - row["share"] for row in rows],
+        "arrayminus": [row["share"] - row["low"] for row in rows],
+        "color": "--accent",
+        "thickness": 1,
+        "width": 0,
+    }
+    layout = {
+        "xaxis": axis("probability of FAKE given", range=UNIT, tickformat=".0%"),
+        "yaxis": axis("share that is FAKE", range=UNIT, tickformat=".0%"),
+        "hovermode": "closest",
+    }
+    return {"data": traces, "layout": layout}
+
+
+def points_of(rows: Sequence[dict[str, float]], name: str, colour: str, symbol: str) -> dict[str, Any]:
+    """Return bins as joined points, the larger the more videos they hold."""
+    most = max((row["n"] for row in rows), default=1)
+    return {
+        "type": "scatter",
+        "x": [row["mean"] for row in rows],
+        "y": [row["share"] for row in rows],
+        "customdata": [row["n"] for row in rows],
+        "name": name,
+        "mode": "lines+markers",
+        "line": {"color": colour, "width": 1.5},
+        "marker": {"color": colour, "symbol": symbol, "size": [6 + 9 * (row["n"] / most) ** 0.5 for row in rows]},
+        "hovertemplate": "given %{x:.2f}, %{y:.0%} are FAKE<br>%{customdata} videos<extra>%{fullData.name}</extra>",
+        "showlegend": False,
+    }
+
+
+def histogram_bars(predictions: pa.Table) -> Figure | None:
+    """Return the videos of each class by probability, REAL and FAKE side by side; None without labels."""
+    counts = histogram(predictions)
+    if not sum(map(sum, counts.values())):
+        return None
+    centres = [(i + 0.5) / BINS for i in range(BINS)]
+    hover = "%{y} videos<extra>%{fullData.name}, %{x:.2f} ± 0.05</extra>"
+    traces = [
+        {
+            "type": "bar",
+            "x": centres,
+            "y": values,
+            "name": name,
+            "marker": {"color": f"--{name.lower()}"},
+            "hovertemplate": hover,
+            "showlegend": False,
+        }
+        for name, values in counts.items()
+    ]
+    layout = {
+        "xaxis": axis("probability of FAKE", range=[-0.01, 1.01], dtick=0.2, tickformat=".0%"),
+        "yaxis": axis("videos"),
+        "barmode": "group",
+        "bargap": 0.15,
+    }
+    return {"data": traces, "layout": layout}

@@ -1,0 +1,147 @@
+"""What was run, in rows: jobs and their time, settings, outcomes, and how far the map can be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfd_ray.config import Config
+from dfd_ray.report.data import RunData
+
+BROKEN_ROWS = 200
+QUALITIES = {
+    "trustworthiness": "Are neighbours in the picture neighbours among the embeddings? 1: no intruder.",
+    "neighbour_preservation": "Share of a face's 15 nearest neighbours that the picture keeps near. 1: all.",
+}
+"""Measures of a picture; each may also be stored with `_pca` behind its name, for the first components alone."""
+CLUSTER_QUALITIES = {
+    "silhouette": "How far the clusters stand apart, -1 to 1. Near 0 they touch.",
+    "purity_video": "Share of clustered faces that are of their cluster's commonest video.",
+    "purity_group": "The same for groups of linked videos, that is: people and scenes.",
+    "purity_label": "The same for REAL and FAKE. At the commoner label's share, clusters say nothing of fakery.",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the table of jobs."""
+
+    name: str
+    rows: int | None
+    ok: int | None
+    no_face: int
+    errors: dict[str, int]
+    seconds: float | None
+    """None where the last start found the work done: its few seconds are not the job's."""
+    rate: float | None
+    notes: list[str]
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A measure of the map or of the clusters."""
+
+    title: str
+    meaning: str
+    tsne: float | None
+    pca: float | None
+
+
+def list_jobs(data: RunData) -> list[Job]:
+    """Return the jobs that ran, in their order."""
+    return [read_job(name, summary) for name, summary in data.summaries.items()]
+
+
+def read_job(name: str, summary: dict[str, Any]) -> Job:
+    """Return a job from its summary, whatever keys it has."""
+    notes = [str(note) for note in summary.get("notes") or []]
+    idle = any(note.startswith("already complete") for note in notes)
+    stages = summary.get("seconds_by_stage")
+    return Job(
+        name=name,
+        rows=summary.get("rows"),
+        ok=summary.get("ok"),
+        no_face=summary.get("no_face") or 0,
+        errors=dict(summary.get("errors") or {}),
+        seconds=None if idle else summary.get("seconds"),
+        rate=None if idle else summary.get("rows_per_second"),
+        notes=notes,
+        stages=dict(stages) if isinstance(stages, dict) else {},
+    )
+
+
+def changed_settings(config: Config) -> list[tuple[str, str, str]]:
+    """Return name, value and default of the settings that are not the defaults; places and resources left out."""
+    default, own = flatten(Config()), flatten(config)
+    skipped = ("corpus", "run", "resources.")
+    return [
+        (name, show(value), show(default.get(name)))
+        for name, value in own.items()
+        if value != default.get(name) and not name.startswith(skipped)
+    ]
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Return every setting as `section.field`."""
+    flat: dict[str, Any] = {}
+    for section, values in config.model_dump(mode="json").items():
+        flat |= (
+            {f"{section}.{name}": value for name, value in values.items()} if isinstance(values, dict) else {section: values}
+        )
+    return flat
+
+
+def show(value: Any) -> str:
+    """Return a setting's value as a person writes it."""
+    return "null" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def status_counts(data: RunData) -> dict[str, int]:
+    """Return the videos by how they ended: ok, no_face, `error: reason`, and those not processed yet."""
+    if data.outcomes is None:
+        return {}
+    names = (
+        f"error: {reason_of(error)}" if status == "error" else status
+        for status, error in zip(
+            data.outcomes.column("status").to_pylist(), data.outcomes.column("error").to_pylist(), strict=True
+        )
+    )
+    counts = dict(Counter(names).most_common())
+    missing = len(data.manifest) - len(data.outcomes) if data.manifest is not None else 0
+    return counts | ({"not processed yet": missing} if missing > 0 else {})
+
+
+def reason_of(error: str | None) -> str:
+    """Return the word that an error begins with."""
+    return (error or "unknown").split(":")[0]
+
+
+def broken_videos(data: RunData) -> pa.Table | None:
+    """Return the videos that gave no face, those with an error first; None where all gave one."""
+    if data.outcomes is None:
+        return None
+    failed = data.outcomes.filter(pc.not_equal(data.outcomes.column("status"), "ok"))
+    return failed.sort_by([("status", "ascending"), ("error", "ascending")]) if len(failed) else None
+
+
+def map_qualities(quality: dict[str, Any]) -> list[Quality]:
+    """Return the measures of the two pictures."""
+    return [
+        Quality(name.replace("_", " ").capitalize(), meaning, quality.get(name), quality.get(f"{name}_pca"))
+        for name, meaning in QUALITIES.items()
+        if name in quality
+    ]
+
+
+def cluster_qualities(quality: dict[str, Any]) -> list[Quality]:
+    """Return the measures of the clusters."""
+    return [
+        Quality(name.replace("_", " ").capitalize(), meaning, quality[name], None)
+        for name, meaning in CLUSTER_QUALITIES.items()
+        if name in quality
+    ]

@@ -1,0 +1,173 @@
+"""How good the probabilities are, in words and in rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+BINS = 10
+CLIP = 1e-15
+"""Kaggle's log loss keeps probabilities this far from 0 and 1."""
+NORMAL_95 = 1.96
+MEANINGS = {
+    "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),
+    "log_loss_balanced": (
+        "Log loss, classes weighed equally",
+        "As if there were as many REAL as FAKE videos. Lower is better.",
+    ),
+    "roc_auc": ("ROC AUC", "Chance that a FAKE video scores above a REAL one. Higher is better."),
+    "average_precision": ("Average precision", "How pure the top of the list sorted by probability is. Higher is better."),
+    "balanced_accuracy": ("Balanced accuracy", "Share called right from 0.5 on, mean of the two classes. Higher is better."),
+    "brier": ("Brier score", "Mean squared error of the probability. Lower is better."),
+}
+"""Name and meaning of each score."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score, its 95 % interval, and what an answer that knows nothing but the base rate gets."""
+
+    name: str
+    title: str
+    meaning: str
+    value: float
+    low: float | None
+    high: float | None
+    baseline: float | None
+    top: float
+    """Where the ruler that shows them ends; it begins at 0."""
+
+    @property
+    def interval(self) -> str:
+        """The interval as text; empty where there is none."""
+        return "" if self.low is None or self.high is None else f"{self.low:.3f} to {self.high:.3f}"
+
+    def percent(self, value: float) -> float:
+        """Return where a value lies on the ruler, in percent of its length."""
+        return round(100 * min(max(value / self.top, 0.0), 1.0), 2)
+
+
+def list_scores(metrics: dict[str, Any]) -> list[Score]:
+    """Return the scores of `evaluation/metrics.json` that have a value, the known ones first, in their order."""
+    stored = metrics.get("scores") or {}
+    baselines = know_nothing(metrics)
+    found = []
+    for name in [*MEANINGS, *(name for name in stored if name not in MEANINGS)]:
+        score = stored.get(name) or {}
+        if score.get("value") is None:
+            continue
+        title, meaning = MEANINGS.get(name, (name.replace("_", " "), ""))
+        bounds = [value for value in (score["value"], score.get("high"), baselines.get(name)) if value is not None]
+        top = 1.0 if name in ("roc_auc", "average_precision", "balanced_accuracy") else 1.15 * max([*bounds, 1e-6])
+        found.append(Score(name, title, meaning, score["value"], score.get("low"), score.get("high"), baselines.get(name), top))
+    return found
+
+
+def know_nothing(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return what answering the base rate for every video gets, by score."""
+    constants, by_class = metrics.get("constants") or {}, metrics.get("by_class") or {}
+    known = {"log_loss": constants.get("natural"), "log_loss_balanced": constants.get("balanced")}
+    known |= {"roc_auc": 0.5, "balanced_accuracy": 0.5}
+    real, fake = by_class.get("REAL", 0), by_class.get("FAKE", 0)
+    if real + fake:
+        share = fake / (real + fake)
+        known |= {"average_precision": share, "brier": share * (1 - share)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def headline(scores: list[Score], videos: int | None) -> str:
+    """Return the result in one sentence or two: log loss beside the constant's, what that means, and AUC."""
+    by_name = {score.name: score for score in scores}
+    loss, auc = by_name.get("log_loss"), by_name.get("roc_auc")
+    if loss is None:
+        return "No classifier has been scored on this run yet."
+    subject = f"Over {videos:,} labelled videos the" if videos else "The"
+    text = f"{subject} log loss is {loss.value:.3f}{bracket(loss)}"
+    if loss.baseline is not None:
+        text += f"; the best constant answer gets {loss.baseline:.3f}: {verdict(loss)}"
+    return f"{text}. ROC AUC is {auc.value:.3f}{bracket(auc)}." if auc else f"{text}."
+
+
+def bracket(score: Score) -> str:
+    """Return the interval in brackets, with a space before them."""
+    return f" (95 % interval {score.interval})" if score.interval else ""
+
+
+def verdict(loss: Score) -> str:
+    """Say whether a log loss beats that of a constant, as far as its interval allows to say it."""
+    if loss.baseline is None or loss.low is None or loss.high is None:
+        return "without an interval, which of them is better may be luck"
+    if loss.high < loss.baseline:
+        return "the model knows more than the base rate"
+    if loss.low > loss.baseline:
+        return "the model is worse than the base rate alone"
+    return "that lies in the interval, so this run does not show that the model knows more than the base rate"
+
+
+def judged(predictions: pa.Table, column: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the probabilities (n,) in a column, and whether each video is FAKE (n,), of videos that have both."""
+    known = pc.and_(pc.is_in(predictions.column("label"), pa.array(["REAL", "FAKE"])), predictions.column(column).is_valid())
+    table = predictions.filter(known)
+    fake = pc.equal(table.column("label"), "FAKE").to_numpy(zero_copy_only=False).astype(bool)
+    return table.column(column).to_numpy().astype(np.float64), fake
+
+
+def reliability(predictions: pa.Table, column: str) -> list[dict[str, float]]:
+    """Return a row per bin of probability that holds a video: `mean` probability, `share` of FAKE, `low`, `high`, `n`.
+
+    `low` and `high` are the ends of Wilson's 95 % interval of the share. Source: E. B. Wilson, "Probable inference, the
+    law of succession, and statistical inference" (1927).
+    """
+    probability, fake = judged(predictions, column)
+    bins = np.clip((probability * BINS).astype(int), 0, BINS - 1)
+    rows = []
+    for one in np.unique(bins):
+        inside = bins == one
+        n, share = int(inside.sum()), float(fake[inside].mean())
+        low, high = wilson(share, n)
+        rows.append({"mean": float(probability[inside].mean()), "share": share, "low": low, "high": high, "n": n})
+    return rows
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the ends of Wilson's 95 % interval of a share of n."""
+    z2 = NORMAL_95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def histogram(predictions: pa.Table) -> dict[str, list[int]]:
+    """Return the videos of each class by bin of probability, `BINS` numbers each."""
+    probability, fake = judged(predictions, "probability")
+    edges = np.linspace(0, 1, BINS + 1)
+    return {name: np.histogram(probability[chosen], edges)[0].tolist() for name, chosen in (("REAL", ~fake), ("FAKE", fake))}
+
+
+def worst_first(predictions: pa.Table, limit: int) -> pa.Table:
+    """Return at most `limit` rows, by log loss from the largest; those that cannot be judged come last."""
+    probability = predictions.column("probability").to_numpy().astype(np.float64)
+    labels = np.array(predictions.column("label").to_pylist(), dtype=object)
+    given = np.where(labels == "FAKE", probability, np.where(labels == "REAL", 1 - probability, np.nan))
+    loss = -np.log(np.clip(given, CLIP, 1))
+    order = np.argsort(np.where(np.isnan(loss), np.inf, -loss), kind="stable")
+    return predictions.take(pa.array(order[:limit]))
+
+
+def table_island(rows: pa.Table) -> dict[str, list[Any]]:
+    """Return predictions column by column, ready for JSON; what is missing or not a number is None."""
+    columns = ("video_id", "label", "fold", "probability", "raw_probability", "faces_used", "status")
+    return {name: [tidy(value) for value in rows.column(name).to_pylist()] for name in columns}
+
+
+def tidy(value: Any) -> Any:
+    """Return a float with four digits, None for what JSON has no number for, and anything else unchanged."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 4) if math.isfinite(value) else None
