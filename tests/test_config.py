@@ -252,6 +252,22 @@ def test_the_other_values_below_cover_every_field_that_tables_depend_on() -> Non
     assert set(OTHER_VALUES) == fields
 
 
+@pytest.mark.parametrize(
+    ("table", "sections"),
+    [
+        ("manifest", {"index"}),
+        ("faces", {"index", "preprocess"}),
+        ("embeddings", {"index", "preprocess", "embed"}),
+        ("projection", {"index", "preprocess", "embed", "analyze"}),
+        ("models", {"index", "preprocess", "train"}),
+        ("scores", {"index", "preprocess", "train"}),
+        ("predictions", {"index", "preprocess", "train", "evaluate"}),
+    ],
+)
+def test_a_table_depends_on_its_own_section_and_those_before_it(table: str, sections: set[str]) -> None:
+    assert {field.split(".")[0] for field in Config().content(table)} == sections
+
+
 @pytest.mark.parametrize("field", sorted(OTHER_VALUES))
 def test_a_fingerprint_changes_when_and_only_when_a_content_field_of_the_table_does(field: str) -> None:
     section, name = field.split(".")

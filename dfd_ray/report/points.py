@@ -169,5 +169,5 @@ def coordinates(values: Sequence[float | None]) -> list[float | None] | None:
     if not known.any():
         return None
     span = np.ptp(numbers[known]) or 1.0
-    digits = max(0, 4 - int(np.floor(np.log10(span))) - 1)
+    digits = max(0, 4 - int(np.floor(np.log10(span))))
     return [round(float(value), digits) if ok else None for value, ok in zip(numbers, known, strict=True)]

@@ -49,6 +49,18 @@ def test_rgb_is_exactly_what_ffmpeg_itself_gives(make_clip: Any, decode_all: Any
         assert np.array_equal(rgb, reference[frame.index].to_ndarray(format="rgb24"))
 
 
+@pytest.mark.parametrize("color_range", [0, 1, 2])
+@pytest.mark.parametrize("colorspace", [1, 2, 5, 6])
+def test_rgb_follows_the_range_and_matrix_that_the_decoder_reports(colorspace: int, color_range: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    decoded = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+    decoded.colorspace, decoded.color_range = colorspace, color_range
+    expected = decoded.to_ndarray(format="rgb24")
+    frame = Frame.from_decoded(decoded, 0, 0.0)
+    assert (frame.colorspace, frame.color_range) == (colorspace, color_range)
+    assert np.array_equal(frame.to_rgb(), expected)
+
+
 def test_rgb_of_an_odd_size_in_4_2_0_differs_by_no_more_than_where_chroma_lies(make_clip: Any, decode_all: Any) -> None:
     # FFmpeg's slow path for odd sizes looks at the frame's chroma location, which PyAV cannot hand on.
     path = make_clip(codec="mpeg4", width=161, height=121)

@@ -134,6 +134,9 @@ def test_a_stream_that_fails_to_be_read_is_refused_and_not_crashed() -> None:
         def seekable(self) -> bool:
             return True
 
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return offset
+
         def read(self, size: int = -1) -> bytes:
             raise OSError(5, "Input/output error")
 
