@@ -177,7 +177,8 @@ def _square(boxes: Tensor) -> Tensor:
 
 def _suppress_contained(boxes: Tensor, image: Tensor, threshold: float) -> Tensor:
     """Non-maximum suppression by intersection over the *smaller* area: a box inside a better one goes too."""
-    order = boxes[:, 4].argsort(descending=True, stable=True)
+    # Of equal ones the last wins, as in facenet-pytorch: O-Net's probability is often exactly 1.
+    order = boxes[:, 4].argsort(stable=True).flip(0)
     first, last = boxes[order, :2], boxes[order, 2:4]
     start = torch.maximum(first[:, None], first[None])
     end = torch.minimum(last[:, None], last[None])

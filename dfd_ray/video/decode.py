@@ -68,16 +68,17 @@ def _decode_chosen(
     broken = ""
     with open_container(source, containers) as container:
         pictures = first_picture_stream(container)
-        pictures.codec_context.options = {"max_pixels": str(max_pixels)}
+        # The decoder counts whole macroblocks, so it is given room; the frame itself is measured below.
+        pictures.codec_context.options = {"max_pixels": str(2 * max_pixels)}
         if skip:
             pictures.codec_context.skip_frame = "NONREF"
         try:
             for position, decoded in enumerate(container.decode(pictures)):
                 check_deadline()
-                index = _frame_index(stream, decoded, position)
+                index = _frame_index(stream, decoded, position, skip)
                 if index in chosen:
                     _refuse_large(decoded, max_pixels)
-                    frames.append(Frame.from_decoded(decoded, index, float(decoded.time or 0.0)))
+                    frames.append(Frame.from_decoded(decoded, index, _seconds(stream, decoded)))
                     if len(frames) == len(chosen):
                         break
         except av.error.FFmpegError as error:
@@ -87,10 +88,15 @@ def _decode_chosen(
     return frames
 
 
-def _frame_index(stream: Stream, decoded: av.VideoFrame, position: int) -> int:
-    if stream.order is not None and decoded.pts is not None:
-        return stream.order.get(decoded.pts, -1)
-    return position
+def _frame_index(stream: Stream, decoded: av.VideoFrame, position: int, skip: bool) -> int:
+    # Without skipping, what comes out is counted: some containers' time stamps are those of decoding.
+    return stream.order.get(decoded.pts, -1) if skip and stream.order is not None else position
+
+
+def _seconds(stream: Stream, decoded: av.VideoFrame) -> float:
+    if decoded.pts is None or decoded.time_base is None:
+        return 0.0
+    return float((decoded.pts - stream.start) * decoded.time_base)
 
 
 def _refuse_large(decoded: av.VideoFrame, max_pixels: int) -> None:

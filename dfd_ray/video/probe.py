@@ -39,6 +39,8 @@ class Stream:
     """FFmpeg's name of the decoder, such as "h264"."""
     frame_count: int
     """Frames, counted."""
+    start: int
+    """The first presentation time stamp, in the stream's time base; 0 when there is none."""
     order: dict[int, int] | None
     """Presentation time stamp to `frame_index`; None when time stamps are missing or not unique."""
     references: npt.NDArray[np.int64]
@@ -54,6 +56,8 @@ def open_container(source: Source, containers: Sequence[str]) -> Iterator[av.con
     """
     if isinstance(source, str):
         _refuse_unreadable(source)
+    else:
+        source.seek(0)
     target = f"file:{os.path.abspath(source)}" if isinstance(source, str) else source
     options = {"format_whitelist": _whitelist(containers), "protocol_whitelist": "file"}
     try:
@@ -94,6 +98,7 @@ def walk_packets(source: Source, containers: Sequence[str], max_packets: int, ch
             fps=_sane_rate(stream),
             codec=stream.codec_context.name,
             frame_count=len(stamps),
+            start=min((stamp for stamp in stamps if stamp is not None), default=0),
             order=order,
             references=np.sort([order[stamps[i]] for i in references]) if known else np.empty(0, np.int64),  # type: ignore[index]
         )
