@@ -56,11 +56,11 @@ def open_container(source: Source, containers: Sequence[str]) -> Iterator[av.con
     """
     if isinstance(source, str):
         _refuse_unreadable(source)
-    else:
-        source.seek(0)
     target = f"file:{os.path.abspath(source)}" if isinstance(source, str) else source
     options = {"format_whitelist": _whitelist(containers), "protocol_whitelist": "file"}
     try:
+        if not isinstance(source, str):
+            source.seek(0)
         container = av.open(target, options=options)
     except av.error.FFmpegError as error:
         raise VideoError(Stage.OPEN, Reason.NOT_A_VIDEO, _message(error)) from None
