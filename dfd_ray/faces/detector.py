@@ -1,9 +1,10 @@
 """The face detector: MTCNN's cascade of three nets, batched over candidates, on any device.
 
 Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks" (2016), with
-facenet-pytorch's weights and its constants. Two things differ from facenet-pytorch's own `MTCNN`; the first moves no box,
-the second hardly one: the candidates' crops are taken in one indexed read instead of one call each (`area.py`), and the image pyramid, whose
-levels are the same, leaves out the finest ones, in which only faces smaller than `smallest_face` could be found.
+facenet-pytorch's weights and its constants. Two things differ from facenet-pytorch's own `MTCNN`; the first moves no
+box, the second hardly one. The candidates' crops are taken in one indexed read instead of one call each (`area.py`).
+The image pyramid, whose levels are the same, leaves out the finest ones, in which only faces smaller than
+`smallest_face` could be found.
 """
 
 from __future__ import annotations
