@@ -21,6 +21,13 @@ import numpy.typing as npt
 
 from dfd_ray.errors import Reason, Stage, VideoError
 
+SLICE, IDR = 1, 5
+"""`nal_unit_type` of a slice of a non-IDR and of an IDR picture (H.264, table 7-1)."""
+CLEAN_KEYFRAMES = ("hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mjpeg", "prores")
+"""Decoders whose key frames no later frame looks behind. H.264's may be (recovery points): there only IDR counts."""
+TIMED_CONTAINERS = ("mov", "matroska")
+"""Demuxers whose packets carry times of presentation; others (AVI) may give those of decoding instead."""
+
 Source = str | BinaryIO
 """A path of a local file, or an open binary file that can seek (object storage)."""
 
@@ -45,6 +52,10 @@ class Stream:
     """Presentation time stamp to `frame_index`; None when time stamps are missing or not unique."""
     references: npt.NDArray[np.int64]
     """`frame_index` (n,) int64, ascending, of the frames that other frames depend on; empty when not known."""
+    display: npt.NDArray[np.int64]
+    """`frame_index` (n,) int64 of each packet, in the order of decoding; empty when not known."""
+    restarts: npt.NDArray[np.int64]
+    """Packets (n,) int64, ascending positions in the order of decoding, at which a decoder can start afresh."""
 
 
 @contextmanager
@@ -74,16 +85,25 @@ def walk_packets(source: Source, containers: Sequence[str], max_packets: int, ch
     """Read every packet of the first picture stream without decoding, and return what it holds."""
     with open_container(source, containers) as container:
         stream = first_picture_stream(container)
-        is_reference = _h264_reference_test(stream)
+        slice_header = _h264_slice_header(stream)
+        trusted = stream.codec_context.name in CLEAN_KEYFRAMES
+        timed = container.format.name.startswith(TIMED_CONTAINERS)
         stamps: list[int | None] = []
         references: list[int] = []
+        restarts: list[int] = []
         try:
             for packet in container.demux(stream):
                 if packet.size == 0 or packet.is_discard:
                     continue
                 check_deadline()
-                if is_reference is not None and is_reference(bytes(packet)):
-                    references.append(len(stamps))
+                if slice_header is not None:
+                    header = slice_header(bytes(packet))
+                    if header is None or header >> 5 & 3:
+                        references.append(len(stamps))
+                    if header is not None and header & 31 == IDR:
+                        restarts.append(len(stamps))
+                elif trusted and packet.is_keyframe:
+                    restarts.append(len(stamps))
                 stamps.append(packet.pts)
                 if len(stamps) > max_packets:
                     raise VideoError(Stage.OPEN, Reason.TOO_LARGE, f"more than {max_packets} packets")
@@ -91,7 +111,7 @@ def walk_packets(source: Source, containers: Sequence[str], max_packets: int, ch
             if not stamps:
                 raise VideoError(Stage.OPEN, Reason.BROKEN_STREAM, _message(error)) from None
         order = _display_order(stamps)
-        known = order is not None and is_reference is not None
+        display = np.array([order[stamp] for stamp in stamps if stamp is not None] if order else [], np.int64)
         return Stream(
             width=stream.codec_context.width,
             height=stream.codec_context.height,
@@ -100,7 +120,9 @@ def walk_packets(source: Source, containers: Sequence[str], max_packets: int, ch
             frame_count=len(stamps),
             start=min((stamp for stamp in stamps if stamp is not None), default=0),
             order=order,
-            references=np.sort([order[stamps[i]] for i in references]) if known else np.empty(0, np.int64),  # type: ignore[index]
+            references=np.sort(display[references]) if order and slice_header else np.empty(0, np.int64),
+            display=display,
+            restarts=np.array(restarts if timed else [], np.int64),
         )
 
 
@@ -157,26 +179,27 @@ def _sane_rate(stream: av.VideoStream) -> float:
     return rate if math.isfinite(rate) and 0 < rate <= 1000 else 0.0
 
 
-def _h264_reference_test(stream: av.VideoStream) -> Callable[[bytes], bool] | None:
-    """Return a test of `nal_ref_idc != 0` on a packet's first slice (H.264, 7.4.1), or None for other streams.
+def _h264_slice_header(stream: av.VideoStream) -> Callable[[bytes], int | None] | None:
+    """Return a function from a packet to the first byte of its first slice (H.264, 7.3.1), or None for other streams.
 
-    It is the very test by which FFmpeg's `skip_frame = NONREF` decides, so the frames left are known before decoding.
+    In it are `nal_ref_idc`, the very thing by which FFmpeg's `skip_frame = NONREF` decides, so the frames left are known
+    before decoding, and `nal_unit_type`, which tells an IDR picture, behind which nothing looks back.
     """
     extradata = stream.codec_context.extradata
     if stream.codec_context.name != "h264" or not extradata or extradata[0] != 1:
         return None
     length_size = (extradata[4] & 3) + 1  # avcC: lengthSizeMinusOne, ISO/IEC 14496-15
 
-    def is_reference(packet: bytes) -> bool:
+    def slice_header(packet: bytes) -> int | None:
         position = 0
         while position + length_size < len(packet):
-            header = packet[position + length_size]
-            if header & 31 in (1, 5):  # a slice of a non-IDR or an IDR picture
-                return bool((header >> 5) & 3)
+            header = int(packet[position + length_size])
+            if header & 31 in (SLICE, IDR):
+                return header
             position += length_size + int.from_bytes(packet[position : position + length_size], "big")
-        return True
+        return None
 
-    return is_reference
+    return slice_header
 
 
 def _message(error: av.error.FFmpegError) -> str:
