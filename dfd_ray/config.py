@@ -55,6 +55,9 @@ class Preprocess(Section):
         le=1,
         description="of the frame's shorter side; smaller faces need not be found (1/24: 45 px at 1080p)",
     )
+    search_every: int = Field(
+        4, ge=1, description="sampled frames; one in so many is searched whole, between them faces are followed; 1 = search all"
+    )
     min_probability: float = Field(0.9, ge=0, le=1, description="detector's probability below which a face is dropped")
     faces_per_frame: int = Field(2, ge=1, le=100, description="most faces kept of one frame, the most probable first")
     max_pixels: int = Field(2**25, ge=1, description="pixels; a larger frame is refused (2^25: 8192 x 4096)")
@@ -62,7 +65,13 @@ class Preprocess(Section):
     containers: tuple[str, ...] = Field(
         ("mov", "mp4", "matroska", "webm", "avi", "mpegts"), description="FFmpeg demuxers a video may be read with"
     )
+    follow_links: bool = Field(
+        False, description="read symbolic links that lead out of the corpus", json_schema_extra=NOT_CONTENT
+    )
     video_deadline: float = Field(120.0, gt=0, description="seconds a video may take to decode", json_schema_extra=NOT_CONTENT)
+    decoder_memory_gib: float = Field(
+        4.0, gt=0.1, description="GiB of memory that decoding one video may take (Linux)", json_schema_extra=NOT_CONTENT
+    )
 
 
 class Embed(Section):

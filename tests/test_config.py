@@ -16,7 +16,7 @@ from dfd_ray.errors import ConfigurationError
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = sorted((PROJECT / "configs").glob("*.yaml"))
-LEFT_OUT = {"video_deadline", "batch_size"}
+LEFT_OUT = {"video_deadline", "decoder_memory_gib", "follow_links", "batch_size"}
 """Fields that may be marked NOT_CONTENT: each changes how long or how parallel, never what."""
 
 OTHER_VALUES: dict[str, Any] = {
@@ -30,12 +30,15 @@ OTHER_VALUES: dict[str, Any] = {
     "preprocess.crop_size": 256,
     "preprocess.jpeg_quality": 94,
     "preprocess.smallest_face": 0.1,
+    "preprocess.search_every": 3,
     "preprocess.min_probability": 0.8,
     "preprocess.faces_per_frame": 1,
     "preprocess.max_pixels": 1000,
     "preprocess.max_packets": 1000,
     "preprocess.containers": ["mp4"],
     "preprocess.video_deadline": 1.5,
+    "preprocess.decoder_memory_gib": 1.5,
+    "preprocess.follow_links": True,
     "embed.backbone": "resnet18",
     "embed.weights": "random",
     "embed.image_size": 64,

@@ -7,12 +7,24 @@ of four of them does not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 
-def summed_area(frames: Tensor) -> Tensor:
-    """Return the summed-area table of frames (b, h, w, 3) uint8 as (b, h + 1, w + 1, 3) int32."""
+def summed_area(frames: Sequence[npt.NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """Return the summed-area table of frames, each (h, w, 3) uint8, as (b, h + 1, w + 1, 3) int32 on a device."""
+    if device.type == "cpu":  # OpenCV's takes a tenth of the time of torch's two cumulative sums
+        tables = [torch.from_numpy(cv2.integral(frame, sdepth=cv2.CV_32S)) for frame in frames]
+        return torch.stack(tables) if len(tables) > 1 else tables[0][None]
+    return _accumulate(torch.from_numpy(np.stack(frames)).to(device))
+
+
+def _accumulate(frames: Tensor) -> Tensor:
     batch, height, width, channels = frames.shape
     table = torch.zeros((batch, height + 1, width + 1, channels), dtype=torch.int32, device=frames.device)
     inner = table[:, 1:, 1:]
@@ -32,6 +44,18 @@ def resize_frames(table: Tensor, height: int, width: int) -> Tensor:
     return (sums / area).permute(0, 3, 1, 2)
 
 
+def resize_windows(table: Tensor, frame: Tensor, corners: Tensor, window: tuple[int, int], level: tuple[int, int]) -> Tensor:
+    """Return windows of `resize_frames(table, *level)`, cut without making the rest: (n, 3, *window) float32.
+
+    `frame` (n,) int64 says of which frame of the table each window is; `corners` (n, 2) int64 are x, y of its first pixel
+    in the resized frame; `window` and `level` are heights and widths.
+    """
+    edges = torch.zeros(1, device=table.device)
+    top, bottom = (bins[0][_steps(corners[:, 1], window[0])] for bins in _bins(edges, edges + table.shape[1] - 1, level[0]))
+    left, right = (bins[0][_steps(corners[:, 0], window[1])] for bins in _bins(edges, edges + table.shape[2] - 1, level[1]))
+    return _means(table, frame, top, bottom, left, right)
+
+
 def resize_boxes(table: Tensor, frame: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Return the content of boxes, each resized to (n, 3, size, size) float32, channels last in memory.
 
@@ -40,15 +64,26 @@ def resize_boxes(table: Tensor, frame: Tensor, boxes: Tensor, size: int) -> Tens
     """
     left, right = _bins(boxes[:, 0], boxes[:, 2], size)
     top, bottom = _bins(boxes[:, 1], boxes[:, 3], size)
-    image = frame[:, None, None]
-    sums = (
-        table[image, bottom[:, :, None], right[:, None, :]]
-        - table[image, top[:, :, None], right[:, None, :]]
-        - table[image, bottom[:, :, None], left[:, None, :]]
-        + table[image, top[:, :, None], left[:, None, :]]
-    )
+    return _means(table, frame, top, bottom, left, right)
+
+
+def _means(table: Tensor, frame: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return the means over the rectangles that bins (n, h) of rows and (n, w) of columns make: (n, 3, h, w) float32."""
+    height, width = table.shape[1:3]
+    pixels = table.reshape(-1, 3)
+    above, below = ((frame[:, None] * height + rows) * width for rows in (top, bottom))
+    shape = (len(frame), top.shape[1], left.shape[1], 3)
+
+    def corner(rows: Tensor, columns: Tensor) -> Tensor:
+        return pixels.index_select(0, (rows[:, :, None] + columns[:, None, :]).flatten()).reshape(shape)
+
+    sums = corner(below, right) - corner(above, right) - corner(below, left) + corner(above, left)
     area = ((bottom - top)[:, :, None] * (right - left)[:, None, :]).unsqueeze(-1)
     return (sums / area).permute(0, 3, 1, 2)
+
+
+def _steps(start: Tensor, size: int) -> Tensor:
+    return start[:, None] + torch.arange(size, device=start.device)
 
 
 def _bins(start: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:
