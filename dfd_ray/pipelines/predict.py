@@ -1,6 +1,6 @@
 """predict: from a folder of new videos to their probabilities.
 
-    videos ──▶ extract (tasks, CPU) ──▶ Detect (actors) ──▶ ScoreFaces (actors) ──▶ scores/ ──▶ predictions/, submission.csv
+    videos ──▶ as in preprocess ──▶ ScoreFaces (actors) ──▶ scores/ ──▶ predictions/, submission.csv
 
 The frames, crops and classifiers are those of the run that trained; nothing but the scores is written in between.
 """
@@ -20,12 +20,11 @@ import pyarrow.parquet as pq
 from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.calibration import Calibration
-from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks, torch_device
+from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.evaluate import aggregate_videos
-from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.index import list_videos, with_sizes, write_manifest
 from dfd_ray.pipelines.model_store import trained_folds
-from dfd_ray.pipelines.preprocess import Detect
+from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
@@ -78,23 +77,9 @@ def score_new(config: Config, out: str) -> None:
     """Write `<out>/scores/` in one pass over the videos."""
     run, resources = cast(str, config.run), config.resources
     with ray_session(config), resumable(out, "scores"):
-        for stage in ("extract", "detect", "score"):
-            check_placeable(stage, getattr(resources, stage))
+        check_placeable("score", resources.score)
         rows = read_rows(out, "manifest", ["video_id", "uri", "label", "group", "fold"], resources.videos_per_task)
-        rows = rows.map_batches(
-            extract,
-            fn_kwargs={"settings": config.preprocess},
-            batch_format="pyarrow",
-            batch_size=resources.videos_per_task,
-            **tasks(resources.extract),
-        )
-        rows = rows.map_batches(
-            Detect,
-            fn_constructor_args=(config.preprocess, torch_device(resources.detect)),
-            batch_format="pyarrow",
-            batch_size=1,
-            **actors(resources.detect, pools=2),
-        )
+        rows = find_faces_of(rows, config, pools=2)
         rows = rows.map_batches(
             ScoreFaces,
             fn_constructor_args=(run, torch_device(resources.score), config.embed.batch_size),
