@@ -1,0 +1,214 @@
+"""Preprocessing of videos: the report's recipe, the floor that decoding sets, and our pipeline through Ray.
+
+    python -m benchmarks.preprocess [FOLDER OF DFDC-SHAPED PARTS]
+
+Without a folder the demo corpus is made. All on the same videos and the same number of frames of each, with all cores:
+
+- `recipe`: the report's: OpenCV grab/retrieve, facenet-pytorch's MTCNN batched at full size, crop, JPEG.
+- `floor`: nothing but decoding the frames that we sample, byte for byte, one process a core.
+- `loop`: our functions in a plain loop, one process a core, Parquet written.
+- `ray`: `dfd-ray preprocess`, Parquet written. Start-up is left out by subtraction: the time of every video twice less
+  that of every video once.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.machine import report
+from dfd_ray.config import Config
+from dfd_ray.demo import make_demo_corpus
+from dfd_ray.errors import VideoError
+from dfd_ray.faces.crop import cut_face, encode_jpeg
+from dfd_ray.pipelines.cluster import shared_session
+from dfd_ray.pipelines.decoder import decode_row
+from dfd_ray.pipelines.extract import extract, frames_wanted
+from dfd_ray.pipelines.index import build_manifest, write_manifest
+from dfd_ray.pipelines.preprocess import Detect, preprocess
+from dfd_ray.tables import SCHEMAS, read_table, with_metadata
+from dfd_ray.video import decode_video
+
+REAL, FAKE = 13, 27
+"""Videos taken of a corpus; as many frames of the one label as of the other would be 1 to 5."""
+RECIPE_BATCH = 8
+"""Frames the recipe's MTCNN takes at once."""
+CORES = torch.get_num_threads()
+SETTINGS = Config()
+
+Row = dict[str, Any]
+"""A row of the manifest, with the `height` of the picture."""
+
+
+def choose_videos(corpus: str) -> list[Row]:
+    """Return the first REAL videos that can be read, and FAKE ones spread evenly over the corpus."""
+    rows = build_manifest(corpus, SETTINGS)[0].to_pylist()
+    for row in rows:
+        try:
+            row["height"] = min(decode_video(row["uri"], 1).frames[0].to_rgb().shape[:2])
+        except VideoError:
+            row["height"] = 0
+    rows = [row for row in rows if row["height"]]
+    fake = [row for row in rows if row["label"] == "FAKE"]
+    step = max(1.0, len(fake) / FAKE)
+    return [row for row in rows if row["label"] == "REAL"][:REAL] + [fake[int(i * step)] for i in range(min(FAKE, len(fake)))]
+
+
+def by_height(rows: list[Row], run: Callable[[list[Row]], None]) -> dict[str, float]:
+    """Return the seconds that `run` takes for the videos of each height, the largest first."""
+    groups: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["height"]].append(row)
+    seconds = {}
+    for height, group in sorted(groups.items(), reverse=True):
+        started = time.perf_counter()
+        run(group)
+        seconds[f"{height}p"] = time.perf_counter() - started
+    return seconds
+
+
+def recipe(rows: list[Row]) -> dict[str, float]:
+    """Time the report's recipe."""
+    from facenet_pytorch import MTCNN
+
+    detector = MTCNN(keep_all=True)
+
+    def run(rows: list[Row]) -> None:
+        for row in rows:
+            frames = _grab(row["uri"], frames_wanted(row["label"], SETTINGS.preprocess))
+            for i in range(0, len(frames), RECIPE_BATCH):
+                batch = frames[i : i + RECIPE_BATCH]
+                for frame, boxes in zip(batch, detector.detect(batch)[0], strict=True):
+                    for box in [] if boxes is None else boxes:
+                        face = cut_face(frame, box, SETTINGS.preprocess.margin, SETTINGS.preprocess.crop_size)
+                        if face is not None:
+                            encode_jpeg(face)
+
+    run(rows[:1])
+    return by_height(rows, run)
+
+
+def _grab(path: str, count: int) -> list[Any]:
+    capture = cv2.VideoCapture(path)
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    wanted = {(2 * i + 1) * total // (2 * count) for i in range(count)}
+    frames = []
+    for position in range(max(wanted) + 1):
+        if capture.grab() and position in wanted:
+            frames.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
+    return frames
+
+
+def pooled(rows: list[Row], task: Callable[[Row], Any], keep: Callable[[list[Any]], None]) -> dict[str, float]:
+    """Time a task over the videos with one process a core; `keep` takes what they return."""
+    with get_context("spawn").Pool(CORES, _one_thread) as pool:
+        pool.map(task, rows[: 2 * CORES], chunksize=1)  # imports, nets
+        return by_height(rows, lambda group: keep(list(pool.imap_unordered(task, group))))
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def decode_only(row: Row) -> None:
+    """Decode the frames wanted of a video."""
+    decode_video(row["uri"], frames_wanted(row["label"], SETTINGS.preprocess))
+
+
+_detect: Detect | None = None
+
+
+def decode_and_detect(row: Row) -> pa.Table:
+    """Do what the pipeline does with a video."""
+    global _detect
+    _detect = _detect or Detect(SETTINGS.preprocess, "cpu")
+    [extracted] = extract(pa.Table.from_pylist([row]), SETTINGS.preprocess)
+    return _detect(extracted)
+
+
+def stages(rows: list[Row]) -> dict[str, float]:
+    """Return frames per second of each stage in one process on one core."""
+    _one_thread()
+    detect = Detect(SETTINGS.preprocess, "cpu")
+    seconds: dict[str, float] = defaultdict(float)
+    frames = 0
+    for row in rows:
+        started = time.perf_counter()
+        decode_row(row["uri"], frames_wanted(row["label"], SETTINGS.preprocess), SETTINGS.preprocess)
+        seconds["decode"] += time.perf_counter() - started
+        decoded = decode_video(row["uri"], frames_wanted(row["label"], SETTINGS.preprocess)).frames
+        started = time.perf_counter()
+        for frame in decoded:
+            frame.to_rgb()
+        seconds["to_rgb"] += time.perf_counter() - started
+        started = time.perf_counter()
+        detect.find_faces(decoded)
+        seconds["to_rgb, detect, crop, encode"] += time.perf_counter() - started
+        frames += len(decoded)
+    return {stage: frames / value for stage, value in seconds.items()}
+
+
+def through_ray(rows: list[Row], scratch: Path) -> dict[str, float]:
+    """Time the job itself on the videos once and twice."""
+    seconds: dict[str, float] = {}
+    with shared_session():
+        for name, times in [("warm-up", 0), ("once", 1), ("twice", 2)]:
+            config = SETTINGS.model_copy(update={"corpus": "/", "run": str(scratch / name)})
+            copies = [row | {"video_id": f"{copy}/{row['video_id']}"} for copy in range(times) for row in rows] or rows[:2]
+            schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus="/")
+            write_manifest(str(config.run), pa.Table.from_pylist(copies, schema=schema))
+            started = time.perf_counter()
+            preprocess(config)
+            seconds[name] = time.perf_counter() - started
+            failed = read_table(str(config.run), "faces", ["status"]).column("status").to_pylist().count("error")
+            assert not failed, f"{failed} videos failed"
+    return seconds
+
+
+def main() -> None:
+    """Measure, print, and keep the result."""
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = sys.argv[1] if len(sys.argv) > 1 else str(make_demo_corpus(Path(scratch) / "demo-corpus"))
+        rows = choose_videos(str(Path(corpus).absolute()))
+        frames = sum(frames_wanted(row["label"], SETTINGS.preprocess) for row in rows)
+        measured = {
+            "recipe": recipe(rows),
+            "floor": pooled(rows, decode_only, lambda _: None),
+            "loop": pooled(
+                rows, decode_and_detect, lambda tables: pq.write_table(pa.concat_tables(tables), Path(scratch) / "loop.parquet")
+            ),
+        }
+        seconds = {name: sum(values.values()) for name, values in measured.items()}
+        runs = through_ray(rows, Path(scratch))
+        seconds["ray"] = runs["twice"] - runs["once"]
+        report(
+            "preprocess",
+            {
+                "videos": {label: sum(row["label"] == label for row in rows) for label in ("REAL", "FAKE")},
+                "frames": frames,
+                "seconds": seconds,
+                "seconds_by_height": measured,
+                "videos_by_height": {f"{h}p": sum(row["height"] == h for row in rows) for h in {row["height"] for row in rows}},
+                "ray_seconds": runs,
+                "frames_per_second_and_core": stages(rows),
+                "times_faster_than_the_recipe": seconds["recipe"] / seconds["ray"],
+                "times_the_floor": seconds["ray"] / seconds["floor"],
+                "ray_over_loop": seconds["ray"] / seconds["loop"],
+            },
+        )
+
+
+if __name__ == "__main__":
+    main()
