@@ -35,25 +35,15 @@ def _accumulate(frames: Tensor) -> Tensor:
 
 def resize_frames(table: Tensor, height: int, width: int) -> Tensor:
     """Return whole frames resized to (b, 3, height, width) float32, channels last in memory."""
-    top, bottom = _bins(torch.zeros(1, device=table.device), torch.full((1,), table.shape[1] - 1.0), height)
-    left, right = _bins(torch.zeros(1, device=table.device), torch.full((1,), table.shape[2] - 1.0), width)
-    # Rows first: whole rows are read in one piece, and only the few that remain are read column by column.
-    rows = table.index_select(1, bottom[0]) - table.index_select(1, top[0])
-    sums = rows.index_select(2, right[0]) - rows.index_select(2, left[0])
-    area = ((bottom - top)[0, :, None] * (right - left)[0, None, :]).unsqueeze(-1)
-    return (sums / area).permute(0, 3, 1, 2)
-
-
-def resize_windows(table: Tensor, frame: Tensor, corners: Tensor, window: tuple[int, int], level: tuple[int, int]) -> Tensor:
-    """Return windows of `resize_frames(table, *level)`, cut without making the rest: (n, 3, *window) float32.
-
-    `frame` (n,) int64 says of which frame of the table each window is; `corners` (n, 2) int64 are x, y of its first pixel
-    in the resized frame; `window` and `level` are heights and widths.
-    """
     edges = torch.zeros(1, device=table.device)
-    top, bottom = (bins[0][_steps(corners[:, 1], window[0])] for bins in _bins(edges, edges + table.shape[1] - 1, level[0]))
-    left, right = (bins[0][_steps(corners[:, 0], window[1])] for bins in _bins(edges, edges + table.shape[2] - 1, level[1]))
-    return _means(table, frame, top, bottom, left, right)
+    top, bottom = (bins[0] for bins in _bins(edges, edges + table.shape[1] - 1, height))
+    left, right = (bins[0] for bins in _bins(edges, edges + table.shape[2] - 1, width))
+    # Rows first: whole rows are read in one piece, and only the few that remain are read column by column. In place,
+    # because fresh memory for arrays of this size costs more than the arithmetic.
+    rows = table.index_select(1, bottom).sub_(table.index_select(1, top))
+    sums = rows.index_select(2, right).sub_(rows.index_select(2, left))
+    area = ((bottom - top)[:, None] * (right - left)).unsqueeze(-1)
+    return (sums / area).permute(0, 3, 1, 2)
 
 
 def resize_boxes(table: Tensor, frame: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -64,15 +54,10 @@ def resize_boxes(table: Tensor, frame: Tensor, boxes: Tensor, size: int) -> Tens
     """
     left, right = _bins(boxes[:, 0], boxes[:, 2], size)
     top, bottom = _bins(boxes[:, 1], boxes[:, 3], size)
-    return _means(table, frame, top, bottom, left, right)
-
-
-def _means(table: Tensor, frame: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Return the means over the rectangles that bins (n, h) of rows and (n, w) of columns make: (n, 3, h, w) float32."""
     height, width = table.shape[1:3]
     pixels = table.reshape(-1, 3)
     above, below = ((frame[:, None] * height + rows) * width for rows in (top, bottom))
-    shape = (len(frame), top.shape[1], left.shape[1], 3)
+    shape = (len(frame), size, size, 3)
 
     def corner(rows: Tensor, columns: Tensor) -> Tensor:
         return pixels.index_select(0, (rows[:, :, None] + columns[:, None, :]).flatten()).reshape(shape)
@@ -80,10 +65,6 @@ def _means(table: Tensor, frame: Tensor, top: Tensor, bottom: Tensor, left: Tens
     sums = corner(below, right) - corner(above, right) - corner(below, left) + corner(above, left)
     area = ((bottom - top)[:, :, None] * (right - left)[:, None, :]).unsqueeze(-1)
     return (sums / area).permute(0, 3, 1, 2)
-
-
-def _steps(start: Tensor, size: int) -> Tensor:
-    return start[:, None] + torch.arange(size, device=start.device)
 
 
 def _bins(start: Tensor, end: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from dfd_ray.faces.area import resize_boxes, resize_frames, resize_windows, summed_area
+from dfd_ray.faces.area import resize_boxes, resize_frames, summed_area
 from dfd_ray.faces.nets import Net, load_nets
 
 CELL = 12
@@ -31,10 +31,9 @@ PYRAMID_FACTOR = 0.709
 """Each level's size relative to the one before: half the area."""
 NET_THRESHOLDS = (0.6, 0.7, 0.7)
 """Probability a candidate needs to pass P-Net, R-Net and O-Net."""
-WINDOW = 60
-"""Pixels of a pyramid level; the side of what is searched about the expected place of a face, which is there 8 to 24."""
-FOLLOWED_GROWTH = 2.0
-"""Levels are searched for a followed face on which it is between half and twice P-Net's cell."""
+SEEDS = ((0.0, 0.0), (-0.15, 0.0), (0.15, 0.0), (0.0, -0.15), (0.0, 0.15))
+"""Shifts, in sides of its square, at which R-Net judges the expected place of a followed face. One alone finds as many faces;
+the others even out the landmarks."""
 CANDIDATES_AT_ONCE = 512
 """Crops a net judges in one call; bounds memory."""
 
@@ -70,40 +69,32 @@ class FaceDetector:
             return []
         table = self._table(frames)
         height, width = table.shape[1] - 1, table.shape[2] - 1
-        candidates = [self._propose_at(table, scale) for scale in self.scales(height, width)]
-        return self._judge_candidates(table, candidates)
+        candidates = [self._propose(table, scale) for scale in self.scales(height, width)]
+        return self._judge_seeds(table, *self._merge(candidates))
 
     @torch.inference_mode()
     def follow(self, frames: Sequence[npt.NDArray[np.uint8]], near: Sequence[npt.NDArray[np.float32]]) -> list[Faces]:
-        """Return the faces of each frame that are near where one is expected, which costs a tenth of `detect`.
+        """Return the faces of each frame that are where one is expected, which costs a tenth of `detect`.
 
-        `near` has for each frame the boxes (n, 4) of its neighbours' faces. A face that `detect` would find is found, as it
-        would be, if its centre has moved by less than its side and its size by less than a third.
+        `near` has for each frame the boxes (n, 4) of its neighbours' faces. In place of P-Net's proposals R-Net is given the
+        squares about them, so it finds a face that has moved by up to a third of its side.
         """
         if not frames:
             return []
-        table = self._table(frames)
-        height, width = table.shape[1] - 1, table.shape[2] - 1
         boxes = torch.from_numpy(np.concatenate([np.reshape(boxes, (-1, 4)) for boxes in near])).to(self.device)
         image = torch.arange(len(frames), device=self.device).repeat_interleave(torch.tensor([len(boxes) for boxes in near]))
-        sides = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)
-        candidates = []
-        for scale in self.scales(height, width):
-            apparent = sides * scale
-            here = (apparent > CELL / FOLLOWED_GROWTH) & (apparent < CELL * FOLLOWED_GROWTH)
-            if here.any():
-                centres = (boxes[here, :2] + boxes[here, 2:]) / 2 * scale
-                candidates.append(self._propose_near(table, scale, image[here], centres))
-        return self._judge_candidates(table, candidates)
+        squares = _square(torch.cat([boxes, torch.ones_like(boxes[:, :1])], dim=1))
+        shifts = torch.tensor(SEEDS, device=self.device).repeat(1, 2) * (squares[:, None, 2:3] - squares[:, None, :1])
+        seeds = torch.cat([squares[:, None, :4] + shifts, squares[:, None, 4:].expand(-1, len(SEEDS), 1)], dim=2)
+        return self._judge_seeds(self._table(frames), seeds.flatten(0, 1), image.repeat_interleave(len(SEEDS)))
 
     def _table(self, frames: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
         if len({frame.shape for frame in frames}) > 1:
             raise ValueError(f"frames must be of one size, got {sorted({frame.shape for frame in frames})}")
         return summed_area(frames, self.device)
 
-    def _judge_candidates(self, table: Tensor, candidates: list[tuple[Tensor, Tensor]]) -> list[Faces]:
-        """Have R-Net and O-Net judge what P-Net proposed."""
-        boxes, image = self._merge(candidates)
+    def _judge_seeds(self, table: Tensor, boxes: Tensor, image: Tensor) -> list[Faces]:
+        """Have R-Net and O-Net judge square boxes, (n, 5) with a probability that is not used, each of a frame."""
         boxes, image = self._refine(table, boxes, image)
         boxes, landmarks, image = self._locate(table, boxes, image)
         return [_faces_of(boxes[image == i], landmarks[image == i]) for i in range(len(table))]
@@ -120,27 +111,12 @@ class FaceDetector:
         needed = [level for level in levels if CELL / level * (1 / PYRAMID_FACTOR) > smallest]
         return needed or levels[-1:]
 
-    def _propose_at(self, table: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    def _propose(self, table: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         """Return P-Net's candidates of one level: (n, 9) boxes, probability and offsets, and whose frame's each is."""
-        level = resize_frames(table, *_level_size(table, scale))
-        image = torch.arange(len(table), device=self.device)
-        return self._propose(level, scale, image, torch.zeros((len(table), 2), dtype=torch.int64, device=self.device))
-
-    def _propose_near(self, table: Tensor, scale: float, image: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the candidates of `_propose_at` in windows about some points (n, 2) of the level."""
-        level = _level_size(table, scale)
-        window = (min(WINDOW, level[0]), min(WINDOW, level[1]))
-        size = torch.tensor(window[::-1], device=self.device)
-        last = torch.tensor(level[::-1], device=self.device) - size
-        # At even pixels only, so that P-Net's strides fall where they fall on the whole level.
-        corners = torch.minimum((centres - size / 2).clamp(min=0).to(torch.int64), last) // STRIDE * STRIDE
-        return self._propose(resize_windows(table, image, corners, window, level), scale, image, corners)
-
-    def _propose(self, pixels: Tensor, scale: float, image: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
-        offsets, probabilities = self.proposal(_normalise(pixels))
+        offsets, probabilities = self.proposal(_normalise(resize_frames(table, *_level_size(table, scale))))
         passed = probabilities[:, 1] >= NET_THRESHOLDS[0]
-        part, row, column = passed.nonzero(as_tuple=True)
-        corner = (corners[part] + STRIDE * torch.stack([column, row], dim=1)).to(offsets.dtype)
+        image, row, column = passed.nonzero(as_tuple=True)
+        corner = STRIDE * torch.stack([column, row], dim=1).to(offsets.dtype)
         boxes = torch.cat(
             [
                 ((corner + 1) / scale).floor(),
@@ -150,8 +126,8 @@ class FaceDetector:
             ],
             dim=1,
         )
-        keep = batched_nms(boxes[:, :4], boxes[:, 4], image[part], 0.5)
-        return boxes[keep], image[part][keep]
+        keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.5)
+        return boxes[keep], image[keep]
 
     def _merge(self, candidates: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Return the candidates of all levels, moved by their offsets and made square."""

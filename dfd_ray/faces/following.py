@@ -1,12 +1,13 @@
 """Finding the faces of all frames of one video: some are searched whole, and in those between faces are followed.
 
-A whole search costs most of its time on places where there never was a face. What is followed is found by the same three
-nets on the same pyramid, so it is the same box; what can be missed is a face that comes and goes between two searches.
+A whole search costs most of its time on places where there never was a face. What is followed is judged by the same R-Net
+and O-Net. What can be missed is a face that comes and goes between two searches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,29 +18,55 @@ SURE = 0.9
 """Probability from which a face is followed, and below which it counts as lost."""
 
 Picture = npt.NDArray[np.uint8]
+Look = tuple[int, Picture, Faces]
+"""Position, picture and faces of a frame."""
 
 
-def find_faces(
-    detector: FaceDetector, pictures: Sequence[Callable[[], Picture]], search_every: int
-) -> Iterator[tuple[int, Picture, Faces]]:
+def find_faces(detector: FaceDetector, pictures: Sequence[Callable[[], Picture]], search_every: int) -> Iterator[Look]:
     """Yield position, picture and faces of every frame of a video, in the order in which they are looked at.
 
-    `pictures` make the frames, (h, w, 3) uint8 RGB, in the order of time; each is made once, when it is needed. One frame in
-    `search_every` is searched whole; from it faces are followed to both sides, frame by frame. A frame where one of
+    `pictures` make the frames, (h, w, 3) uint8 RGB, in the order of time; each is made once, when it is needed. The first,
+    the last, and one in `search_every` are searched whole; where two that follow each other show different numbers of faces,
+    so is the one in the middle, and so on. Between two that agree, faces are followed from both sides. A frame where one of
     them is lost, or where there is none to follow, is searched whole.
     """
-    for start in range(0, len(pictures), search_every):
-        run = range(start, min(start + search_every, len(pictures)))
-        middle = run[len(run) // 2]
-        picture = pictures[middle]()
-        [first] = detector.detect([picture])
-        yield middle, picture, first
-        for side in (range(middle - 1, start - 1, -1), range(middle + 1, run.stop)):
-            known = first
-            for position in side:
-                picture = pictures[position]()
-                known = follow_or_search(detector, picture, known)
-                yield position, picture, known
+    if not pictures:
+        return
+    last = len(pictures) - 1
+    before = _search(detector, pictures, 0)
+    yield before
+    for _, end in pairwise([*range(0, last, search_every), last]):
+        after = _search(detector, pictures, end)
+        yield after
+        yield from _look_between(detector, pictures, before, after)
+        before = after
+
+
+def _look_between(
+    detector: FaceDetector, pictures: Sequence[Callable[[], Picture]], before: Look, after: Look
+) -> Iterator[Look]:
+    """Yield the frames between two that were searched."""
+    start, end = before[0], after[0]
+    if end - start < 2:
+        return
+    middle = (start + end) // 2
+    if np.sum(before[2].probabilities >= SURE) != np.sum(after[2].probabilities >= SURE):
+        between = _search(detector, pictures, middle)
+        yield between
+        yield from _look_between(detector, pictures, before, between)
+        yield from _look_between(detector, pictures, between, after)
+        return
+    for known, positions in ((before[2], range(start + 1, middle + 1)), (after[2], range(end - 1, middle, -1))):
+        for position in positions:
+            picture = pictures[position]()
+            known = follow_or_search(detector, picture, known)
+            yield position, picture, known
+
+
+def _search(detector: FaceDetector, pictures: Sequence[Callable[[], Picture]], position: int) -> Look:
+    picture = pictures[position]()
+    [found] = detector.detect([picture])
+    return position, picture, found
 
 
 def follow_or_search(detector: FaceDetector, picture: Picture, known: Faces) -> Faces:

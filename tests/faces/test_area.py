@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from dfd_ray.faces.area import _accumulate, resize_boxes, resize_frames, resize_windows
+from dfd_ray.faces.area import _accumulate, resize_boxes, resize_frames
 from dfd_ray.faces.area import summed_area as summed_area_of
 
 PIXEL_ERROR = 1e-4
@@ -97,14 +97,3 @@ def test_no_boxes_give_no_crops() -> None:
 def test_a_gpu_would_make_the_same_table(height: int, width: int) -> None:
     frames = noise(3, height, width, seed=4)
     assert torch.equal(_accumulate(frames), summed_area(frames))
-
-
-@pytest.mark.parametrize("level", [(60, 106), (25, 44), (90, 160)])
-def test_windows_are_cut_from_the_resized_frame(level: tuple[int, int]) -> None:
-    table = summed_area(noise(2, 90, 160, seed=5))
-    whole = resize_frames(table, *level)
-    corners = torch.tensor([[0, 0], [4, 2], [level[1] - 20, level[0] - 12]])
-    frame = torch.tensor([0, 1, 1])
-    windows = resize_windows(table, frame, corners, (12, 20), level)
-    for window, image, (x, y) in zip(windows, frame, corners, strict=True):
-        assert torch.equal(window, whole[image, :, y : y + 12, x : x + 20])
