@@ -56,9 +56,7 @@ class Preprocess(Section):
         description="of the frame's shorter side; smaller faces need not be found (1/24: 45 px at 1080p)",
     )
     search_every: int = Field(
-        8,
-        ge=1,
-        description="sampled frames; one in so many, or more, is searched whole, between them faces are followed; 1 = all",
+        8, ge=1, description="of so many sampled frames one is searched whole, or more; between, faces are followed"
     )
     min_probability: float = Field(0.9, ge=0, le=1, description="detector's probability below which a face is dropped")
     faces_per_frame: int = Field(2, ge=1, le=100, description="most faces kept of one frame, the most probable first")
