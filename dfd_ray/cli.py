@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a job; return 0 when its table is complete, 2 for what the user can mend, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        for summary in _run(options):
-            _print_summary(summary)
+        config = _resolve(options)
+        with _held(options, config):
+            for summary in _run(options, config):
+                _print_summary(summary)
     except DfdError as error:
         print(f"dfd-ray {options.job}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -48,13 +51,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> Iterable[Summary]:
-    config = _resolve(options)
+def _held(options: argparse.Namespace, config: Config) -> AbstractContextManager[None]:
+    """Return what keeps other jobs from writing where this one writes; several may read a run at once."""
+    if options.job == "export":
+        return nullcontext()
+    from dfd_ray.pipelines.lock import exclusive
+
+    if options.job == "predict":
+        return exclusive(_predictions_folder(options, config), create=True)
+    return exclusive(str(config.run), create=options.job in ("index", "pipeline", "demo"))
+
+
+def _predictions_folder(options: argparse.Namespace, config: Config) -> str:
+    return absolute_uri(options.out or join(str(config.run), "predict"))
+
+
+def _run(options: argparse.Namespace, config: Config) -> Iterable[Summary]:
     run = str(config.run)
     if options.job == "predict":
         from dfd_ray.pipelines.predict import predict
 
-        out = absolute_uri(options.out or join(run, "predict"))
+        out = _predictions_folder(options, config)
         yield from _saved([predict(config, options.videos, out)], out, config)
     elif options.job == "export":
         from dfd_ray.pipelines.export import export
