@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -128,5 +129,9 @@ def configure_data() -> None:
     context.max_errored_blocks = 0
     # The newer Parquet reader starts 32 actors to read the footers of our few files: 14 s a dataset on two cores.
     context.use_datasource_v2 = False
+    context.enable_progress_bars = False  # they count blocks; `progress.py` counts videos
     context.execution_no_progress_timeout_s = NO_PROGRESS_LIMIT
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # Of Ray to its callers, about the bounds on retries, which have no other place yet.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+    warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")

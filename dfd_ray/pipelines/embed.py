@@ -6,7 +6,7 @@ faces ──read──▶ Embed (actors, GPU or CPU) ──▶ embeddings/
 from __future__ import annotations
 
 import time
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ from dfd_ray.config import Config, Embed
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, embed_faces, feature_size
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
+from dfd_ray.pipelines.progress import progress_bar, report_done
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.storage import absolute_uri, join
@@ -35,12 +36,12 @@ def embed(config: Config) -> Summary:
         create_backbone(config.embed.backbone, weights=config.embed.weights, image_size=config.embed.image_size)[0]
     )
     schema = with_metadata(embeddings_schema(dimensions), "embeddings", config, dimensions=dimensions)
-    with ray_session(config), resumable(run, "embeddings"):
+    with ray_session(config), resumable(run, "embeddings"), progress_bar("embed", run, "embeddings") as counter:
         check_placeable("embed", config.resources.embed)
-        videos = read_rows(run, "faces", ["video_id", "faces"], VIDEOS_AT_ONCE)
+        videos = read_rows(run, "faces", ["video_id", "status", "faces"], VIDEOS_AT_ONCE)
         videos = videos.map_batches(
             EmbedFaces,
-            fn_constructor_args=(config.embed, torch_device(config.resources.embed)),
+            fn_constructor_args=(config.embed, torch_device(config.resources.embed), counter),
             batch_format="pyarrow",
             batch_size=VIDEOS_AT_ONCE,
             **actors(config.resources.embed),
@@ -53,16 +54,17 @@ def embed(config: Config) -> Summary:
 class EmbedFaces:
     """Turn the faces of a batch of videos into vectors; an actor that keeps the network.
 
-    In: `video_id`, `faces` with `image`. Out: the schema of `embeddings/`, one row per row.
+    In: `video_id`, `status`, `faces` with `image`. Out: the schema of `embeddings/`, one row per row.
     """
 
-    def __init__(self, settings: Embed, device: str) -> None:
+    def __init__(self, settings: Embed, device: str, counter: Any = None) -> None:
         import torch
 
         torch.set_num_threads(1)
         module, self.spec = create_backbone(settings.backbone, weights=settings.weights, image_size=settings.image_size)
         self.module = module.to(device)
         self.settings = settings
+        self.counter = counter
         self.schema = embeddings_schema(feature_size(module))
 
     def __call__(self, videos: pa.Table) -> pa.Table:
@@ -80,7 +82,10 @@ class EmbedFaces:
             pa.array(vectors.astype("float16").ravel()), face_type["vector"].type.list_size
         )
         columns = [faces.column(name).combine_chunks() for name in ("frame_index", "face_index")]
-        return nest_faces(videos, pa.StructArray.from_arrays([*columns, flat], fields=list(face_type))).cast(self.schema)
+        report_done(self.counter, videos.column("status").to_pylist())
+        return nest_faces(
+            videos.drop_columns("status"), pa.StructArray.from_arrays([*columns, flat], fields=list(face_type))
+        ).cast(self.schema)
 
 
 def summarise(config: Config, started: float, note: str = "") -> Summary:

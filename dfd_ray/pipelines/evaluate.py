@@ -24,6 +24,7 @@ from dfd_ray.models.calibration import Calibration, fit_calibration
 from dfd_ray.models.metrics import roc_points, score_videos
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.model_store import trained_folds
+from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
@@ -74,13 +75,13 @@ def score_all(config: Config) -> None:
     """Write `scores/`: the log-odds of every face."""
     run = cast(str, config.run)
     pool = config.resources.score
-    with ray_session(config), resumable(run, "scores"):
+    with ray_session(config), resumable(run, "scores"), progress_bar("evaluate", run, "scores") as counter:
         check_placeable("score", pool)
         columns = ["video_id", "fold", "status", "error_stage", "error", "faces"]
         videos = read_rows(run, "faces", columns, VIDEOS_AT_ONCE)
         videos = videos.map_batches(
             ScoreFaces,
-            fn_constructor_args=(run, torch_device(pool), config.embed.batch_size),
+            fn_constructor_args=(run, torch_device(pool), config.embed.batch_size, counter),
             batch_format="pyarrow",
             batch_size=VIDEOS_AT_ONCE,
             **actors(pool),

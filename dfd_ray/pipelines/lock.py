@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +25,11 @@ def exclusive(run: str, create: bool) -> Iterator[None]:
     if "://" in run or not (create or Path(run).is_dir()):
         yield
         return
-    lock = FileLock(Path(run) / LOCK, timeout=0)
+    folder = Path(run)
+    made = not folder.exists()
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        Path(run).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise RunError(f"{run} is in use by another job; wait for it, or give another --run") from None
@@ -35,4 +38,6 @@ def exclusive(run: str, create: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        if made and [entry.name for entry in folder.iterdir()] == [LOCK]:
+            shutil.rmtree(folder)  # the job was refused, and leaves nothing
         lock.release()

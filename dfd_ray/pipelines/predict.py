@@ -25,6 +25,7 @@ from dfd_ray.pipelines.evaluate import aggregate_videos
 from dfd_ray.pipelines.index import list_videos, with_sizes, write_manifest
 from dfd_ray.pipelines.model_store import trained_folds
 from dfd_ray.pipelines.preprocess import find_faces_of
+from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
@@ -76,10 +77,10 @@ def index_new(config: Config, videos: str, out: str) -> None:
 def score_new(config: Config, out: str) -> None:
     """Write `<out>/scores/` in one pass over the videos."""
     run, resources = cast(str, config.run), config.resources
-    with ray_session(config), resumable(out, "scores"):
+    with ray_session(config), resumable(out, "scores"), progress_bar("predict", out, "scores") as counter:
         check_placeable("score", resources.score)
         rows = read_rows(out, "manifest", ["video_id", "uri", "label", "group", "fold"], resources.videos_per_task)
-        rows = find_faces_of(rows, config, pools=2)
+        rows = find_faces_of(rows, config, counter, pools=2)
         rows = rows.map_batches(
             ScoreFaces,
             fn_constructor_args=(run, torch_device(resources.score), config.embed.batch_size),

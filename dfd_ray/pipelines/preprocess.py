@@ -23,6 +23,7 @@ from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks, torch_device
 from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import frames_from_arrow
+from dfd_ray.pipelines.progress import progress_bar, report_done
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.storage import absolute_uri, join
@@ -41,14 +42,14 @@ def preprocess(config: Config) -> Summary:
         return summarise(config, started, note="already complete; nothing done")
     schema = with_metadata(SCHEMAS["faces"], "faces", config)
     columns = ["video_id", "uri", "label", "group", "fold"]
-    with ray_session(config), resumable(run, "faces"):
-        videos = find_faces_of(read_rows(run, "manifest", columns, config.resources.videos_per_task), config)
+    with ray_session(config), resumable(run, "faces"), progress_bar("preprocess", run, "faces") as counter:
+        videos = find_faces_of(read_rows(run, "manifest", columns, config.resources.videos_per_task), config, counter)
         write_rows(videos, run, "faces", schema, config.resources.videos_per_file)
         check_whole(run, "faces")
     return summarise(config, started)
 
 
-def find_faces_of(videos: Dataset, config: Config, pools: int = 1) -> Dataset:
+def find_faces_of(videos: Dataset, config: Config, counter: Any = None, pools: int = 1) -> Dataset:
     """Return rows of `faces/` for rows of the manifest; `pools` is how many actor pools the whole dataset has.
 
     With a GPU, CPU tasks decode and a few GPU actors detect. Without one, the same two functions run in one actor: the
@@ -61,7 +62,7 @@ def find_faces_of(videos: Dataset, config: Config, pools: int = 1) -> Dataset:
     if device == "cpu":
         return videos.map_batches(
             ExtractAndDetect,
-            fn_constructor_args=(config.preprocess, device),
+            fn_constructor_args=(config.preprocess, device, counter),
             batch_format="pyarrow",
             batch_size=resources.videos_per_task,
             **pool,
@@ -75,7 +76,7 @@ def find_faces_of(videos: Dataset, config: Config, pools: int = 1) -> Dataset:
         **tasks(resources.extract),
     )
     return extracted.map_batches(
-        Detect, fn_constructor_args=(config.preprocess, device), batch_format="pyarrow", batch_size=1, **pool
+        Detect, fn_constructor_args=(config.preprocess, device, counter), batch_format="pyarrow", batch_size=1, **pool
     )
 
 
@@ -85,13 +86,14 @@ class Detect:
     In: `EXTRACTED`. Out: the schema of `faces/`, one row per row. Never raises for a video.
     """
 
-    def __init__(self, settings: Preprocess, device: str) -> None:
+    def __init__(self, settings: Preprocess, device: str, counter: Any = None) -> None:
         import torch
 
         from dfd_ray.faces.detector import FaceDetector
 
         torch.set_num_threads(1)  # one core an actor: many processes beat threads inside one
         self.settings = settings
+        self.counter = counter
         self.detector = FaceDetector(device, settings.smallest_face)
 
     def __call__(self, videos: pa.Table) -> pa.Table:
@@ -100,6 +102,7 @@ class Detect:
         found = [
             self.detect_row(row, frames_from_arrow(value)) for row, value in zip(rows, videos.column("frames"), strict=True)
         ]
+        report_done(self.counter, (row["status"] for row in found))
         return pa.Table.from_pylist(found, schema=SCHEMAS["faces"])
 
     def detect_row(self, video: dict[str, Any], frames: list[Frame]) -> dict[str, Any]:

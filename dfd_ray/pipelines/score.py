@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import score_faces
 from dfd_ray.pipelines.model_store import read_model, trained_folds
+from dfd_ray.pipelines.progress import report_done
 from dfd_ray.tables import SCHEMAS, flatten_faces
 
 
@@ -26,13 +27,14 @@ class ScoreFaces:
     Out: the schema of `scores/`, one row per row.
     """
 
-    def __init__(self, run: str, device: str, batch_size: int) -> None:
+    def __init__(self, run: str, device: str, batch_size: int, counter: Any = None) -> None:
         import torch
 
         torch.set_num_threads(1)
         self.run = run
         self.device = device
         self.batch_size = batch_size
+        self.counter = counter
         self.folds = trained_folds(run)
         self.models: dict[int, tuple[nn.Module, InputSpec]] = {}
 
@@ -50,6 +52,7 @@ class ScoreFaces:
         scored = videos.select(["video_id", "status", "error_stage", "error"])
         seen = pc.and_(pc.equal(scored.column("status"), Status.OK), pa.array(self.seen_in_training(videos)))
         scored = scored.set_column(1, "status", pc.if_else(seen, Status.IN_TRAINING, scored.column("status")))
+        report_done(self.counter, scored.column("status").to_pylist())
         return scored.append_column("log_odds", pa.ListArray.from_arrays(offsets, pa.array(log_odds))).cast(SCHEMAS["scores"])
 
     def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> npt.NDArray[np.float32]:

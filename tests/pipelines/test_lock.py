@@ -53,3 +53,11 @@ def test_a_folder_that_is_not_there_is_made_only_when_asked(tmp_path: Path) -> N
         assert not (tmp_path / "a").exists()
     with exclusive(str(tmp_path / "a"), create=True):
         assert (tmp_path / "a" / LOCK).exists()
+        (tmp_path / "a" / "manifest").mkdir()
+    assert (tmp_path / "a" / "manifest").exists()
+
+
+def test_a_job_that_wrote_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    with exclusive(str(tmp_path / "a"), create=True):
+        pass
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,79 @@
+"""The progress bar of a data job: videos a second, time left, and how many ended how, counted as they are done.
+
+Ray Data's own bars count blocks; a table's files tell of videos only when hundreds are written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from tqdm import tqdm
+
+from dfd_ray.tables import count_rows
+
+INTERVAL = 0.5
+"""Seconds between two looks at the count."""
+
+
+@ray.remote(num_cpus=0)
+class VideoCounter:
+    """Counts the videos done, by status."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, statuses: list[str]) -> None:
+        """Count some videos."""
+        self.counts.update(statuses)
+
+    def read(self) -> dict[str, int]:
+        """Return the number of videos by status."""
+        return dict(self.counts)
+
+
+def report_done(counter: Any, statuses: Iterable[str]) -> None:
+    """Tell a counter of videos done, without waiting for it; a job without one counts nothing."""
+    if counter is not None:
+        counter.add.remote(list(statuses))
+
+
+@contextmanager
+def progress_bar(job: str, run: str, table: str) -> Iterator[Any]:
+    """Show a bar within, and yield the counter that the job's workers tell of what they have done.
+
+    It starts at what an earlier run has committed. It is for looking at: a video that is tried again counts twice, and
+    the summary counts the table itself.
+    """
+    counter = VideoCounter.remote()  # type: ignore[attr-defined]
+    stop = threading.Event()
+    total, before = count_rows(run, "manifest"), count_rows(run, table)
+    bar = tqdm(total=total, initial=before, desc=job, unit="video", mininterval=INTERVAL)
+
+    def show() -> None:
+        try:
+            counts = ray.get(counter.read.remote(), timeout=10 * INTERVAL)
+        except (RayError, TimeoutError):
+            return
+        bar.set_postfix(counts, refresh=False)
+        bar.update(min(before + sum(counts.values()), total) - bar.n)
+
+    def watch() -> None:
+        while not stop.wait(INTERVAL):
+            show()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield counter
+    finally:
+        stop.set()
+        thread.join()
+        show()
+        bar.close()
+        ray.kill(counter)
