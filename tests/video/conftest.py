@@ -44,9 +44,9 @@ def write_clip(
     stamps: list[int] | None,
     colorspace: int | None,
     color_range: int | None,
-    faststart: bool,
+    movflags: str,
 ) -> None:
-    with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.thread_count = 1
@@ -83,7 +83,7 @@ def make_clip(tmp_path_factory: pytest.TempPathFactory) -> MakeClip:
         stamps: list[int] | None = None,
         colorspace: int | None = None,
         color_range: int | None = None,
-        faststart: bool = False,
+        movflags: str = "",
     ) -> Path:
         options = B_PYRAMID if options is None and codec == "libx264" else options or {}
         settings: tuple[Any, ...] = (
@@ -96,7 +96,7 @@ def make_clip(tmp_path_factory: pytest.TempPathFactory) -> MakeClip:
             stamps,
             colorspace,
             color_range,
-            faststart,
+            movflags,
         )
         key = repr((*settings, suffix))
         if key not in made:

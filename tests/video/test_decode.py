@@ -28,6 +28,8 @@ CLIPS: dict[str, dict[str, Any]] = {
     "mpeg4 of odd size": {"codec": "mpeg4", "width": 161, "height": 121},
     "hevc": {"codec": "libx265", "options": {"preset": "ultrafast", "x265-params": "bframes=4:log-level=none"}},
     "vp9": {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}, "suffix": ".webm"},
+    "av1": {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lp=1"}},
+    "h264 in fragments": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
     "4:4:4 of odd size": {"width": 161, "height": 121, "pixel_format": "yuv444p"},
     "4:2:2": {"pixel_format": "yuv422p"},
     "10 bits": {"pixel_format": "yuv420p10le"},
@@ -98,6 +100,38 @@ def test_the_decoder_really_skips_the_others(make_clip: Any, monkeypatch: pytest
     seen.clear()
     decode_video(str(make_clip()), len(video.stream.references) + 1)
     assert len(set(seen)) > len(video.stream.references)
+
+
+def test_an_hour_costs_as_many_groups_of_pictures_as_frames(
+    make_clip: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dfd_ray.video.decode as module
+
+    path = tmp_path / "hour.mp4"
+    with av.open(str(make_clip())) as source, av.open(str(path), "w") as container:
+        pictures = source.streams.video[0]
+        stream = container.add_stream_from_template(pictures)
+        packets = [packet for packet in source.demux(pictures) if packet.size]
+        length = len(packets) * int(packets[0].duration)
+        stamps = [(packet.pts, packet.dts) for packet in packets]
+        for repeat in range(1250):
+            for packet, (shown, sent) in zip(packets, stamps, strict=True):
+                packet.stream, packet.time_base = stream, pictures.time_base
+                packet.pts, packet.dts = shown + repeat * length, sent + repeat * length
+                container.mux(packet)
+    decoded: list[int] = []
+    original = module._frame_index
+
+    def note(*arguments: Any) -> int:
+        decoded.append(original(*arguments))
+        return decoded[-1]
+
+    monkeypatch.setattr(module, "_frame_index", note)
+    video = decode_video(str(path), 12)
+    assert video.stream.frame_count == 90_000
+    assert len(video.frames) == 12
+    assert video.frames[-1].time - video.frames[0].time > 3000
+    assert len(decoded) <= 12 * 2 * 24
 
 
 @pytest.mark.parametrize("extra", [0, 1])
@@ -213,7 +247,7 @@ def test_a_file_whose_index_was_cut_off_is_not_a_video(make_clip: Any, tmp_path:
 
 
 def test_a_file_that_breaks_off_gives_the_frames_before(make_clip: Any, decode_all: Any, tmp_path: Path) -> None:
-    whole = make_clip(faststart=True)
+    whole = make_clip(movflags="faststart")
     content = whole.read_bytes()
     start = content.find(b"mdat")
     assert content.find(b"moov") < start
@@ -228,7 +262,7 @@ def test_a_file_that_breaks_off_gives_the_frames_before(make_clip: Any, decode_a
 
 
 def test_a_file_that_ends_where_its_pictures_begin_has_no_frames(make_clip: Any, tmp_path: Path) -> None:
-    content = make_clip(faststart=True).read_bytes()
+    content = make_clip(movflags="faststart").read_bytes()
     path = tmp_path / "cut.mp4"
     path.write_bytes(content[: content.find(b"mdat") + 4])
     stage, reason = refusal(str(path))
