@@ -1,0 +1,136 @@
+"""Preprocessing of manifests of 1,000, 10,000 and 119,154 videos: does a video's cost, or the memory, grow with the corpus?
+
+    python -m benchmarks.scale [ROWS ...]
+
+The rows name a handful of tiny clips over and over, so that what is measured is everything but decoding and detection.
+Each job is killed (SIGKILL) when 99 % of its rows are committed, and the same command is given again: `resume_seconds` is
+how long that takes to the end, the last hundredth of the work included.
+
+`peak_gib` is the most that the job's processes held together at any look, shared pages counted once (PSS);
+`driver_peak_gib` is the driver's own.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import psutil
+import pyarrow as pa
+
+from benchmarks.machine import report
+from dfd_ray.pipelines.index import write_manifest
+from dfd_ray.tables import SCHEMAS, count_rows, table_files
+
+DFDC = 119_154
+"""Videos of the corpus that this is made for."""
+SIZES = (1_000, 10_000, DFDC)
+CLIPS = 5
+SETTLED = 0.99
+LOOK = 5.0
+"""Seconds between two looks at the memory; a look reads the page tables of twenty processes."""
+SETTINGS = ("--set", "preprocess.frames_real=1", "--set", "preprocess.frames_fake=1")
+
+
+def write_clip(path: Path, seed: int) -> None:
+    """Write ten frames of noise of 96 x 96 pixels."""
+    random = np.random.default_rng(seed)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
+        for number in range(10):
+            picture = random.integers(0, 256, (12, 12, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def make_manifest(run: Path, clips: list[Path], rows: int) -> None:
+    """Write the manifest of `rows` videos, every fifth of them REAL, in parts of 2,400 as DFDC's are."""
+    table = [
+        {
+            "video_id": f"dfdc_train_part_{number // 2400}/{number:06}.mp4",
+            "uri": str(clips[number % len(clips)]),
+            "part": f"dfdc_train_part_{number // 2400}",
+            "label": "FAKE" if number % 5 else "REAL",
+            "group": str(number // 5),
+            "fold": number // 5 % 5,
+            "bytes": clips[number % len(clips)].stat().st_size,
+        }
+        for number in range(rows)
+    ]
+    write_manifest(str(run), pa.Table.from_pylist(table, schema=SCHEMAS["manifest"]))
+
+
+def memory_gib(driver: psutil.Process) -> tuple[float, float]:
+    """Return the PSS of a process with all its descendants, and of the process alone."""
+    held = {}
+    for process in [driver, *driver.children(recursive=True)]:
+        try:
+            held[process.pid] = process.memory_full_info().pss / 2**30
+        except psutil.Error:  # it ended as we looked
+            continue
+    return sum(held.values()), held.get(driver.pid, 0.0)
+
+
+def run_until(run: Path, rows: int) -> dict[str, float]:
+    """Run the job until `rows` rows are committed, and kill it there unless it is done; return times and memory."""
+    command = [sys.executable, "-m", "dfd_ray.cli", "preprocess", "--run", str(run), *SETTINGS]
+    started = time.perf_counter()
+    job = psutil.Popen(command)
+    first, before = 0.0, count_rows(str(run), "faces")
+    peak = driver_peak = 0.0
+    while job.poll() is None:
+        time.sleep(LOOK if first else 0.1)
+        total, own = memory_gib(job) if first else (0.0, 0.0)
+        peak, driver_peak = max(peak, total), max(driver_peak, own)
+        done = count_rows(str(run), "faces")
+        if not first and done > before:
+            first, before = time.perf_counter(), done
+        if done >= rows and job.is_running():
+            left = [*job.children(recursive=True), job]
+            elapsed = time.perf_counter() - first
+            for process in reversed(left):
+                process.kill()
+            psutil.wait_procs(left, timeout=10)
+            return {"rows_per_second": (done - before) / elapsed, "peak_gib": peak, "driver_peak_gib": driver_peak}
+    if job.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended {job.returncode}")
+    return {"seconds": time.perf_counter() - started}
+
+
+def measure(folder: Path, clips: list[Path], rows: int) -> dict[str, Any]:
+    """Return what a manifest of `rows` videos costs."""
+    run = folder / f"run-{rows}"
+    make_manifest(run, clips, rows)
+    figures: dict[str, Any] = {"rows": rows, **run_until(run, int(SETTLED * rows))}
+    figures["committed_when_killed"] = count_rows(str(run), "faces")
+    figures["resume_seconds"] = run_until(run, rows + 1)["seconds"]
+    sizes = [Path(path).stat().st_size for path in table_files(str(run), "faces")]
+    assert count_rows(str(run), "faces") == rows
+    return figures | {"files": len(sizes), "median_file_bytes": float(np.median(sizes)), "table_mb": sum(sizes) / 1e6}
+
+
+def main(sizes: list[int]) -> None:
+    """Measure each size, and report."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = [folder / f"clip{number}.mp4" for number in range(CLIPS)]
+        for number, clip in enumerate(clips):
+            write_clip(clip, number)
+        results = []
+        for rows in sizes:
+            results.append(measure(folder, clips, rows))
+            print(results[-1], file=sys.stderr, flush=True)
+        costs = [1 / result["rows_per_second"] for result in results]
+        report("scale", {"results": results, "cost_of_a_video_last_to_first": round(costs[-1] / costs[0], 3)})
+
+
+if __name__ == "__main__":
+    main([int(argument) for argument in sys.argv[1:]] or list(SIZES))
