@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-slow lint docs bench clean
 
 setup: $(READY)
 
@@ -27,6 +27,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python docs/reference/generate.py --check
+	$(BIN)/zensical build --strict
+
+docs: $(READY)
+	$(BIN)/python docs/reference/generate.py
+	$(BIN)/zensical build --strict
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,96 +22,127 @@ from dfd_ray.storage import join, list_files, open_location
 SCHEMA_VERSION = 1
 METADATA_KEY = b"dfd_ray"
 
-VIDEO_FIELDS = [
-    pa.field("video_id", pa.string(), nullable=False),  # path relative to the corpus root
-    pa.field("label", pa.string()),  # REAL, FAKE or null
-    pa.field("group", pa.string()),  # connected component of `original` links
-    pa.field("fold", pa.int32()),
+
+class Column(NamedTuple):
+    """A column of a table, or a field of the structs in one."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    nullable: bool = True
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field."""
+        return pa.field(self.name, self.type, nullable=self.nullable)
+
+
+def struct_of(columns: Sequence[Column]) -> pa.DataType:
+    """Return the Arrow type of a struct with these fields."""
+    return pa.struct([column.field for column in columns])
+
+
+VIDEO_ID = Column("video_id", pa.string(), "path of the video relative to the corpus, unique across parts", False)
+LABEL = Column("label", pa.string(), "REAL, FAKE or null")
+GROUP = Column("group", pa.string(), "connected component of `original` links, named by its first video")
+FOLD = Column("fold", pa.int32(), "null for a video without a label")
+STATUS = Column("status", pa.string(), "how the video ended, see below", False)
+ERROR_STAGE = Column("error_stage", pa.string(), "where it failed, see below; null unless `status` is error")
+ERROR = Column("error", pa.string(), "reason (see below), a colon, and what the decoder or the file system said")
+FRAME_INDEX = Column("frame_index", pa.int64(), "in display order among all frames of the stream, from 0")
+FACE_INDEX = Column("face_index", pa.int32(), "within the frame, the most probable face first")
+
+FACE = [
+    FRAME_INDEX,
+    Column("time", pa.float64(), "seconds, of presentation"),
+    FACE_INDEX,
+    Column("box", pa.list_(pa.float32(), 4), "x1, y1, x2, y2 in pixels of the upright frame"),
+    Column("landmarks", pa.list_(pa.float32(), 10), "five x, y pairs in the same pixels: eyes, nose, corners of the mouth"),
+    Column("probability", pa.float32(), "of being a face, by the detector"),
+    Column("image", pa.binary(), "the crop, JPEG"),
 ]
 
-FACE = pa.struct(
-    [
-        ("frame_index", pa.int64()),  # in display order among all frames of the stream, from 0
-        ("time", pa.float64()),  # seconds
-        ("face_index", pa.int32()),  # within the frame, the most probable face first
-        ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in pixels of the upright frame
-        ("landmarks", pa.list_(pa.float32(), 10)),  # five x, y pairs in the same pixels
-        ("probability", pa.float32()),  # of being a face
-        ("image", pa.binary()),  # the crop, JPEG
-    ]
-)
+
+def embedding_face(dimensions: int) -> list[Column]:
+    """Return the fields of a face of `embeddings/` for vectors of a length."""
+    vector = Column("vector", pa.list_(pa.float16(), dimensions), "of the face: the backbone's pooled features")
+    return [FRAME_INDEX, FACE_INDEX, vector]
+
+
+COLUMNS: dict[str, list[Column]] = {
+    "manifest": [
+        VIDEO_ID,
+        Column("uri", pa.string(), "where the video is", False),
+        Column("part", pa.string(), "sub-folder of the corpus"),
+        LABEL,
+        Column("original", pa.string(), "name of the video that a FAKE one was made from"),
+        Column("split", pa.string(), "as the corpus's metadata have it; not used"),
+        GROUP,
+        FOLD,
+        Column("bytes", pa.int64(), "of the file; null where it was absent when indexed"),
+    ],
+    "faces": [
+        VIDEO_ID,
+        LABEL,
+        GROUP,
+        FOLD,
+        STATUS,
+        ERROR_STAGE,
+        ERROR,
+        Column("width", pa.int32(), "pixels, of the upright picture"),
+        Column("height", pa.int32(), "pixels, of the upright picture"),
+        Column("fps", pa.float64(), "frames a second, on average"),
+        Column("frame_count", pa.int64(), "frames of the stream, counted"),
+        Column("codec", pa.string(), "FFmpeg's name of the codec"),
+        Column("seconds_spent", pa.float64(), "on decoding and detection"),
+        Column("faces", pa.list_(struct_of(FACE)), "those found in the sampled frames, in the order of the frames", False),
+    ],
+    "embeddings": [
+        VIDEO_ID,
+        # With `embedding_face` for a backbone's vectors in place of these: see `embeddings_schema`.
+        Column("faces", pa.list_(struct_of(embedding_face(0))), "a vector for every face of `faces/`, in its order", False),
+    ],
+    # Between the faces and the predictions, so that these can be made again without a network.
+    "scores": [
+        VIDEO_ID,
+        STATUS,
+        ERROR_STAGE,
+        ERROR,
+        Column("log_odds", pa.list_(pa.float32()), "of FAKE, one per face", False),
+    ],
+    "projection": [
+        VIDEO_ID,
+        Column(*FRAME_INDEX[:3], False),
+        Column(*FACE_INDEX[:3], False),
+        LABEL,
+        Column("pca", pa.list_(pa.float32()), "principal components of the vector, the largest variance first"),
+        Column("x", pa.float32(), "on the t-SNE map"),
+        Column("y", pa.float32(), "on the t-SNE map"),
+        Column("z", pa.float32(), "on the t-SNE map; null where it has two dimensions"),
+        Column("cluster", pa.int32(), "HDBSCAN's, from 0; -1 = noise"),
+        Column("membership", pa.float32(), "in its cluster, 0 to 1"),
+        Column("thumbnail", pa.binary(), "the face, JPEG"),
+    ],
+    "predictions": [
+        VIDEO_ID,
+        LABEL,
+        FOLD,
+        Column("probability", pa.float64(), "of FAKE, calibrated and clipped"),
+        Column("raw_probability", pa.float64(), "of FAKE, as aggregated from the faces"),
+        Column("faces_used", pa.int32(), "faces behind it", False),
+        STATUS,
+    ],
+}
 
 SCHEMAS: dict[str, pa.Schema] = {
-    "manifest": pa.schema(
-        [
-            pa.field("video_id", pa.string(), nullable=False),
-            pa.field("uri", pa.string(), nullable=False),
-            pa.field("part", pa.string()),
-            pa.field("label", pa.string()),
-            pa.field("original", pa.string()),
-            pa.field("split", pa.string()),
-            pa.field("group", pa.string()),
-            pa.field("fold", pa.int32()),
-            pa.field("bytes", pa.int64()),  # null where the file was absent when indexed
-        ]
-    ),
-    "faces": pa.schema(
-        [
-            *VIDEO_FIELDS,
-            pa.field("status", pa.string(), nullable=False),
-            pa.field("error_stage", pa.string()),
-            pa.field("error", pa.string()),
-            pa.field("width", pa.int32()),
-            pa.field("height", pa.int32()),
-            pa.field("fps", pa.float64()),
-            pa.field("frame_count", pa.int64()),
-            pa.field("codec", pa.string()),
-            pa.field("seconds_spent", pa.float64()),
-            pa.field("faces", pa.list_(FACE), nullable=False),
-        ]
-    ),
-    "scores": pa.schema(  # between the faces and the predictions, so that these can be made again without a network
-        [
-            pa.field("video_id", pa.string(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),
-            pa.field("error_stage", pa.string()),
-            pa.field("error", pa.string()),
-            pa.field("log_odds", pa.list_(pa.float32()), nullable=False),  # of FAKE, one per face
-        ]
-    ),
-    "projection": pa.schema(
-        [
-            pa.field("video_id", pa.string(), nullable=False),
-            pa.field("frame_index", pa.int64(), nullable=False),
-            pa.field("face_index", pa.int32(), nullable=False),
-            pa.field("label", pa.string()),
-            pa.field("pca", pa.list_(pa.float32())),
-            pa.field("x", pa.float32()),
-            pa.field("y", pa.float32()),
-            pa.field("z", pa.float32()),  # null in a map of two dimensions
-            pa.field("cluster", pa.int32()),  # -1 = noise
-            pa.field("membership", pa.float32()),
-            pa.field("thumbnail", pa.binary()),  # JPEG
-        ]
-    ),
-    "predictions": pa.schema(
-        [
-            pa.field("video_id", pa.string(), nullable=False),
-            pa.field("label", pa.string()),
-            pa.field("fold", pa.int32()),
-            pa.field("probability", pa.float64()),  # of FAKE, calibrated and clipped
-            pa.field("raw_probability", pa.float64()),  # of FAKE, as aggregated from the faces
-            pa.field("faces_used", pa.int32(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),
-        ]
-    ),
+    table: pa.schema([column.field for column in columns]) for table, columns in COLUMNS.items() if table != "embeddings"
 }
 
 
 def embeddings_schema(dimensions: int) -> pa.Schema:
     """Return the schema of `embeddings/` for vectors of a length."""
-    face = pa.struct([("frame_index", pa.int64()), ("face_index", pa.int32()), ("vector", pa.list_(pa.float16(), dimensions))])
-    return pa.schema([pa.field("video_id", pa.string(), nullable=False), pa.field("faces", pa.list_(face), nullable=False)])
+    face = struct_of(embedding_face(dimensions))
+    return pa.schema([VIDEO_ID.field, pa.field("faces", pa.list_(face), nullable=False)])
 
 
 def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: Any) -> pa.Schema:
