@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import posixpath
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,15 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from dfd_ray.errors import ConfigurationError, RunError
+
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What a disk says when it is full, over a quota, read-only, not ours, or broken."""
+
+
+def refusal(error: OSError) -> str | None:
+    """Return in words why a disk refused, None where an error is of another kind; one that a Ray task raised included."""
+    number = getattr(getattr(error, "cause", error), "errno", None)
+    return os.strerror(number) if number in REFUSALS else None
 
 
 def absolute_uri(location: str) -> str:

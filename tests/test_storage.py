@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,13 @@ def test_deleting_a_folder_that_is_not_there_or_a_file_does_nothing(tmp_path: Pa
     storage.delete_folder(str(tmp_path / "absent"))
     storage.delete_folder(str(tmp_path / "file"))
     assert names_under(tmp_path) == ["file"]
+
+
+def test_a_refusing_disk_is_told_in_words_through_ray_too() -> None:
+    class RaisedInATaskError(OSError):
+        cause = OSError(errno.ENOSPC, "Error writing bytes to file")
+
+    assert storage.refusal(OSError(errno.EROFS, "x")) == "Read-only file system"
+    assert storage.refusal(RaisedInATaskError()) == "No space left on device"
+    assert storage.refusal(FileNotFoundError(errno.ENOENT, "x")) is None
+    assert storage.refusal(OSError("no number")) is None

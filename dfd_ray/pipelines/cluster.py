@@ -49,6 +49,9 @@ def ray_session(config: Config) -> Iterator[None]:
 def shared_session() -> Iterator[None]:
     """Within, the first `ray_session` starts Ray and all use it, so that several jobs start it once, or not at all."""
     global _shared
+    if ray.is_initialized():  # somebody else's, who will end it
+        yield
+        return
     _shared = True
     try:
         yield
@@ -61,6 +64,8 @@ def _connect(config: Config) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
     else:
+        # It tells that a local Ray asks for a token, which is as it should be.
+        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
         cores = config.resources.cpus or os.cpu_count() or 1
         ray.init(
             address="local",
@@ -99,7 +104,10 @@ def actors(pool: Pool, pools: int = 1) -> dict[str, Any]:
     and the tasks that feed them would wait for ever.
     """
     cores = _local_limit()
-    limit = pool.max_size or (max(1, cores // pools) if cores else None)
+    room = max(1, cores // pools) if cores else None
+    if room and pool.num_gpus > 0:
+        room = min(room, int(ray.cluster_resources().get("GPU", 0) / pools / pool.num_gpus)) or 1
+    limit = pool.max_size or room
     smallest = pool.min_size if os.environ.get("RAY_ADDRESS") or limit is None else limit
     return {
         "compute": ActorPoolStrategy(min_size=smallest, max_size=limit),
@@ -132,6 +140,8 @@ def configure_data() -> None:
     context.enable_progress_bars = False  # they count blocks; `progress.py` counts videos
     context.execution_no_progress_timeout_s = NO_PROGRESS_LIMIT
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    for name in ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # they print what is raised as well
     # Of Ray to its callers, about the bounds on retries, which have no other place yet.
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
     warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")

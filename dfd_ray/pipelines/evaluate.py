@@ -18,18 +18,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config, Evaluate
-from dfd_ray.errors import Status
+from dfd_ray.errors import RunError, Status
 from dfd_ray.models.aggregation import aggregate
 from dfd_ray.models.calibration import Calibration, fit_calibration
 from dfd_ray.models.metrics import roc_points, score_videos
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
-from dfd_ray.pipelines.model_store import trained_folds
+from dfd_ray.pipelines.model_store import is_trained, trained_folds
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.storage import absolute_uri, exists, join, write_bytes, write_json
 from dfd_ray.tables import SCHEMAS, read_table, with_metadata
+from dfd_ray.video import choose_frames
 
 VIDEOS_AT_ONCE = 16
 """Videos whose faces are scored together, so that batches are full although most videos have eight faces."""
@@ -44,18 +45,18 @@ def evaluate(config: Config) -> Summary:
     if is_complete(run, "predictions", config) and exists(join(run, "evaluation", "metrics.json")):
         return summarise(config, started, note="already complete; nothing done")
     require(run, "faces", config)
-    trained_folds(run)
+    require_models(config)
     if not is_complete(run, "scores", config):
         score_all(config)
     videos = read_table(run, "manifest", ["video_id", "label", "group", "fold"])
     scores = read_table(run, "scores")
     scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
-    raw = aggregate_videos(scores, config.evaluate)
+    raw = aggregate_videos(scores, config)
     label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
     fold = np.array([-1 if value is None else value for value in videos.column("fold").to_pylist()])
     probability, calibration = probabilities(raw, label, fold, videos, config.evaluate)
-    status = scores.column("status").to_pylist()
-    probability[[value == Status.IN_TRAINING for value in status]] = np.nan
+    # Videos of a fold that every model has seen are not judged, not even those without a face.
+    probability[(fold >= 0) & ~np.isin(fold, trained_folds(run))] = np.nan
     predictions = pa.table(
         {
             "video_id": videos.column("video_id"),
@@ -63,12 +64,22 @@ def evaluate(config: Config) -> Summary:
             "fold": videos.column("fold"),
             "probability": pa.array(probability, from_pandas=True),
             "raw_probability": pa.array(raw, from_pandas=True),
-            "faces_used": pc.list_value_length(scores.column("log_odds")),
+            "faces_used": pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), faces_judged(config)),
             "status": scores.column("status"),
         }
     )
     write_evaluation(config, predictions, videos.column("group"), calibration)
     return summarise(config, started)
+
+
+def require_models(config: Config) -> None:
+    """Raise RunError unless every classifier that the configuration asks for is there, and made by it."""
+    run = cast(str, config.run)
+    folds = read_table(run, "manifest", ["fold"]).column("fold").drop_null().unique().to_pylist()
+    wanted = config.train.folds if config.train.folds is not None else sorted(folds)
+    missing = [fold for fold in wanted if not is_trained(config, fold)]
+    if missing:
+        raise RunError(f"{join(run, 'models')} is not complete: no model without fold {missing[0]}; run `dfd-ray train` first")
 
 
 def score_all(config: Config) -> None:
@@ -91,11 +102,27 @@ def score_all(config: Config) -> None:
         check_whole(run, "scores")
 
 
-def aggregate_videos(scores: pa.Table, settings: Evaluate) -> FloatArray:
-    """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it."""
+def faces_judged(config: Config) -> int:
+    """Return the most faces of a video that count for its probability."""
+    settings = config.preprocess
+    return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
+
+
+def aggregate_videos(scores: pa.Table, config: Config) -> FloatArray:
+    """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it.
+
+    Of each video at most as many faces count, spread evenly, as frames are taken of a video whatever its label: REAL videos
+    give more faces to train on, and the number must not tell them apart when they are judged.
+    """
+    most = faces_judged(config)
     rows = zip(scores.column("log_odds").to_pylist(), scores.column("status").to_pylist(), strict=True)
     return np.array(
-        [aggregate(np.array(log_odds), settings.aggregation) if status == Status.OK else np.nan for log_odds, status in rows]
+        [
+            aggregate(np.array(log_odds)[choose_frames(np.arange(len(log_odds)), most)], config.evaluate.aggregation)
+            if status == Status.OK
+            else np.nan
+            for log_odds, status in rows
+        ]
     )
 
 
@@ -144,13 +171,7 @@ def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedAr
         metrics |= score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
         metrics["roc"] = roc_points(label, probability) if len(set(label.tolist())) == 2 else None
     metrics["by_status"] = {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
-    known = pc.drop_null(predictions.column("label"))
-    facts = {
-        "calibration": calibration.to_dict() if calibration else None,
-        "aggregation": settings.aggregation,
-        "clip": settings.clip,
-        "base_rate": float(pc.mean(pc.equal(known, "FAKE").cast(pa.float64())).as_py()) if len(known) else None,
-    }
+    facts = {"calibration": calibration.to_dict() if calibration else None, "aggregation": settings.aggregation}
     write_json(join(run, "evaluation", "calibration.json"), facts)
     write_json(join(run, "evaluation", "metrics.json"), metrics)
     buffer = io.BytesIO()

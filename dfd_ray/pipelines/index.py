@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -50,16 +51,18 @@ def index(config: Config) -> Summary:
     if count_rows(config.run, "manifest"):
         _refuse_other_corpus(config.run, corpus)
         check_compatible(config.run, "manifest", config)
-        return summarise(config, started, note="already complete; nothing done")
+        return summarise(config, started, ["already complete; nothing done"])
     manifest, notes = build_manifest(corpus, config)
     schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus=corpus)
     write_manifest(config.run, manifest.cast(schema))
-    return summarise(config, started, note=notes)
+    return summarise(config, started, notes)
 
 
-def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, str]:
-    """Return the manifest of a corpus, and a remark on its folds if one is due."""
-    entries = with_sizes(corpus, sorted(read_entries(corpus), key=lambda entry: entry.video_id), config)
+def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
+    """Return the manifest of a corpus, and remarks on videos that are left out and on folds, where one is due."""
+    listed, left_out = read_entries(corpus)
+    entries = with_sizes(corpus, sorted(listed, key=lambda entry: entry.video_id), config)
+    refuse_repeated(corpus, entries)
     groups = link_groups(entries)
     folds, note = assign_folds([entry.label for entry in entries], groups, config.index.folds, config.index.seed)
     columns = {
@@ -73,7 +76,17 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, str]:
         "fold": folds,
         "bytes": [entry.bytes for entry in entries],
     }
-    return pa.table(columns, schema=SCHEMAS["manifest"]), note
+    notes = [note] if note else []
+    if left_out:
+        notes.append(f"{len(left_out)} videos are in no metadata and were left out, such as '{left_out[0]}'")
+    return pa.table(columns, schema=SCHEMAS["manifest"]), notes
+
+
+def refuse_repeated(corpus: str, entries: list[Entry]) -> None:
+    """Raise CorpusError if a video is listed twice; the entries are sorted by id."""
+    for one, other in pairwise(entries):
+        if one.video_id == other.video_id:
+            raise CorpusError(f"--corpus {corpus}: '{one.video_id}' is listed twice")
 
 
 def write_manifest(run: str, manifest: pa.Table) -> None:
@@ -81,12 +94,15 @@ def write_manifest(run: str, manifest: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(manifest, buffer)
     write_bytes(join(run, "manifest", "part-0.parquet"), buffer.getvalue())
-    for table in ("faces", "embeddings"):  # left by a run whose manifest was deleted by hand
+    for table in ("faces", "embeddings", "scores"):  # left by a run whose manifest was deleted by hand
         delete_folder(join(run, "checkpoints", table))
 
 
-def read_entries(corpus: str) -> list[Entry]:
-    """Read what the corpus says of itself: DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it."""
+def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
+    """Read what the corpus says of itself: DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it.
+
+    Returns the videos, and the ids of those in the corpus of which its metadata say nothing.
+    """
     filesystem, root = open_location(corpus)
     if filesystem.get_file_info(root).type != pafs.FileType.Directory:
         raise CorpusError(f"--corpus {corpus}: there is no such folder")
@@ -99,15 +115,21 @@ def read_entries(corpus: str) -> list[Entry]:
         ),
     ]
     described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, "metadata.json"))]
-    entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
-    if not described:
+    try:
+        found = list_videos(corpus)
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"--corpus {corpus}: a file name is not UTF-8: {error.object!r}; rename it") from None
+    if described:
+        entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
+    else:
         tables = sorted(info.path for info in filesystem.get_file_info(pafs.FileSelector(root)) if info.path.endswith(".csv"))
         if len(tables) > 1:
             raise CorpusError(f"--corpus {corpus}: {len(tables)} CSV files, which one holds the labels?")
-        entries = list(_read_csv(corpus, posixpath.basename(tables[0]))) if tables else list_videos(corpus)
+        entries = list(_read_csv(corpus, posixpath.basename(tables[0]))) if tables else found
     if not entries:
         raise CorpusError(f"--corpus {corpus}: no video in it (looked for metadata.json, a CSV, {', '.join(VIDEO_SUFFIXES)})")
-    return entries
+    known = {entry.video_id for entry in entries}
+    return entries, sorted(entry.video_id for entry in found if entry.video_id not in known)
 
 
 def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
@@ -145,7 +167,8 @@ def with_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]
 def link_groups(entries: list[Entry]) -> list[str]:
     """Return each video's group: the connected component of `original` links, named by its first video.
 
-    An original that is not in the corpus still links the videos made from it. Names are looked up in the same part first.
+    An original is a path in the corpus, or a name that is looked up in the same part first. One that is not in the corpus still
+    links the videos made from it.
     """
     known = {entry.video_id for entry in entries}
     by_name: dict[str, str] = {}
@@ -155,7 +178,9 @@ def link_groups(entries: list[Entry]) -> list[str]:
     for entry in entries:
         if entry.original:
             beside = posixpath.join(posixpath.dirname(entry.video_id), entry.original)
-            source = beside if beside in known else by_name.get(entry.original, f"absent:{entry.original}")
+            name = posixpath.basename(entry.original)
+            places = [place for place in (entry.original, beside) if place in known]
+            source = places[0] if places else by_name.get(name, f"absent:{name}")
             links.add(source)
             links.merge(entry.video_id, source)
     names = {member: min(subset & known) for subset in links.subsets() for member in subset & known}
@@ -187,7 +212,7 @@ def assign_folds(labels: list[str | None], groups: list[str], folds: int, seed: 
     return result, f"{used} folds, not {folds}: there are only {group_count} groups of linked videos" if used < folds else ""
 
 
-def summarise(config: Config, started: float, note: str = "") -> Summary:
+def summarise(config: Config, started: float, notes: list[str]) -> Summary:
     """Count what the manifest holds."""
     from dfd_ray.tables import read_table
 
@@ -200,7 +225,7 @@ def summarise(config: Config, started: float, note: str = "") -> Summary:
         rows=len(labels),
         ok=len(labels),
         seconds=time.monotonic() - started,
-        notes=[note] if note else [],
+        notes=notes,
         details={
             "videos": {name: labels.count(label) for name, label in [("REAL", "REAL"), ("FAKE", "FAKE"), ("unlabelled", None)]},
             "groups": len(set(manifest.column("group").to_pylist())),
@@ -241,11 +266,17 @@ def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
 
 def _read_csv(corpus: str, name: str) -> Iterator[Entry]:
     location = join(corpus, name)
-    rows = csv.DictReader(io.StringIO(read_bytes(location).decode("utf-8-sig")))
+    try:
+        text = read_bytes(location).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CorpusError(f"{location}: not UTF-8 text") from None
+    rows = csv.DictReader(io.StringIO(text), restval="")
     if not {"filename", "label"} <= set(rows.fieldnames or ()):
         raise CorpusError(f"{location}: expected the columns filename and label, got {', '.join(rows.fieldnames or ['none'])}")
     for row in rows:
         path = row["filename"]
+        if not path:
+            raise CorpusError(f"{location}: line {rows.line_num} names no file")
         if path.startswith("/") or ".." in path.split("/"):
             raise CorpusError(f"{location}: '{path}' points out of the corpus")
         label = {"0": "REAL", "1": "FAKE"}.get(row["label"], row["label"])

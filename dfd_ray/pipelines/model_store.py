@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -61,3 +62,11 @@ def trained_folds(run: str) -> list[int]:
     if not folds:
         raise RunError(f"{join(run, 'models')} holds no model; run `dfd-ray train` first")
     return folds
+
+
+def models_digest(run: str) -> str:
+    """Return 16 hexadecimal digits that change when a classifier of the run does; RunError if it has none."""
+    digest = hashlib.sha256()
+    for fold in trained_folds(run):
+        digest.update(read_bytes(model_location(run, fold)))
+    return digest.hexdigest()[:16]

@@ -21,9 +21,9 @@ from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.calibration import Calibration
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
-from dfd_ray.pipelines.evaluate import aggregate_videos
+from dfd_ray.pipelines.evaluate import aggregate_videos, faces_judged
 from dfd_ray.pipelines.index import list_videos, with_sizes, write_manifest
-from dfd_ray.pipelines.model_store import trained_folds
+from dfd_ray.pipelines.model_store import models_digest
 from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
@@ -40,32 +40,38 @@ def predict(config: Config, videos: str, out: str) -> Summary:
     """
     started = time.monotonic()
     run = cast(str, config.run)
-    trained_folds(run)
+    models = models_digest(run)
     index_new(config, absolute_uri(videos), out)
-    if is_complete(out, "predictions", config) and exists(join(out, "submission.csv")):
-        return summarise(out, started, note="already complete; nothing done")
+    if (known := read_metadata(out, "scores").get("models", models)) != models:
+        raise RunError(f"--out {out} was scored by classifiers {known}, and {run} has {models} now; use another --out")
     if not is_complete(out, "scores", config):
-        score_new(config, out)
-    scores = read_table(out, "scores").sort_by("video_id")
-    predictions, note = predictions_of(config, scores)
+        score_new(config, out, models)
+    predictions, note = predictions_of(config, read_table(out, "scores").sort_by("video_id"))
+    # Made anew each time, since it takes no network and may be calibrated by now; the same again is no work.
+    if count_rows(out, "predictions") and exists(join(out, "submission.csv")):
+        check_compatible(out, "predictions", config)
+        if read_table(out, "predictions").equals(predictions.cast(SCHEMAS["predictions"])):
+            return summarise(out, started, note="already complete; nothing done")
     write_predictions(config, out, predictions)
     return summarise(out, started, note)
 
 
 def index_new(config: Config, videos: str, out: str) -> None:
     """Write the manifest of a folder: every file in it but the hidden ones and a `metadata.json`."""
-    if count_rows(out, "manifest"):
-        indexed = read_metadata(out, "manifest").get("corpus")
-        if indexed != videos:
-            raise RunError(f"--out {out} holds predictions of {indexed}; use another --out")
-        check_compatible(out, "manifest", config)
-        return
     if not exists(videos):
         raise CorpusError(f"--videos {videos}: there is no such folder")
     entries = [entry for entry in list_videos(videos, suffixes=("",)) if not entry.video_id.endswith("metadata.json")]
     if not entries:
         raise CorpusError(f"--videos {videos}: the folder is empty")
     entries = sorted(with_sizes(videos, entries, config), key=lambda entry: entry.video_id)
+    if count_rows(out, "manifest"):
+        indexed = read_metadata(out, "manifest").get("corpus")
+        if indexed != videos:
+            raise RunError(f"--out {out} holds predictions of {indexed}; use another --out")
+        if read_table(out, "manifest", ["video_id"]).column("video_id").to_pylist() != [entry.video_id for entry in entries]:
+            raise RunError(f"{videos} holds other files than when --out {out} was begun; use another --out")
+        check_compatible(out, "manifest", config)
+        return
     rows = [
         {"video_id": entry.video_id, "uri": join(videos, entry.video_id), "part": entry.part, "bytes": entry.bytes}
         for entry in entries
@@ -74,8 +80,8 @@ def index_new(config: Config, videos: str, out: str) -> None:
     write_manifest(out, pa.Table.from_pylist(rows, schema=schema))
 
 
-def score_new(config: Config, out: str) -> None:
-    """Write `<out>/scores/` in one pass over the videos."""
+def score_new(config: Config, out: str, models: str) -> None:
+    """Write `<out>/scores/` in one pass over the videos; `models` says in its metadata which classifiers scored."""
     run, resources = cast(str, config.run), config.resources
     with ray_session(config), resumable(out, "scores"), progress_bar("predict", out, "scores") as counter:
         check_placeable("score", resources.score)
@@ -88,15 +94,23 @@ def score_new(config: Config, out: str) -> None:
             batch_size=resources.videos_per_task,
             **actors(resources.score, pools=2),
         )
-        write_rows(rows, out, "scores", with_metadata(SCHEMAS["scores"], "scores", config), resources.videos_per_file)
+        write_rows(
+            rows, out, "scores", with_metadata(SCHEMAS["scores"], "scores", config, models=models), resources.videos_per_file
+        )
         check_whole(out, "scores")
 
 
 def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows of `predictions/` for rows of `scores/`, and a remark if one is due."""
-    raw = aggregate_videos(scores, config.evaluate)
-    facts = join(cast(str, config.run), "evaluation", "calibration.json")
-    stored: dict[str, Any] | None = read_json(facts).get("calibration") if exists(facts) else None
+    raw = aggregate_videos(scores, config)
+    location = join(cast(str, config.run), "evaluation", "calibration.json")
+    facts: dict[str, Any] = read_json(location) if exists(location) else {}
+    if facts and facts["aggregation"] != config.evaluate.aggregation:
+        raise RunError(
+            f"evaluate.aggregation = {config.evaluate.aggregation}, but the calibration in {location} is for "
+            f"{facts['aggregation']}; use that, or run `dfd-ray evaluate` with the other"
+        )
+    stored: dict[str, Any] | None = facts.get("calibration")
     note = "" if stored else "not calibrated: run `dfd-ray evaluate` on the training run first"
     probability = Calibration.from_dict(stored).apply(raw) if stored else raw
     probability = np.clip(probability, config.evaluate.clip, 1 - config.evaluate.clip)
@@ -108,7 +122,7 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
         "fold": pa.nulls(count, pa.int32()),
         "probability": pa.array(probability),
         "raw_probability": pa.array(raw, from_pandas=True),
-        "faces_used": pc.list_value_length(scores.column("log_odds")),
+        "faces_used": pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), faces_judged(config)),
         "status": scores.column("status"),
     }
     return pa.table(columns), note

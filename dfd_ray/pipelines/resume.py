@@ -23,7 +23,7 @@ from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, tab
 
 
 def is_complete(run: str, table: str, config: Config) -> bool:
-    """Return whether a table has every row of the manifest.
+    """Return whether a table has every row of the manifest, and `check_whole` has found no fault in it.
 
     Raises RunError if there is no manifest, or if another configuration made the table.
     """
@@ -31,7 +31,7 @@ def is_complete(run: str, table: str, config: Config) -> bool:
     if not expected:
         raise RunError(f"--run {run} holds no manifest; run `dfd-ray index` first")
     check_compatible(run, table, config)
-    return expected == count_rows(run, table)
+    return expected == count_rows(run, table) and not exists(join(run, "checkpoints", table))
 
 
 def require(run: str, table: str, config: Config) -> None:
@@ -63,7 +63,7 @@ def read_rows(run: str, table: str, columns: list[str] | None, rows_per_block: i
 
 
 def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_per_file: int) -> None:
-    """Write a dataset as the table, a file every `rows_per_file` videos, and check that it is whole."""
+    """Write a dataset as the table, a file every `rows_per_file` videos."""
     dataset.write_parquet(
         join(run, table),
         filesystem=open_location(run)[0] if "://" in run else None,

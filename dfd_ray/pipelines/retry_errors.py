@@ -1,30 +1,31 @@
 """retry-errors: read the failed videos again, by reason if asked, and replace their rows.
 
-The new table is written beside the old one and takes its place by a rename, so a kill leaves the one or the other. What was
-made from the old faces is out of date then, and is deleted.
+Each file of the table that holds some is written anew and takes its place by a rename, so a kill leaves every file as it was
+or as it should be, and the same command does the rest. What was made from the old faces is deleted before.
 """
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterable
 from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, Reason, Status
+from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.preprocess import preprocess, summarise
-from dfd_ray.pipelines.resume import check_whole, require
+from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary
-from dfd_ray.storage import delete_folder, exists, join, open_location
-from dfd_ray.tables import iterate_batches, read_table, table_files
+from dfd_ray.storage import delete_folder, join, open_location, write_bytes
+from dfd_ray.tables import read_table, table_files
 
-DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation")
-"""What is made from the faces."""
+DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "analysis", "training", "checkpoints")
+"""What is made from the faces, and what a killed job has left to go on with."""
 
 
 def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
@@ -33,22 +34,21 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
     run, wanted = cast(str, config.run), set(reasons)
     for reason in sorted(wanted - set(Reason)):
         raise ConfigurationError(f"--reason {reason}: known reasons are {', '.join(Reason)}")
-    finish_replacement(run)
     require(run, "faces", config)
     failed = failed_videos(run, wanted)
     if not failed:
         return told(config, started, "already complete; no error row to retry")
     aside = join(run, "retry")
-    manifest = read_table(run, "manifest")
-    chosen = manifest.filter(pc.is_in(manifest.column("video_id"), value_set=pa.array(failed)))
     delete_folder(aside)
-    write_table(aside, "manifest", 0, chosen)
+    manifest = read_table(run, "manifest")
+    write_manifest(aside, manifest.filter(pc.is_in(manifest.column("video_id"), value_set=pa.array(failed))))
     preprocess(config.model_copy(update={"run": aside}))
     mended = len(failed) - len(failed_videos(aside, set()))
-    replace_rows(run, aside, set(failed))
     if mended:
-        for table in DERIVED:
-            delete_folder(join(run, table))
+        for name in DERIVED:
+            delete_folder(join(run, name))
+    replace_rows(run, read_table(aside, "faces"))
+    delete_folder(aside)
     note = f"{mended} of {len(failed)} retried videos could be read now"
     return told(config, started, note + ("; what was made from the old faces was deleted" if mended else ""))
 
@@ -70,32 +70,18 @@ def failed_videos(run: str, reasons: set[str]) -> list[str]:
     ]
 
 
-def replace_rows(run: str, aside: str, failed: set[str]) -> None:
-    """Write the table anew, without the failed rows and with what the retry made of them, and swap it in."""
-    delete_folder(join(aside, "merged"))
-    number = 0
-    for source, drop in [(run, failed), (aside, set[str]())]:
-        for file in table_files(source, "faces"):
-            for batch in iterate_batches(source, "faces", files=[file], batch_size=1024):
-                keep = [video not in drop for video in batch.column("video_id").to_pylist()]
-                write_table(join(aside, "merged"), "faces", number, batch.filter(pa.array(keep)))
-                number += 1
-    check_whole(run, join("retry", "merged", "faces"))
-    delete_folder(join(run, "faces"))
-    finish_replacement(run)
-
-
-def finish_replacement(run: str) -> None:
-    """Move a merged table into the place of the old one, if the old one has been taken away already."""
-    filesystem, path = open_location(run)
-    merged = join(path, "retry", "merged", "faces")
-    if not exists(join(run, "faces")) and filesystem.get_file_info(merged).type == pafs.FileType.Directory:
-        filesystem.move(merged, join(path, "faces"))
-        delete_folder(join(run, "retry"))
-
-
-def write_table(run: str, table: str, number: int, rows: pa.Table) -> None:
-    """Write rows as one file of a table, metadata included."""
-    filesystem, path = open_location(join(run, table))
-    filesystem.create_dir(path, recursive=True)
-    pq.write_table(rows, join(path, f"part-{number:06d}.parquet"), filesystem=filesystem, compression="zstd")
+def replace_rows(run: str, rows: pa.Table) -> None:
+    """Put rows of `faces/` in the place of those of the same videos, file by file, each whole or not at all."""
+    filesystem, root = open_location(run)
+    for path in table_files(run, "faces"):
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            ids = file.read(columns=["video_id"]).column("video_id")
+            place = pc.index_in(rows.column("video_id"), value_set=ids.combine_chunks())
+            if place.null_count == len(rows):
+                continue
+            old = file.read()
+        kept = old.filter(pc.invert(pc.is_in(ids, value_set=rows.column("video_id").combine_chunks())))
+        table = pa.concat_tables([kept, rows.filter(place.is_valid()).cast(kept.schema)])
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        write_bytes(join(run, path.removeprefix(root).lstrip("/")), buffer.getvalue())

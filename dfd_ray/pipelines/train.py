@@ -54,7 +54,8 @@ def train(config: Config) -> Summary:
     with ray_session(config):
         check_room(config)
         fit(config, pending, counts, spec.size)
-    delete_folder(join(run, "training"))
+    for made_before in ("training", "scores", "predictions", "evaluation", join("checkpoints", "scores")):
+        delete_folder(join(run, made_before))
     return summarise(config, started, folds)
 
 
@@ -71,7 +72,7 @@ def fit(config: Config, folds: list[int], counts: dict[int, dict[str, int]], siz
             resources_per_worker={"CPU": config.resources.train.num_cpus, **({"GPU": gpus} if gpus else {})},
         ),
         run_config=RunConfig(
-            name="folds",
+            name=config.fingerprint("models"),  # a checkpoint of other settings is not gone on from
             storage_path=absolute_uri(join(run, "training")),
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),

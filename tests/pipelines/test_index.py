@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def test_the_labels_of_dfdc_itself_are_read(real_corpus: Path, tmp_path: Path) -
     for number, file in enumerate(labels):
         (tmp_path / f"part_{number}").mkdir()
         (tmp_path / f"part_{number}" / "metadata.json").write_bytes(file.read_bytes())
-    entries = read_entries(str(tmp_path))
+    entries, _ = read_entries(str(tmp_path))
     assert len(entries) == sum(len(json.loads(file.read_text())) for file in labels)
     groups = link_groups(entries)
     assert 1 < len(set(groups)) < len(entries)
@@ -62,7 +63,57 @@ def test_a_csv_names_labels_as_words_or_numbers(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "labels.csv").write_text("filename,label\na.mp4,FAKE\nb.mp4,0\nc.mp4,\n")
-    assert [entry.label for entry in read_entries(str(tmp_path))] == ["FAKE", "REAL", None]
+    assert [entry.label for entry in read_entries(str(tmp_path))[0]] == ["FAKE", "REAL", None]
+
+
+def test_an_original_may_be_a_path_of_the_corpus(tmp_path: Path) -> None:
+    for folder in ("reals", "fakes"):
+        (tmp_path / folder).mkdir()
+        for name in ("a.mp4", "b.mp4"):
+            (tmp_path / folder / name).write_bytes(b"x")
+    rows = [f"{folder}/{name},{label},{original}" for name in ("a.mp4", "b.mp4")
+            for folder, label, original in (("reals", "REAL", ""), ("fakes", "FAKE", f"reals/{name}"))]  # fmt: skip
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,original", *rows]))
+    table = build_manifest(str(tmp_path), load_config(None, ["index.folds=2"]))[0].to_pylist()
+    group = {row["video_id"]: (row["group"], row["fold"]) for row in table}
+    assert group["fakes/a.mp4"] == group["reals/a.mp4"] != group["reals/b.mp4"] == group["fakes/b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"filename,label\na.mp4,REAL\na.mp4,FAKE\n", "'a.mp4' is listed twice"),
+        (b"filename,label\n,REAL\n", "names no file"),
+        (b"filename,label\na.mp4\nb.mp4,\xff\n", "not UTF-8"),
+    ],
+)
+def test_a_csv_that_cannot_be_right_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(CorpusError, match=message):
+        build_manifest(str(tmp_path), load_config())
+
+
+def test_a_row_that_ends_early_has_no_label(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4\n")
+    assert build_manifest(str(tmp_path), load_config())[0].column("label").to_pylist() == [None]
+
+
+def test_videos_that_the_metadata_leave_out_are_told(tmp_path: Path) -> None:
+    write_part(tmp_path, "part_0", {"a.mp4": fact()})
+    (tmp_path / "part_0" / "b.mp4").write_bytes(b"x")
+    (tmp_path / "part_1").mkdir()
+    (tmp_path / "part_1" / "c.mp4").write_bytes(b"x")
+    _, notes = build_manifest(str(tmp_path), load_config())
+    assert any("2 videos are in no metadata and were left out, such as 'part_0/b.mp4'" in note for note in notes)
+
+
+def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.mp4")).write_bytes(b"x")
+    with pytest.raises(CorpusError, match="not UTF-8"):
+        read_entries(str(tmp_path))
 
 
 def test_a_bare_folder_gives_videos_without_labels(tmp_path: Path) -> None:

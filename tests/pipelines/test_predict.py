@@ -64,3 +64,37 @@ def test_a_run_without_models_says_which_job_makes_them(
 ) -> None:
     assert main(["predict", "--run", str(tmp_path), "--videos", str(new_videos)]) == 2
     assert "dfd-ray train" in capsys.readouterr().err
+
+
+def test_a_calibration_that_came_later_is_used_and_other_models_are_not_mixed(
+    finished_run: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(finished_run, run)
+    (run / "evaluation" / "calibration.json").rename(tmp_path / "calibration.json")
+    command = ["predict", "--run", str(run), "--videos", str(new_videos), "--out", str(out)]
+    assert main(command) == 0
+    assert "not calibrated" in capsys.readouterr().out
+    before = (out / "submission.csv").read_text()
+    (tmp_path / "calibration.json").rename(run / "evaluation" / "calibration.json")
+    assert main(command) == 0
+    assert "not calibrated" not in capsys.readouterr().out
+    assert (out / "submission.csv").read_text() != before
+    assert main([*command, "--set", "evaluate.aggregation=confident"]) == 2
+    assert "the calibration in" in capsys.readouterr().err
+    (run / "models" / "fold-1.safetensors").unlink()
+    assert main(command) == 2
+    assert "use another --out" in capsys.readouterr().err
+
+
+def test_a_folder_that_has_changed_is_not_mixed_in(
+    finished_run: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    shutil.copy(new_videos / "text.mp4", videos / "a.mp4")
+    command = ["predict", "--run", str(finished_run), "--videos", str(videos), "--out", str(out)]
+    assert main(command) == 0
+    shutil.copy(new_videos / "text.mp4", videos / "b.mp4")
+    assert main(command) == 2
+    assert "holds other files than when" in capsys.readouterr().err

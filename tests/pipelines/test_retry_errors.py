@@ -26,7 +26,9 @@ def run_with_errors(small_corpus: Path, ray: None, flags: list[str], tmp_path: P
 
 
 def faces_of(run: Path) -> dict[str, dict]:
-    return {row["video_id"]: row for row in read_table(str(run), "faces").to_pylist()}
+    rows = read_table(str(run), "faces").to_pylist()
+    assert len({row["video_id"] for row in rows}) == len(rows)
+    return {row["video_id"]: row for row in rows}
 
 
 def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path, Path]) -> None:
@@ -47,6 +49,35 @@ def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path
     assert not (run / "retry").exists()
     assert main(["preprocess", "--run", str(run)]) == 0
     assert json.loads((run / "summaries" / "retry-errors.json").read_text())["ok"] == 4
+
+
+def test_a_kill_while_rows_are_replaced_leaves_each_once(
+    run_with_errors: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dfd_ray.pipelines import retry_errors
+
+    corpus, run = run_with_errors
+    before = faces_of(run)
+    for name in ("empty.mp4", "text.mp4"):
+        shutil.copy(corpus / "good0.mp4", corpus / name)
+    write, written = retry_errors.write_bytes, []
+
+    def die_at_the_second(location: str, data: bytes) -> None:
+        if "/faces/" in location and written:
+            raise KeyboardInterrupt
+        written.append(location)
+        write(location, data)
+
+    monkeypatch.setattr(retry_errors, "write_bytes", die_at_the_second)
+    main(["retry-errors", "--run", str(run)])
+    halfway = faces_of(run)
+    assert halfway.keys() == before.keys()
+    assert all(row == before[name] for name, row in halfway.items() if row["status"] == "error" or "good" in name)
+    monkeypatch.undo()
+    assert main(["retry-errors", "--run", str(run)]) == 0
+    after = faces_of(run)
+    assert after.keys() == before.keys()
+    assert {row["status"] for row in after.values()} == {"ok"}
 
 
 def test_an_unknown_reason_is_refused(run_with_errors: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

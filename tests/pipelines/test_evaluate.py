@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dfd_ray.cli import main
+from dfd_ray.config import load_config
+from dfd_ray.pipelines.evaluate import aggregate_videos
+from dfd_ray.storage import read_json
+from dfd_ray.tables import SCHEMAS, read_table
+
+
+def test_evaluation_waits_for_every_model(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    for name in ("scores", "predictions"):
+        shutil.rmtree(run / name)
+    (run / "models" / "fold-1.safetensors").unlink()
+    assert main(["evaluate", "--run", str(run)]) == 2
+    assert "no model without fold 1" in capsys.readouterr().err
+    assert not (run / "predictions").exists()
+
+
+def test_only_videos_of_the_held_out_fold_are_judged(finished_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    for name in ("scores", "predictions", "evaluation", "models"):
+        shutil.rmtree(run / name)
+    held_out = ["--set", "train.folds=[0]"]
+    assert main(["train", "--run", str(run), *held_out]) == 0
+    assert main(["evaluate", "--run", str(run), *held_out]) == 0
+    rows = read_table(str(run), "predictions").to_pylist()
+    own = [row for row in rows if row["fold"] == 0]
+    assert {row["probability"] is not None for row in own} == {True}
+    assert {row["probability"] for row in rows if row["fold"] != 0} == {None}, "those without a face are not judged either"
+    assert read_json(str(run / "evaluation" / "metrics.json"))["videos"] == len(own) < len(rows)
+
+
+def test_the_number_of_faces_that_count_does_not_tell_the_label() -> None:
+    config = load_config(None, ["evaluate.aggregation=confident"])
+    sure = np.full(40, 3.0)
+    rows = [
+        {"video_id": name, "status": "ok", "log_odds": values}
+        for name, values in [("real", np.concatenate([sure[:20], -sure[:20]])), ("fake", np.concatenate([sure[:4], -sure[:4]]))]
+    ]
+    real, fake = aggregate_videos(pa.Table.from_pylist(rows, schema=SCHEMAS["scores"]), config)
+    assert real == pytest.approx(fake) == pytest.approx(0.5)
