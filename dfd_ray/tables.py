@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
@@ -162,10 +163,10 @@ def read_metadata(run: str, table: str) -> dict[str, Any]:
     filesystem, _ = open_location(run)
     for path in table_files(run, table):
         try:
-            schema = pq.read_schema(path, filesystem=filesystem)
+            stored = read_footer(path, filesystem).metadata
         except (pa.ArrowInvalid, OSError):
             continue
-        return dict(json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}")))
+        return dict(json.loads((stored or {}).get(METADATA_KEY, b"{}")))
     return {}
 
 
@@ -175,15 +176,38 @@ def table_files(run: str, table: str) -> list[str]:
 
 
 def count_rows(run: str, table: str) -> int:
-    """Return a table's rows, from the files' footers alone; a file cut off in the writing has none."""
+    """Return a table's rows, from the files' footers alone; a file cut off in the writing has none.
+
+    Raises RunError for a file that may hold code, so that a job which counts before it reads is refused before Ray starts.
+    """
     filesystem, _ = open_location(run)
     rows = 0
     for path in table_files(run, table):
         try:
-            rows += pq.read_metadata(path, filesystem=filesystem).num_rows
+            rows += read_footer(path, filesystem).num_rows
         except (pa.ArrowInvalid, OSError):
             continue
     return rows
+
+
+def read_footer(path: str, filesystem: pafs.FileSystem) -> pq.FileMetaData:
+    """Return a Parquet file's metadata; RunError when a column is of an extension type, which no table of ours has.
+
+    Importing Ray Data registers types whose values, or whose parameters, are pickles: reading them runs what they hold.
+    """
+    try:
+        metadata = pq.read_metadata(path, filesystem=filesystem)
+        types = [field.type for field in metadata.schema.to_arrow_schema()]
+    except pa.ArrowInvalid:
+        raise
+    except (ValueError, TypeError) as error:  # Ray's types refuse parameters that are pickles
+        raise RunError(f"{path} has a column that cannot be trusted: {' '.join(str(error).split())}") from None
+    while types:
+        kind = types.pop()
+        if isinstance(kind, pa.BaseExtensionType):
+            raise RunError(f"{path} has a column of the type {kind}, which may hold code; dfd-ray has not written it")
+        types += [kind.field(number).type for number in range(kind.num_fields)]
+    return metadata
 
 
 def count_faces(run: str, table: str) -> int:
@@ -198,9 +222,7 @@ def read_table(run: str, table: str, columns: Sequence[str] | None = None) -> pa
     files = table_files(run, table)
     if not files:
         raise RunError(f"{join(run, table)} holds no table; run `dfd-ray {WRITER[table]}` first")
-    return pa.concat_tables(
-        pq.ParquetFile(path, filesystem=filesystem).read(columns=list(columns) if columns else None) for path in files
-    )
+    return pa.concat_tables(_open_file(path, filesystem).read(columns=list(columns) if columns else None) for path in files)
 
 
 def iterate_batches(
@@ -213,9 +235,13 @@ def iterate_batches(
     """Yield a table, or some of its files, piece by piece in order; memory is that of `batch_size` rows."""
     filesystem, _ = open_location(run)
     for path in files if files is not None else table_files(run, table):
-        with pq.ParquetFile(path, filesystem=filesystem) as file:
+        with _open_file(path, filesystem) as file:
             for batch in file.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None):
                 yield pa.Table.from_batches([batch])
+
+
+def _open_file(path: str, filesystem: pafs.FileSystem) -> pq.ParquetFile:
+    return pq.ParquetFile(path, filesystem=filesystem, metadata=read_footer(path, filesystem))
 
 
 def check_compatible(run: str, table: str, config: Config) -> None:

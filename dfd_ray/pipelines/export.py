@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, RunError
+from dfd_ray.pipelines.index import LABELS
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.storage import absolute_uri, exists, join, open_location, write_bytes
@@ -44,7 +45,10 @@ def write_folder(run: str, out: str) -> int:
     """Write `<out>/<label>/<video>_<frame>_<face>.jpg`, as torchvision's ImageFolder reads it."""
     count = 0
     for face in each_face(run):
-        write_bytes(join(out, face["label"] or "unlabelled", f"{name_of(face)}.jpg"), face["image"])
+        label = face["label"] or "unlabelled"
+        if label not in (*LABELS, "unlabelled"):  # it names a folder: one that another made could lead out of `out`
+            raise RunError(f"{join(run, 'faces')}: a video has the label {label!r}; expected REAL or FAKE")
+        write_bytes(join(out, label, f"{name_of(face)}.jpg"), face["image"])
         count += 1
     return count
 
