@@ -1,4 +1,4 @@
-"""Clusters of any shape and number: HDBSCAN, by the package of that name on the CPU, by cuML on a GPU."""
+"""Clusters of any shape and number: HDBSCAN, by `hdbscan` or `fast-hdbscan` on the CPU, by cuML on a GPU."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from dfd_ray.analysis.device import Device, check_device
 
 NOISE = -1
 """The label of a point that belongs to no cluster."""
+FAST_FROM = 5_000
+"""Points from which `fast-hdbscan` runs: `hdbscan` is quadratic in many dimensions, `fast-hdbscan` compiles for a minute
+when it is first used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +22,8 @@ class ClusterResult:
     """Clusters, and what really made them.
 
     `labels` (n,) int32, from 0, with -1 for noise. `membership` (n,) float32 from 0 to 1, how firmly a point belongs to
-    its cluster; 0 for noise. `library` is "hdbscan", "cuml", or "none" when there were too few points; `device` is
-    where it ran.
+    its cluster; 0 for noise. `library` is "hdbscan", "fast-hdbscan", "cuml", or "none" when there were too few
+    points; `device` is where it ran.
     """
 
     labels: Int32Array
@@ -47,8 +50,9 @@ def cluster_hdbscan(
     `points` (n, d) of any float dtype, Euclidean. A group of fewer than `min_cluster_size` points is never a cluster of
     its own: it is noise, or the loose edge of a larger one. With fewer points than that, everything is noise.
     `min_samples` neighbours define a point's density; None means `min_cluster_size`. The whole set is never a single
-    cluster. `device` is "cpu" or "cuda" (see `choose_device`); `jobs` is the number of CPU processes that compute core
-    distances. The call of cuML cannot be tested without a GPU.
+    cluster. `device` is "cpu" or "cuda" (see `choose_device`); `jobs` is the number of CPU processes or threads, and
+    changes nothing in the result. From `FAST_FROM` points on, the CPU's library is `fast-hdbscan`, an exact algorithm,
+    too; points whose distances tie may fall otherwise. The call of cuML cannot be tested without a GPU.
 
     Raises ValueError for points that are no finite matrix, and for arguments out of range. Source: Campello, Moulavi
     and Sander, "Density-based clustering based on hierarchical density estimates" (2013), clusters selected by excess
@@ -64,6 +68,8 @@ def cluster_hdbscan(
         return _result(np.full(len(matrix), NOISE), np.zeros(len(matrix)), "none", "cpu")
     if device == "cuda":
         return _run_cuml(matrix, min_cluster_size, min_samples)
+    if len(matrix) >= FAST_FROM:
+        return _run_fast_hdbscan(matrix, min_cluster_size, min_samples, jobs)
     return _run_hdbscan(matrix, min_cluster_size, min_samples, jobs)
 
 
@@ -73,6 +79,17 @@ def _run_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: int |
     model = hdbscan.HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, core_dist_n_jobs=jobs)
     model.fit(points)
     return _result(model.labels_, model.probabilities_, "hdbscan", "cpu")
+
+
+def _run_fast_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: int | None, jobs: int) -> ClusterResult:
+    import fast_hdbscan
+    import numba
+
+    numba.set_num_threads(min(jobs, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    # Without `reproducible`, edges of one length are taken in the order in which threads find them.
+    model = fast_hdbscan.HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, reproducible=True)
+    model.fit(points)
+    return _result(model.labels_, model.probabilities_, "fast-hdbscan", "cpu")
 
 
 def _run_cuml(points: Float64Array, min_cluster_size: int, min_samples: int | None) -> ClusterResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -83,6 +85,34 @@ def purity(labels: npt.ArrayLike, truth: npt.ArrayLike) -> float | None:
     commonest = np.zeros(cluster.max() + 1, dtype=np.int64)
     np.maximum.at(commonest, pairs // len(names), sizes)
     return float(commonest.sum() / clustered.sum())
+
+
+def stability(
+    points: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    cluster: Callable[[Float64Array], AnyArray],
+    share: float = 0.8,
+    repeats: int = 2,
+    seed: int = 0,
+) -> float | None:
+    """Measure how far the clusters stay the same when some of the points are left out.
+
+    `points` (n, d); `labels` (n,) integers with -1 for noise; `cluster` is what made them: it returns the labels (m,) of
+    points (m, d). It is run on `repeats` random subsets of `share` of the points. Returns the mean adjusted Rand index
+    between the labels before and after, noise counting as one more cluster: 1 where nothing changes, about 0 by chance.
+    None for fewer than two points, or where everything is noise or one cluster, of which the index says nothing. Raises
+    ValueError if the points are not finite or the lengths differ. Sources: Hubert and Arabie, "Comparing partitions"
+    (1985); Hennig, "Cluster-wise assessment of cluster stability" (2007).
+    """
+    matrix, values = finite_matrix(points, "points"), np.asarray(labels)
+    _check_lengths(len(matrix), len(values))
+    if len(np.unique(values)) < 2:
+        return None
+    from sklearn.metrics import adjusted_rand_score
+
+    rng = np.random.default_rng(seed)
+    kept = [np.sort(rng.choice(len(matrix), max(2, round(share * len(matrix))), replace=False)) for _ in range(repeats)]
+    return float(np.mean([adjusted_rand_score(values[rows], cluster(matrix[rows])) for rows in kept]))
 
 
 def silhouette(points: npt.ArrayLike, labels: npt.ArrayLike, sample: int = 2000, seed: int = 0) -> float | None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, cast
 
 import cv2
@@ -26,14 +27,17 @@ import ray
 from dfd_ray.analysis import (
     PCA,
     ClusterResult,
+    Leak,
     TsneResult,
     choose_device,
     cluster_hdbscan,
     embed_tsne,
+    find_leaks,
     neighbour_preservation,
     noise_share,
     purity,
     silhouette,
+    stability,
     trustworthiness,
 )
 from dfd_ray.config import Analyze, Config
@@ -56,6 +60,9 @@ from dfd_ray.tables import (
     with_metadata,
 )
 
+LEAKS_TOLD = 20
+"""Pairs of videos that the summary names, those with the most faces first."""
+
 
 @dataclass(frozen=True)
 class Map:
@@ -64,6 +71,7 @@ class Map:
     tsne: TsneResult
     clusters: ClusterResult
     quality: dict[str, float | None]
+    leaks: list[Leak]
     seconds: dict[str, float]
 
 
@@ -108,13 +116,14 @@ def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArra
     )
     seconds = {"tsne": elapsed(clock)}
     clock = time.monotonic()
-    clusters = cluster_hdbscan(
-        scores,
+    cluster = partial(
+        cluster_hdbscan,
         min_cluster_size=settings.min_cluster_size,
         min_samples=settings.min_samples,
         device=device,
         jobs=threads,
     )
+    clusters = cluster(scores)
     seconds["hdbscan"] = elapsed(clock)
     quality: dict[str, float | None] = {
         "trustworthiness": trustworthiness(scores, tsne.coordinates),
@@ -122,19 +131,21 @@ def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArra
         "trustworthiness_pca": trustworthiness(scores, scores[:, : settings.dimensions]),
         "neighbour_preservation_pca": neighbour_preservation(scores, scores[:, : settings.dimensions]),
         "silhouette": silhouette(scores, clusters.labels),
-        **{f"purity_{name}": purity(clusters.labels, values) for name, values in truth.items()},
+        "stability": stability(scores, clusters.labels, lambda some: cluster(some).labels),
+        **{f"purity_{name}": purity(clusters.labels, truth[name]) for name in ("video", "group", "label")},
     }
-    return Map(tsne, clusters, quality, seconds)
+    return Map(tsne, clusters, quality, find_leaks(scores, truth["video"], truth["fold"]), seconds)
 
 
 def truths(run: str, keys: pa.Table) -> dict[str, npt.NDArray[Any]]:
-    """Return each face's video, group and label, (n,) each, in the order of the keys."""
-    videos = read_table(run, "manifest", ["video_id", "group", "label"])
+    """Return each face's video, group, fold and label, (n,) each, in the order of the keys."""
+    videos = read_table(run, "manifest", ["video_id", "group", "fold", "label"])
     row = pc.index_in(keys.column("video_id"), value_set=videos.column("video_id").combine_chunks())
     columns = videos.take(row)
     return {
         "video": columns.column("video_id").to_numpy(),
         "group": columns.column("group").to_numpy(),
+        "fold": columns.column("fold").to_numpy(),
         "label": pc.fill_null(columns.column("label"), "none").to_numpy(),
     }
 
@@ -220,6 +231,10 @@ def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, resu
     notes = (
         [f"{kept} components, not {config.analyze.components}: there are no more"] if kept < config.analyze.components else []
     )
+    notes += [
+        f"the same footage in two folds? {leak.first} and {leak.second}: {leak.faces} faces nearer across than within"
+        for leak in result.leaks[:3]
+    ]
     return Summary(
         job="analyze",
         table=absolute_uri(join(run, "projection")),
@@ -232,5 +247,9 @@ def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, resu
             "tsne": tsne_facts(result),
             "hdbscan": hdbscan_facts(result),
             "quality": {name: None if value is None else round(value, 4) for name, value in result.quality.items()},
+            "leaks": {
+                "pairs": len(result.leaks),
+                "nearest": [asdict(leak) | {"ratio": round(leak.ratio, 4)} for leak in result.leaks[:LEAKS_TOLD]],
+            },
         },
     )

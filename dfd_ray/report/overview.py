@@ -20,6 +20,7 @@ QUALITIES = {
 """Measures of a picture; each may also be stored with `_pca` behind its name, for the first components alone."""
 CLUSTER_QUALITIES = {
     "silhouette": "How far the clusters stand apart, -1 to 1. Near 0 they touch.",
+    "stability": "Are they found again in 80 % of the faces? 1: the same ones; 0: no more alike than by chance.",
     "purity_video": "Share of clustered faces that are of their cluster's commonest video.",
     "purity_group": "The same for groups of linked videos, that is: people and scenes.",
     "purity_label": "The same for REAL and FAKE. At the commoner label's share, clusters say nothing of fakery.",

@@ -60,7 +60,7 @@ def test_unknown_device() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = "{'ray', 'torch', 'sklearn', 'scipy', 'openTSNE', 'hdbscan', 'cuml', 'pandas'}"
+    heavy = "{'ray', 'torch', 'sklearn', 'scipy', 'openTSNE', 'hdbscan', 'fast_hdbscan', 'numba', 'cuml', 'pandas'}"
     code = f"import sys, dfd_ray.analysis; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

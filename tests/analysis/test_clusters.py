@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from dfd_ray.analysis import NOISE, cluster_hdbscan
+from dfd_ray.analysis import NOISE, cluster_hdbscan, clusters
 
 
 def make_blobs(blobs: int = 5, per_blob: int = 60) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -66,6 +66,24 @@ def test_exact_duplicates_are_clusters_with_finite_membership() -> None:
     result = cluster_hdbscan(points)
     assert result.count == 3 and (result.labels.reshape(3, 30).min(1) == result.labels.reshape(3, 30).max(1)).all()
     assert np.isfinite(result.membership).all()
+
+
+def make_people(people: int, videos: int, faces: int) -> npt.NDArray[np.float64]:
+    """Faces as they are embedded: near-duplicates within a video, videos scattered about their person."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(people, 1, 1, 20)) * 4 + rng.normal(size=(people, videos, 1, 20)) * 2
+    return (centres + rng.normal(size=(people, videos, faces, 20))).reshape(-1, 20)
+
+
+def test_library_for_many_points_finds_the_same_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = make_people(people=12, videos=6, faces=20)
+    slow = cluster_hdbscan(points, min_samples=5)
+    monkeypatch.setattr(clusters, "FAST_FROM", 0)
+    fast, again = (cluster_hdbscan(points, min_samples=5, jobs=jobs) for jobs in (1, 2))
+    assert (slow.library, fast.library, fast.device) == ("hdbscan", "fast-hdbscan", "cpu")
+    assert slow.count > 12 and adjusted_rand_score(slow.labels, fast.labels) > 0.99
+    np.testing.assert_allclose(fast.membership, slow.membership, atol=0.05)
+    np.testing.assert_array_equal(fast.labels, again.labels)
 
 
 def test_points_are_handed_to_cuml(monkeypatch: pytest.MonkeyPatch) -> None:

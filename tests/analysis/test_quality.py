@@ -7,7 +7,7 @@ import pytest
 import sklearn.manifold
 import sklearn.metrics
 
-from dfd_ray.analysis import neighbour_preservation, noise_share, purity, silhouette, trustworthiness
+from dfd_ray.analysis import neighbour_preservation, noise_share, purity, silhouette, stability, trustworthiness
 
 RNG = np.random.default_rng(0)
 LINE = np.array([[0.0], [1.0], [3.0], [7.0], [15.0]])
@@ -131,3 +131,26 @@ def test_bad_arguments_are_refused() -> None:
         purity([0, 1], ["a"])
     with pytest.raises(ValueError, match="same points"):
         silhouette(LINE, [0, 1])
+
+
+def test_stability_is_one_for_clusters_that_any_subset_shows_and_low_for_chance() -> None:
+    labels = np.repeat([0, 1, 2], 50)
+    points = labels[:, None] * 10.0 + RNG.normal(size=(150, 2))
+    assert stability(points, labels, lambda some: some[:, 0].round(-1)) == pytest.approx(1, abs=0.05)
+    chance = stability(points, labels, lambda some: np.random.default_rng(1).integers(0, 3, len(some)))
+    assert chance is not None and abs(chance) < 0.1
+
+
+def test_stability_reruns_on_the_share_and_is_none_for_one_cluster() -> None:
+    given: list[int] = []
+
+    def cluster(points: np.ndarray) -> np.ndarray:
+        given.append(len(points))
+        return np.zeros(len(points), np.int32)
+
+    points = RNG.normal(size=(50, 2))
+    assert stability(points, np.arange(50) % 2, cluster, share=0.6, repeats=3) == 0.0
+    assert given == [30, 30, 30]
+    assert stability(points, np.full(50, -1), cluster) is None
+    with pytest.raises(ValueError, match="same points"):
+        stability(points, [0, 1], cluster)

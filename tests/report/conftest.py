@@ -160,6 +160,7 @@ def make_summaries(videos: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             hdbscan={"library": "hdbscan", "device": "cpu", "clusters": 10, "noise_share": 0.14, "seconds": 0.2},
             pca={"components": 4, "explained": 0.91, "seconds": 1.0},
             quality={"trustworthiness": 0.9912, "trustworthiness_pca": 0.875, "purity_label": 0.777, "silhouette": None},
+            leaks={"pairs": 21, "nearest": [{"first": "a<b>.mp4", "second": "c.mp4", "faces": 1234, "ratio": 0.25}]},
         ),
         "train": summary("train", 400.0, folds=2),
         "evaluate": summary("evaluate", 2.0, notes=["already complete; nothing done"]),

@@ -119,6 +119,12 @@ def test_the_quality_of_both_pictures_is_beside_them(whole_page: Page) -> None:
     assert "Here that share is 0.519." in page  # 108 of 208 faces are FAKE
 
 
+def test_footage_that_is_in_two_folds_is_named(whole_page: Page) -> None:
+    page = whole_page[0]
+    assert '<td>a&lt;b&gt;.mp4</td><td>c.mp4</td><td class="num">1,234</td><td class="num">0.250</td>' in page
+    assert "21 such pairs, the 1 with the most faces shown" in page
+
+
 def test_sprites_shrink_until_they_fit() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     picture = cv2.imencode(".jpg", noise)[1].tobytes()
