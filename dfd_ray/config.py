@@ -80,8 +80,8 @@ class Embed(Section):
     backbone: str = Field("tf_efficientnet_b7", description="any timm model name")
     weights: str = Field("auto", description="auto | package | hub | random | path of a .safetensors or .pth file")
     image_size: int | None = Field(None, ge=32, le=1024, description="pixels; null = the backbone's own input size")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the network")
-    batch_size: int = Field(8, ge=1, le=4096, description="faces; beyond 8 a CPU gains nothing", json_schema_extra=NOT_CONTENT)
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where it is native and close to fp32")
+    batch_size: int = Field(8, ge=1, le=4096, description="faces; a CPU embeds two at a time", json_schema_extra=NOT_CONTENT)
 
 
 class Analyze(Section):

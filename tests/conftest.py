@@ -27,6 +27,7 @@ SETTINGS = [
     "embed.backbone=test_efficientnet",
     "embed.weights=random",
     "embed.image_size=64",
+    "embed.precision=fp32",
     "analyze.components=8",
     "analyze.perplexity=5",
     "analyze.iterations=60",

@@ -146,7 +146,7 @@ def test_an_assignment_reaches_two_levels_down() -> None:
         ("preprocess: {margin: .nan}", ["preprocess.margin", "nan", "finite"]),
         ("preprocess: {crop_size: 239.5}", ["preprocess.crop_size", "239.5", "integer"]),
         ("preprocess: {jpeg_quality: 101}", ["preprocess.jpeg_quality", "101", "less than or equal to 100"]),
-        ("embed: {precision: int4}", ["embed.precision", "'int4'", "'fp32' or 'bf16'"]),
+        ("embed: {precision: int4}", ["embed.precision", "'int4'", "'auto', 'fp32' or 'bf16'"]),
         ("analyze: {dimensions: 4}", ["analyze.dimensions", "4", "2 or 3"]),
         ("index: 5", ["index", "5"]),
         ("index: null", ["index", "None"]),

@@ -34,15 +34,17 @@ class Moments:
     def of(cls, block: npt.ArrayLike) -> Moments:
         """Return the moments of one block.
 
-        `block` (n, d) of any float dtype, computed in float64; n may be 0. Raises ValueError if it is no matrix or
-        holds NaN or infinity.
+        `block` (n, d) of any float dtype; n may be 0. The mean is computed in float64. The centred rows are multiplied in
+        float32 if the block is of float16 or float32, which takes half the time and leaves an error of about 1e-7; keep
+        such a block to some thousand rows. Raises ValueError if it is no matrix or holds NaN or infinity.
         """
         rows = finite_matrix(block, "block")
         if not len(rows):
             return cls.empty(rows.shape[1])
         mean = rows.mean(axis=0)
-        centred = rows - mean
-        return cls(len(rows), mean, centred.T @ centred)
+        narrow = np.asarray(block).dtype in (np.float16, np.float32)
+        centred = (rows - mean).astype(np.float32 if narrow else np.float64, copy=False)
+        return cls(len(rows), mean, (centred.T @ centred).astype(np.float64, copy=False))
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both sets of rows together.

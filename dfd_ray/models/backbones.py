@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -139,23 +139,21 @@ def embed_faces(
     spec: InputSpec,
     images: Images,
     batch_size: int = 8,
-    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> npt.NDArray[np.float32]:
     """Return a network's output for every face: embeddings, or logits if it has a head.
 
     `images`: n RGB faces of any sizes, see `Images`. Returns (n, d) float32, d = `feature_size(module)` or the number
-    of classes. Computed on the module's device; "bf16" by autocast, the weights stay float32. Raises ValueError if the
-    module is in training mode, where batch normalisation would mix the faces of a batch and then remember them.
+    of classes. Computed on the module's device, as it is; `Embedder` is faster. Raises ValueError if the module is in
+    training mode, where batch normalisation would mix the faces of a batch and then remember them.
     """
     if module.training:
         raise ValueError("the network is in training mode; call its .eval() first")
     device = next(module.parameters()).device
     width = int(cast(int, module.num_classes)) or feature_size(module)
     outputs = [np.empty((0, width), np.float32)]
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        for start in range(0, len(images), batch_size):
-            batch = normalise_all(images[start : start + batch_size], spec, device)
-            outputs.append(module(batch).float().cpu().numpy())
+    for start in range(0, len(images), batch_size):
+        batch = normalise_all(images[start : start + batch_size], spec, device)
+        outputs.append(module(batch).cpu().numpy())
     return np.concatenate(outputs)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+from ray.exceptions import RayError
 
 from dfd_ray.config import Config, Pool
-from dfd_ray.errors import ResourceError
+from dfd_ray.errors import DfdError, ResourceError
 
 HELPER_CPUS = 3
 """Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
@@ -116,6 +117,20 @@ def actors(pool: Pool, pools: int = 1) -> dict[str, Any]:
         "max_restarts": ATTEMPTS,
         "max_task_retries": ATTEMPTS,
     }
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Within, an error of ours that a task or an actor raised is raised as it was, without Ray's traceback around it."""
+    try:
+        yield
+    except RayError as error:
+        inner: BaseException | None = error
+        while inner is not None and (isinstance(inner, RayError) or not isinstance(inner, DfdError)):
+            inner = getattr(inner, "cause", None) or inner.__cause__
+        if inner is None:
+            raise
+        raise inner from None
 
 
 def torch_device(pool: Pool) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Sequence
-from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,19 @@ import pyarrow.compute as pc
 import ray
 
 from dfd_ray.analysis import PCA, Moments
-from dfd_ray.pipelines.cluster import ATTEMPTS
+from dfd_ray.errors import RunError
+from dfd_ray.pipelines.cluster import ATTEMPTS, plain_errors
 from dfd_ray.pipelines.summary import elapsed
 from dfd_ray.storage import join, write_bytes
 from dfd_ray.tables import flatten_faces, iterate_batches, read_metadata, table_files
 
 FILES_PER_TASK = 8
-"""Files a moments or scores task streams through: enough to make its one result (2 x 2560 x 2560 doubles) worth sending."""
+"""Files a moments or scores task streams through at least, so that its one result is worth sending."""
+MOST_TASKS = 16
+"""Tasks over a table at most, however large it is: the moments of 2,560 columns, which each returns, take 52 MB."""
+
+VIDEOS_PER_BLOCK = 128
+"""Videos whose vectors become moments at once: a thousand or more, so that merging costs little beside multiplying."""
 
 KEYS = ["video_id", "frame_index", "face_index"]
 
@@ -29,17 +35,36 @@ def fit_pca(run: str, components: int, faces: int) -> tuple[PCA, float]:
     """Fit PCA on all vectors: each task reduces its files to moments, which are merged in the order of the files."""
     started = time.monotonic()
     partial = ray.remote(moments_of_files).options(max_retries=ATTEMPTS)
-    parts = ray.get([partial.remote(run, files) for files in file_groups(run, "embeddings")])
-    moments = reduce(Moments.merge, [part for part in parts if part is not None])
+    moments: Moments | None = None
+    with plain_errors():
+        for part in [partial.remote(run, files) for files in file_groups(run, "embeddings")]:
+            moments = merged(moments, ray.get(part))
+    if moments is None:
+        raise RunError(f"{join(run, 'embeddings')} holds no vectors; there is nothing to fit")
     dimensions = read_metadata(run, "embeddings")["dimensions"]
     return PCA.fit(moments, min(components, faces - 1, dimensions)), elapsed(started)
 
 
 def moments_of_files(run: str, files: Sequence[str]) -> Moments | None:
-    """Return the moments of the vectors in some files of `embeddings/`; None if they hold none."""
-    blocks = (vectors_of(batch) for batch in iterate_batches(run, "embeddings", files=files))
-    parts = [Moments.of(vectors) for vectors in blocks if len(vectors)]
-    return reduce(Moments.merge, parts) if parts else None
+    """Return the moments of the vectors in some files of `embeddings/`; None if they hold none.
+
+    Raises RunError, naming the video, if a vector holds NaN or infinity.
+    """
+    moments: Moments | None = None
+    for batch in iterate_batches(run, "embeddings", batch_size=VIDEOS_PER_BLOCK, files=files):
+        vectors = vectors_of(batch)
+        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(broken):
+            video = flatten_faces(batch, ["video_id"]).column("video_id")[int(broken[0])]
+            raise RunError(f"{join(run, 'embeddings')} holds NaN or infinity in a vector of {video}; embed it again")
+        if len(vectors):
+            moments = merged(moments, Moments.of(vectors))
+    return moments
+
+
+def merged(left: Moments | None, right: Moments | None) -> Moments | None:
+    """Return the moments of both sets of rows together, None standing for no rows of an unknown width."""
+    return left if right is None else right if left is None else left.merge(right)
 
 
 def project(run: str, pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.float32]]:
@@ -70,9 +95,10 @@ def vectors_of(batch: pa.Table) -> npt.NDArray[np.float32]:
 
 
 def file_groups(run: str, table: str) -> list[list[str]]:
-    """Return the files of a table in runs of `FILES_PER_TASK`: the same runs on any cluster."""
+    """Return the files of a table in at most `MOST_TASKS` runs: the same runs on any cluster."""
     files = table_files(run, table)
-    return [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
+    size = max(FILES_PER_TASK, math.ceil(len(files) / MOST_TASKS))
+    return [files[i : i + size] for i in range(0, len(files), size)]
 
 
 def save_pca(run: str, pca: PCA) -> None:

@@ -63,13 +63,24 @@ def test_mean_of_a_hundred_deviations_costs_no_accuracy() -> None:
     assert_same_as_sklearn(rows, PCA.fit(moments_of(np.array_split(rows, 9)), 6))
 
 
-def test_float16_blocks_are_computed_in_float64() -> None:
-    half = make_rows(dimensions=6, offset=100.0).astype(np.float16)
-    wide = half.astype(np.float64)
-    moments = moments_of(np.array_split(half, 9))
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_narrow_blocks_are_centred_before_they_are_multiplied_in_float32(dtype: type[np.floating]) -> None:
+    """A raw product in float32 would be wrong in the second digit here."""
+    narrow = make_rows(count=3000, dimensions=6, offset=100.0).astype(dtype)
+    wide = narrow.astype(np.float64)
+    moments = moments_of(np.array_split(narrow, 9))
     assert moments.mean.dtype == moments.scatter.dtype == np.float64
     np.testing.assert_allclose(moments.mean, wide.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(moments.scatter / (len(wide) - 1), np.cov(wide.T), rtol=1e-9)
+    covariance = np.cov(wide.T)
+    np.testing.assert_allclose(moments.scatter / (len(wide) - 1), covariance, rtol=1e-6, atol=1e-6 * covariance.max())
+    assert_same_as_sklearn(wide, PCA.fit(moments, 6))
+
+
+def test_duplicated_rows_weigh_twice() -> None:
+    rows = make_rows()
+    once, twice = (PCA.fit(moments_of(blocks), 4) for blocks in ([rows], [rows, rows]))
+    np.testing.assert_allclose(np.abs(np.sum(once.components * twice.components, axis=1)), 1.0, atol=1e-9)
+    assert_same_as_sklearn(np.vstack([rows, rows]), twice)
 
 
 @settings(deadline=None, max_examples=40)
