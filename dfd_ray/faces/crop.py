@@ -23,6 +23,19 @@ def crop_region(box: npt.NDArray[np.floating], margin: float, width: int, height
     )
 
 
+def landmarks_on_crop(
+    landmarks: npt.ArrayLike, box: npt.NDArray[np.floating], margin: float, width: int, height: int, size: int
+) -> npt.NDArray[np.float32]:
+    """Return where landmarks (5, 2), x and y in pixels of the frame, lie on the crop that `cut_face` makes of it.
+
+    (5, 2) float32 in pixels of the crop; some may lie outside. `width` and `height` are the frame's; the box must hold
+    some of it.
+    """
+    x1, y1, x2, y2 = crop_region(box, margin, width, height)
+    scale = size / np.array([x2 - x1, y2 - y1])
+    return np.asarray((np.asarray(landmarks, np.float64).reshape(5, 2) - (x1, y1)) * scale, np.float32)
+
+
 def cut_face(
     frame: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], margin: float, size: int
 ) -> npt.NDArray[np.uint8] | None:

@@ -13,6 +13,11 @@ KAGGLE_CLIP = 1e-15
 THRESHOLD = 0.5
 """A video is called FAKE from this probability on."""
 MAX_CURVE_POINTS = 500
+CALIBRATION_BINS = 10
+"""Bins of equal width that the calibration error compares the probability and the share of FAKE in."""
+PRECISION_WEIGHT = 100.0
+PRECISION_RECALL = 0.5
+"""How much rarer fakes are taken to be in the world than in the test, and the recall at which their precision is told."""
 LEVEL = 0.95
 
 Labels = npt.NDArray[np.int64]
@@ -26,7 +31,9 @@ def score_videos(
 
     `label` (n,) is 0 for REAL and 1 for FAKE, `probability` (n,) of FAKE, `group` (n,) of any integers; n at least 1.
     `scores` holds `log_loss`, `log_loss_balanced` (both classes weigh the same), `roc_auc`, `average_precision`,
-    `balanced_accuracy` and `brier`, each as `{"value", "low", "high"}`: the ends of the 95 % percentile interval over
+    `balanced_accuracy`, `equal_error_rate`, `weighted_precision` (see `Ranking.scores`), `brier` and
+    `calibration_error` (expected, over CALIBRATION_BINS), each as `{"value", "low", "high"}`: the ends of the 95 %
+    percentile interval over
     `bootstrap` replicates that draw whole groups with replacement. A replicate that lost a class is skipped, and
     counted. A value is None where only one class is there and two are needed; the ends are None too where there are no
     replicates or there is one group only. `confusion_matrix` is [[tn, fp], [fn, tp]] at THRESHOLD. `constants` are the
@@ -79,11 +86,16 @@ class Ranking:
         self.loss = np.where(self.label == 1, -np.log(clipped), -np.log1p(-clipped))
         self.square = (score - self.label) ** 2
         self.right = (score >= THRESHOLD) == self.label
+        self.gap = score - self.label
+        self.bin = np.minimum((score * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
 
     def scores(self, weight: FloatArray) -> dict[str, float | None]:
         """Return every score of the videos weighted by `weight` (n,), in the order given to the constructor.
 
         Those that need both classes are None if one of them weighs nothing. As scikit-learn's with `sample_weight`.
+        The weighted precision is TP / (TP + 100 FP) of the shortest list that holds half of the fakes, after B. Dolhansky
+        et al., "The DeepFake Detection Challenge dataset" (2020); the equal error rate lies where the straight lines
+        between the points of the ROC curve cross the diagonal.
         """
         weight = weight[self.order]
         fake, real = weight * self.label, weight * (1 - self.label)
@@ -95,7 +107,10 @@ class Ranking:
             "roc_auc": None,
             "average_precision": None,
             "balanced_accuracy": None,
+            "equal_error_rate": None,
+            "weighted_precision": None,
             "brier": float(weight @ self.square / total),
+            "calibration_error": float(np.abs(np.bincount(self.bin, weight * self.gap)).sum() / total),
         }
         if fakes and reals:
             hits = np.concatenate([[0.0], np.cumsum(fake)[self.ends]])
@@ -105,6 +120,10 @@ class Ranking:
             found["roc_auc"] = float(np.trapezoid(hits, alarms) / (fakes * reals))
             found["average_precision"] = float(np.diff(hits) @ precision / fakes)
             found["balanced_accuracy"] = float((fake @ self.right / fakes + real @ self.right / reals) / 2)
+            # Along the curve, false alarms less misses rises from -1 to 1; both are equal where it is 0.
+            found["equal_error_rate"] = float(np.interp(0, alarms / reals + hits / fakes - 1, alarms / reals))
+            half = int(np.searchsorted(hits, PRECISION_RECALL * fakes))
+            found["weighted_precision"] = float(hits[half] / (hits[half] + PRECISION_WEIGHT * alarms[half]))
         return found
 
 

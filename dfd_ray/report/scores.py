@@ -24,9 +24,23 @@ MEANINGS = {
     "roc_auc": ("ROC AUC", "Chance that a FAKE video scores above a REAL one. Higher is better."),
     "average_precision": ("Average precision", "How pure the top of the list sorted by probability is. Higher is better."),
     "balanced_accuracy": ("Balanced accuracy", "Share called right from 0.5 on, mean of the two classes. Higher is better."),
+    "equal_error_rate": (
+        "Equal error rate",
+        "Share called wrong at the threshold where it is the same for both classes. Lower is better.",
+    ),
+    "weighted_precision": (
+        "Weighted precision",
+        "Precision where half of the fakes are found, if REAL videos were a hundred times as many. Higher is better.",
+    ),
     "brier": ("Brier score", "Mean squared error of the probability. Lower is better."),
+    "calibration_error": (
+        "Calibration error",
+        "How far the probability lies from the share of FAKE, on average over ten bins. Lower is better.",
+    ),
 }
 """Name and meaning of each score."""
+SHARES = ("roc_auc", "average_precision", "balanced_accuracy", "equal_error_rate", "weighted_precision")
+"""The scores whose ruler ends at 1."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ def list_scores(metrics: dict[str, Any]) -> list[Score]:
             continue
         title, meaning = MEANINGS.get(name, (name.replace("_", " "), ""))
         bounds = [value for value in (score["value"], score.get("high"), baselines.get(name)) if value is not None]
-        top = 1.0 if name in ("roc_auc", "average_precision", "balanced_accuracy") else 1.15 * max([*bounds, 1e-6])
+        top = 1.0 if name in SHARES else 1.15 * max([*bounds, 1e-6])
         found.append(Score(name, title, meaning, score["value"], score.get("low"), score.get("high"), baselines.get(name), top))
     return found
 
@@ -73,7 +87,7 @@ def know_nothing(metrics: dict[str, Any]) -> dict[str, float]:
     """Return what answering the base rate for every video gets, by score."""
     constants, by_class = metrics.get("constants") or {}, metrics.get("by_class") or {}
     known = {"log_loss": constants.get("natural"), "log_loss_balanced": constants.get("balanced")}
-    known |= {"roc_auc": 0.5, "balanced_accuracy": 0.5}
+    known |= {"roc_auc": 0.5, "balanced_accuracy": 0.5, "equal_error_rate": 0.5}
     real, fake = by_class.get("REAL", 0), by_class.get("FAKE", 0)
     if real + fake:
         share = fake / (real + fake)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from dfd_ray.faces.crop import crop_region, cut_face, decode_jpeg, encode_jpeg
+from dfd_ray.faces.crop import crop_region, cut_face, decode_jpeg, encode_jpeg, landmarks_on_crop
 
 
 def sampling_factors(jpeg: bytes) -> list[tuple[int, int]]:
@@ -78,6 +78,26 @@ def test_a_face_is_cut_as_facenet_pytorch_cuts_it(box: tuple[float, ...], tmp_pa
 @pytest.mark.parametrize("box", [(600, 10, 700, 90), (-90, 10, -60, 40), (10, -80, 40, -50), (10, 700, 40, 900)])
 def test_a_box_beside_the_frame_holds_no_face(box: tuple[float, ...]) -> None:
     assert cut_face(np.zeros((512, 512, 3), np.uint8), np.array(box, np.float32), 0.6, 240) is None
+
+
+@pytest.mark.parametrize("box", [(100, 50, 150, 130), (-20, 30, 90, 120), (220, 90, 310, 210)])
+def test_landmarks_lie_on_the_crop_where_they_lay_on_the_face(box: tuple[float, ...]) -> None:
+    """A dot drawn on the frame at each landmark is found on the crop at the place that is said, edges of the frame or not."""
+    x1, y1, x2, y2 = (max(box[0], 0), max(box[1], 0), min(box[2], 300), min(box[3], 200))
+    points = np.array(
+        [(x1 + a * (x2 - x1), y1 + b * (y2 - y1)) for a, b in [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.3, 0.8), (0.7, 0.8)]]
+    )
+    found = landmarks_on_crop(points.ravel(), np.array(box), 0.6, 300, 200, 240)
+    assert found.shape == (5, 2)
+    assert found.dtype == np.float32
+    for point, place in zip(points, found, strict=True):
+        frame = np.zeros((200, 300, 3), np.uint8)
+        column, row = point.astype(int)
+        frame[row, column] = 255
+        face = cut_face(frame, np.array(box), 0.6, 240)
+        assert face is not None
+        rows, columns = np.nonzero(face[:, :, 0])
+        assert np.abs(np.array([columns.mean(), rows.mean()]) + 0.5 - place).max() < 4  # a pixel of the frame is up to 4 here
 
 
 @pytest.mark.parametrize("size", [32, 240])

@@ -5,15 +5,16 @@ import subprocess
 import sys
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 
-from dfd_ray.models.augment import training_augmentation
+from dfd_ray.models.augment import recode_h264, training_augmentation
 
 FACE = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("recipe", ["none", "report"])
+@pytest.mark.parametrize("recipe", ["none", "report", "best"])
 @pytest.mark.parametrize("shape", [(60, 60, 3), (30, 50, 3), (300, 200, 3)])
 def test_faces_become_squares_without_a_warning(recipe, shape):
     with warnings.catch_warnings():
@@ -29,12 +30,24 @@ def test_none_leaves_the_right_size_alone():
     np.testing.assert_array_equal(training_augmentation(60, "none")(FACE), FACE)
 
 
-def test_report_varies_and_repeats_with_its_seed():
-    first, second, other = (training_augmentation(48, "report", seed) for seed in (1, 1, 2))
+@pytest.mark.parametrize("recipe", ["report", "best"])
+def test_recipes_vary_and_repeat_with_their_seed(recipe):
+    first, second, other = (training_augmentation(48, recipe, seed) for seed in (1, 1, 2))
     images = [first(FACE) for _ in range(10)]
     assert len({image.tobytes() for image in images}) == 10
     assert all(np.array_equal(image, second(FACE)) for image in images)
     assert not all(np.array_equal(image, other(FACE)) for image in images)
+
+
+def test_h264_costs_more_the_higher_the_rate_factor_and_keeps_an_odd_edge():
+    smooth = np.asarray(cv2.GaussianBlur(FACE, (0, 0), 2))[:59, :57]
+    low, high = (recode_h264(smooth, rate_factor) for rate_factor in (10, 40))
+    error = [np.abs(image[:58, :56].astype(int) - smooth[:58, :56]).mean() for image in (low, high)]
+    assert 0 < error[0] < error[1] < 20
+    np.testing.assert_array_equal(high[58:], smooth[58:])
+    np.testing.assert_array_equal(high[:, 56:], smooth[:, 56:])
+    with pytest.raises(ValueError, match="16 pixels"):
+        recode_h264(smooth[:8], 20)
 
 
 def test_unknown_recipe():

@@ -33,7 +33,32 @@ def test_scores_equal_scikit_learn_s(weighted):
         "balanced_accuracy": reference.balanced_accuracy_score(label, called, sample_weight=weight),
         "brier": reference.brier_score_loss(label, probability, sample_weight=weight),
     }
-    assert found == pytest.approx(expected)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_other_scores_are_those_of_their_definitions(weighted):
+    label, probability, _ = videos(500, 50)
+    weight = np.random.default_rng(1).integers(0, 4, 500) if weighted else np.ones(500, int)
+    found = Ranking(label, probability).scores(weight.astype(float))
+    truth, score = np.repeat(label, weight), np.repeat(probability, weight)  # a weight of two is a video twice
+    fpr, tpr, _ = reference.roc_curve(truth, score, drop_intermediate=False)
+    even = np.linspace(0, 1, 200_001)
+    rate = even[np.argmin(np.abs(1 - np.interp(even, fpr, tpr) - even))]
+    assert found["equal_error_rate"] == pytest.approx(rate, abs=1e-5)
+    half = np.flatnonzero(tpr >= 0.5)[0]
+    hits, alarms = tpr[half] * truth.sum(), fpr[half] * (truth == 0).sum()
+    assert found["weighted_precision"] == pytest.approx(hits / (hits + 100 * alarms))
+    inside = [np.minimum(score * 10, 9).astype(int) == one for one in range(10)]
+    error = sum(abs(truth[bin_].mean() - score[bin_].mean()) * bin_.mean() for bin_ in inside if bin_.any())
+    assert found["calibration_error"] == pytest.approx(error)
+
+
+def test_a_perfect_ranking_has_no_equal_errors_and_one_upside_down_only_errors():
+    label = np.array([0, 0, 1, 1])
+    for score, expected in [([0.1, 0.2, 0.8, 0.9], 0.0), ([0.9, 0.8, 0.2, 0.1], 1.0), ([0.5] * 4, 0.5)]:
+        found = Ranking(label, np.array(score)).scores(np.ones(4))
+        assert found["equal_error_rate"] == pytest.approx(expected)
 
 
 def test_result_is_json_and_consistent():
@@ -72,7 +97,14 @@ def test_extreme_probabilities_are_clipped_as_kaggle_does():
 def test_one_class_has_no_auc_but_has_a_log_loss():
     result = score_videos([1] * 6, [0.9, 0.8, 0.7, 0.6, 0.9, 0.4], range(6), bootstrap=50)
     undefined = {name for name, score in result["scores"].items() if score["value"] is None}
-    assert undefined == {"log_loss_balanced", "roc_auc", "average_precision", "balanced_accuracy"}
+    assert undefined == {
+        "log_loss_balanced",
+        "roc_auc",
+        "average_precision",
+        "balanced_accuracy",
+        "equal_error_rate",
+        "weighted_precision",
+    }
     assert result["scores"]["roc_auc"] == {"value": None, "low": None, "high": None}
     assert result["scores"]["log_loss"]["low"] < result["scores"]["log_loss"]["high"]
     assert result["constants"]["natural"] == 0
