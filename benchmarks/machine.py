@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("ray", "torch", "openvino", "av", "opencv-python-headless", "facenet-pytorch", "timm", "pyarrow")
+ANALYSIS = ("scikit-learn", "hdbscan", "fast-hdbscan", "openTSNE")
+PACKAGES = ("ray", "torch", "openvino", "av", "opencv-python-headless", "facenet-pytorch", "timm", "pyarrow", *ANALYSIS)
 
 
 def describe_machine() -> dict[str, Any]:

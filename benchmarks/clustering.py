@@ -1,0 +1,110 @@
+"""Clustering against the number of points: time and agreement with the people that the points were made from.
+
+    python -m benchmarks.clustering [--limit SECONDS] [--most POINTS]
+
+K-Means and its mini-batch variant and agglomerative clustering are told the number of people, DBSCAN takes as radius the
+90th percentile of the distance to the 15th neighbour; HDBSCAN is told nothing. Each HDBSCAN is given `min_samples` 15.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans, MiniBatchKMeans
+from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import NearestNeighbors
+
+from benchmarks.curves import Method, Points, Result, draw, measure, parse_options, timed
+from benchmarks.machine import report
+from dfd_ray.analysis import noise_share
+
+SMALLEST = 15
+"""Points of a cluster, at least, and neighbours that define a density."""
+
+
+def k_means(points: Points, people: int) -> Any:
+    """Return the labels of K-Means."""
+    return KMeans(people, random_state=0).fit_predict(points)
+
+
+def mini_batch_k_means(points: Points, people: int) -> Any:
+    """Return the labels of mini-batch K-Means."""
+    return MiniBatchKMeans(people, random_state=0).fit_predict(points)
+
+
+def agglomerative(points: Points, people: int) -> Any:
+    """Return the labels of agglomerative clustering by Ward's criterion."""
+    return AgglomerativeClustering(people).fit_predict(points)
+
+
+def dbscan(points: Points, _people: int) -> Any:
+    """Return the labels of DBSCAN."""
+    some = points[:: max(1, len(points) // 1000)]
+    distances, _ = NearestNeighbors(n_neighbors=SMALLEST + 1).fit(points).kneighbors(some)
+    return DBSCAN(eps=float(np.percentile(distances[:, -1], 90)), min_samples=SMALLEST, n_jobs=-1).fit_predict(points)
+
+
+def hdbscan_sklearn(points: Points, _people: int) -> Any:
+    """Return the labels of scikit-learn's HDBSCAN."""
+    return HDBSCAN(min_cluster_size=SMALLEST, min_samples=SMALLEST, n_jobs=-1, copy=True).fit_predict(points)
+
+
+def hdbscan_package(points: Points, _people: int) -> Any:
+    """Return the labels of the package `hdbscan`."""
+    import hdbscan
+
+    model = hdbscan.HDBSCAN(min_cluster_size=SMALLEST, min_samples=SMALLEST, core_dist_n_jobs=os.cpu_count())
+    return model.fit_predict(points)
+
+
+def hdbscan_fast(points: Points, _people: int) -> Any:
+    """Return the labels of the package `fast-hdbscan`, as `dfd-ray analyze` calls it."""
+    import fast_hdbscan
+
+    return fast_hdbscan.HDBSCAN(min_cluster_size=SMALLEST, min_samples=SMALLEST, reproducible=True).fit_predict(points)
+
+
+def score(cluster: Callable[[Points, int], Any], points: Points, person: Any) -> Result:
+    """Time a method, and compare what it finds with the people."""
+    labels, seconds = timed(lambda: cluster(points, int(person[-1]) + 1))
+    return {
+        "seconds": seconds,
+        "adjusted_rand_index": float(adjusted_rand_score(person, labels)),
+        "noise_share": noise_share(labels),
+        "clusters": len(set(labels.tolist()) - {-1}),
+    }
+
+
+def agreement(points: Points, _person: Any) -> Result:
+    """Compare `fast-hdbscan` with `hdbscan` on the same points; `seconds` are both's."""
+    (slow, fast), seconds = timed(lambda: (hdbscan_package(points, 0), hdbscan_fast(points, 0)))
+    return {"seconds": seconds, "adjusted_rand_index": float(adjusted_rand_score(slow, fast))}
+
+
+METHODS: dict[str, Method] = {
+    "K-Means": partial(score, k_means),
+    "mini-batch K-Means": partial(score, mini_batch_k_means),
+    "DBSCAN": partial(score, dbscan),
+    "HDBSCAN (hdbscan)": partial(score, hdbscan_package),
+    "HDBSCAN (fast-hdbscan)": partial(score, hdbscan_fast),
+    "HDBSCAN (scikit-learn)": partial(score, hdbscan_sklearn),
+    "agglomerative": partial(score, agglomerative),
+}
+
+
+def main() -> None:
+    """Measure, print, draw, and keep the result."""
+    options = parse_options("Clustering methods against the number of points")
+    curves = measure(METHODS, options.sizes, options.limit)
+    sizes = [size for size in options.sizes if size <= 20_000]
+    beside = measure({"fast-hdbscan beside hdbscan": agreement}, sizes[-1:], options.limit)
+    report("clustering", {"limit_seconds": options.limit, "curves": curves, **beside})
+    draw("clustering", curves, ["adjusted_rand_index", "noise_share"])
+
+
+if __name__ == "__main__":
+    main()

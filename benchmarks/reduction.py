@@ -1,0 +1,87 @@
+"""Reduction to three dimensions against the number of points: time, and how many neighbours survive.
+
+    python -m benchmarks.reduction [--limit SECONDS] [--most POINTS]
+
+From vectors of 512 dimensions: PCA alone, t-SNE alone, PCA to 50 and t-SNE as `dfd-ray analyze` runs them, and UMAP (left
+out, and said, where `umap-learn` is not installed: it is no dependency, `pip install -e '.[bench]'`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from benchmarks.curves import Method, Points, Result, draw, measure, parse_options, timed
+from benchmarks.machine import report
+from dfd_ray.analysis import PCA, Moments, embed_tsne, neighbour_preservation, trustworthiness
+
+WIDTH = 512
+COMPONENTS, DIMENSIONS = 50, 3
+JOBS = os.cpu_count() or 1
+
+
+def widen(points: Points) -> Points:
+    """Return the points as vectors of `WIDTH` dimensions, as a network gives them: turned, and with noise in every one."""
+    rng = np.random.default_rng(1)
+    turned, _ = np.linalg.qr(rng.normal(size=(WIDTH, points.shape[1])))
+    return (points @ turned.T + rng.normal(size=(len(points), WIDTH)) * 0.02).astype(np.float32)
+
+
+def pca(vectors: Points, components: int = DIMENSIONS) -> Points:
+    """Return the first principal components."""
+    return PCA.fit(Moments.of(vectors), components).transform(vectors)
+
+
+def tsne(vectors: Points) -> Points:
+    """Return t-SNE's map of the vectors."""
+    return embed_tsne(vectors, dimensions=DIMENSIONS, perplexity=50, jobs=JOBS).coordinates
+
+
+def pca_and_tsne(vectors: Points) -> Points:
+    """Return t-SNE's map of the vectors' principal components."""
+    return tsne(pca(vectors, COMPONENTS))
+
+
+def umap(vectors: Points) -> Points:
+    """Return UMAP's map of the vectors."""
+    from umap import UMAP
+
+    return np.asarray(UMAP(n_components=DIMENSIONS, random_state=0, n_jobs=1).fit_transform(vectors), np.float32)
+
+
+def score(reduce: Callable[[Points], Points], points: Points, _person: Any) -> Result:
+    """Time a method, and count the neighbours that it keeps."""
+    vectors = widen(points)
+    low, seconds = timed(lambda: reduce(vectors))
+    return {
+        "seconds": seconds,
+        "trustworthiness": trustworthiness(vectors, low),
+        "neighbour_preservation": neighbour_preservation(vectors, low, sample=500),
+    }
+
+
+METHODS: dict[str, Method] = {
+    "PCA": partial(score, pca),
+    "t-SNE": partial(score, tsne),
+    "PCA + t-SNE": partial(score, pca_and_tsne),
+    "UMAP": partial(score, umap),
+}
+
+
+def main() -> None:
+    """Measure, print, draw, and keep the result."""
+    options = parse_options("Reduction methods against the number of points")
+    methods = {name: method for name, method in METHODS.items() if name != "UMAP" or find_spec("umap")}
+    curves = measure(methods, options.sizes, options.limit)
+    left_out = sorted(set(METHODS) - set(methods))
+    report("reduction", {"limit_seconds": options.limit, "left_out": left_out, "curves": curves})
+    draw("reduction", curves, ["trustworthiness", "neighbour_preservation"])
+
+
+if __name__ == "__main__":
+    main()
