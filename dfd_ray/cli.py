@@ -45,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DfdError as error:
         print(f"dfd-ray {options.job}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if not any("://" in str(place) for place in vars(options).values()):
+            raise
+        print(f"dfd-ray {options.job}: storage: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"dfd-ray {options.job}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -133,3 +133,15 @@ def test_deleting_a_folder_that_is_not_there_or_a_file_does_nothing(tmp_path: Pa
     storage.delete_folder(str(tmp_path / "absent"))
     storage.delete_folder(str(tmp_path / "file"))
     assert names_under(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("location", ["s3://key:hush@bucket/run", "s3://hush@bucket", "gs://key:hush@bucket/run"])
+def test_a_uri_with_credentials_is_refused_without_repeating_them(location: str) -> None:
+    with pytest.raises(ConfigurationError, match="credentials do not belong in a URI") as caught:
+        storage.absolute_uri(location)
+    assert "hush" not in str(caught.value)
+    assert "bucket" in str(caught.value)
+
+
+def test_an_at_sign_in_the_name_of_an_object_is_no_credential() -> None:
+    assert storage.absolute_uri("s3://bucket/mail@home/run") == "s3://bucket/mail@home/run"
