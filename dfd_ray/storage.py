@@ -24,8 +24,18 @@ def refusal(error: OSError) -> str | None:
 
 
 def absolute_uri(location: str) -> str:
-    """Return a URI unchanged and a local path made absolute, so that every worker means the same place."""
+    """Return a URI unchanged and a local path made absolute, so that every worker means the same place.
+
+    Raises ConfigurationError for a URI that holds credentials: it would be written into tables, summaries and logs.
+    """
     if "://" in location:
+        scheme, _, rest = location.partition("://")
+        if "@" in rest.partition("/")[0]:
+            bucket = rest.partition("/")[0].rpartition("@")[2]
+            raise ConfigurationError(
+                f"{scheme}://...@{bucket}: credentials do not belong in a URI, which is kept with the run; "
+                "give them by the environment, a profile or the machine's identity"
+            )
         return location.rstrip("/")
     return str(Path(location).expanduser().absolute())
 

@@ -60,6 +60,25 @@ def test_what_the_user_can_mend_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def test_object_storage_that_cannot_be_reached_is_one_line_without_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {
+        "ENDPOINT_URL": "http://127.0.0.1:9",
+        "ACCESS_KEY_ID": "AKIAHUSH",
+        "SECRET_ACCESS_KEY": "hush",
+        "REGION": "us-east-1",
+    }
+    for name, value in facts.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert main(["index", "--run", "s3://bucket/run", "--corpus", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "dfd-ray index: storage:" in error
+    assert "hush" not in error.lower()
+
+
 def test_an_unknown_job_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["dance"])

@@ -144,3 +144,15 @@ def test_a_refusing_disk_is_told_in_words_through_ray_too() -> None:
     assert storage.refusal(RaisedInATaskError()) == "No space left on device"
     assert storage.refusal(FileNotFoundError(errno.ENOENT, "x")) is None
     assert storage.refusal(OSError("no number")) is None
+
+
+@pytest.mark.parametrize("location", ["s3://key:hush@bucket/run", "s3://hush@bucket", "gs://key:hush@bucket/run"])
+def test_a_uri_with_credentials_is_refused_without_repeating_them(location: str) -> None:
+    with pytest.raises(ConfigurationError, match="credentials do not belong in a URI") as caught:
+        storage.absolute_uri(location)
+    assert "hush" not in str(caught.value)
+    assert "bucket" in str(caught.value)
+
+
+def test_an_at_sign_in_the_name_of_an_object_is_no_credential() -> None:
+    assert storage.absolute_uri("s3://bucket/mail@home/run") == "s3://bucket/mail@home/run"

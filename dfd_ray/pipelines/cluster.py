@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,15 +81,26 @@ def _connect(config: Config) -> None:
 
 
 def check_placeable(stage: str, pool: Pool) -> None:
-    """Raise ResourceError when no node of the cluster can ever hold one task or actor of a stage."""
+    """Raise ResourceError when this machine can never hold one task or actor of a stage.
+
+    Of a cluster it is said at once, on standard error, that no node of it can: a node may still be starting, or be brought
+    by an autoscaler that Ray does not tell us of, so the job waits, for `NO_PROGRESS_LIMIT` at most.
+    """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for resource, wanted, field in [("CPU", pool.num_cpus, "num_cpus"), ("GPU", pool.num_gpus, "num_gpus")]:
         largest = max((node.get(resource, 0.0) for node in nodes), default=0.0)
-        if wanted > largest and not os.environ.get("RAY_ADDRESS"):
-            raise ResourceError(
-                f"{stage} asks for {wanted:g} {resource}s a worker, this machine has {largest:g}; "
-                f"--set resources.{stage}.{field}={largest:g}"
-            )
+        if wanted <= largest:
+            continue
+        asked = f"{stage} asks for {wanted:g} {resource}s a worker"
+        remedy = f"--set resources.{stage}.{field}={largest:g}"
+        if not os.environ.get("RAY_ADDRESS"):
+            raise ResourceError(f"{asked}, this machine has {largest:g}; {remedy}")
+        print(
+            f"dfd-ray: {asked}, no node of the cluster has more than {largest:g}; waiting for one. "
+            f"If none is coming, stop the job and start a larger node, or {remedy}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def tasks(pool: Pool) -> dict[str, Any]:
