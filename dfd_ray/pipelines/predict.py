@@ -96,9 +96,14 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows of `predictions/` for rows of `scores/`, and a remark if one is due."""
     raw = aggregate_videos(scores, config.evaluate)
     facts = join(cast(str, config.run), "evaluation", "calibration.json")
-    stored: dict[str, Any] | None = read_json(facts).get("calibration") if exists(facts) else None
-    note = "" if stored else "not calibrated: run `dfd-ray evaluate` on the training run first"
-    probability = Calibration.from_dict(stored).apply(raw) if stored else raw
+    known: dict[str, Any] = read_json(facts) if exists(facts) else {}
+    note = "" if known.get("calibration") else "not calibrated: run `dfd-ray evaluate` on the training run first"
+    probability = raw
+    if known.get("calibration"):
+        calibration = Calibration.from_dict(known["calibration"])
+        if config.predict.prior is not None:
+            calibration = calibration.with_prior(config.predict.prior)
+        probability = calibration.apply(raw)
     probability = np.clip(probability, config.evaluate.clip, 1 - config.evaluate.clip)
     probability = np.where(np.isfinite(raw), probability, config.predict.fallback_probability)
     count = len(scores)
