@@ -15,19 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from dfd_ray.errors import ConfigurationError
+from dfd_ray.sections import NOT_CONTENT, Section, Train
 
 Device = Literal["auto", "cpu", "cuda"]
-NOT_CONTENT: dict[str, Any] = {"content": False}
-"""Marks a field that changes how a table is made, not what is in it."""
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 class Index(Section):
@@ -99,25 +92,6 @@ class Analyze(Section):
     device: Device = Field("auto", description="where t-SNE and HDBSCAN run: cuML on cuda, CPU libraries on cpu")
 
 
-class Train(Section):
-    """How the classifier is trained."""
-
-    backbone: str = Field("tf_efficientnet_b7", description="any timm model name")
-    weights: str = Field("auto", description="initial weights: auto | package | hub | random | path of a file")
-    image_size: int | None = Field(None, ge=32, le=1024, description="pixels; null = the backbone's own input size")
-    folds: tuple[int, ...] | None = Field(None, description="folds held out in turn, a model each; null = all of them")
-    epochs: int = Field(6, ge=1, le=1000, description="passes over the training faces")
-    batch_size: int = Field(16, ge=1, le=4096, description="faces a worker and step")
-    learning_rate: float = Field(3e-4, gt=0, le=10, description="of AdamW at its peak; cosine decay to zero")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="of AdamW")
-    label_smoothing: float = Field(0.05, ge=0, lt=0.5, description="share of the target given to the other class")
-    dropout: float = Field(0.2, ge=0, lt=1, description="before the softmax head")
-    augmentation: Literal["none", "report"] = Field("report", description="list of augmentations, applied on the fly")
-    seed: int = Field(0, ge=0, description="of the initial head and the order of the faces")
-    workers: int = Field(1, ge=1, le=1024, description="data-parallel Ray Train workers")
-
-
 class Evaluate(Section):
     """How faces become the probability of a video, and how that is scored."""
 
@@ -132,6 +106,9 @@ class Predict(Section):
     """How new videos are scored."""
 
     fallback_probability: float = Field(0.5, ge=0, le=1, description="given to a video that is broken or shows no face")
+    prior: float | None = Field(
+        0.5, gt=0, lt=1, description="share of FAKE expected among new videos; null = as among the calibrating ones"
+    )
 
 
 class Report(Section):

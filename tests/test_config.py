@@ -63,9 +63,15 @@ OTHER_VALUES: dict[str, Any] = {
     "train.learning_rate": 0.001,
     "train.warmup": 0.2,
     "train.weight_decay": 0.0,
+    "train.clip_gradient": 1.0,
     "train.label_smoothing": 0.0,
     "train.dropout": 0.0,
+    "train.frozen_layers": 2,
+    "train.freeze_norm": True,
+    "train.average": 0.9,
     "train.augmentation": "none",
+    "train.balance": True,
+    "train.self_blending": 0.5,
     "train.seed": 5,
     "train.workers": 2,
     "evaluate.aggregation": "confident",
@@ -139,7 +145,7 @@ def test_an_assignment_reaches_two_levels_down() -> None:
     [
         ("preprocess: {margn: 0.5}", ["preprocess.margn", "did you mean 'preprocess.margin'"]),
         ("preproces: {margin: 0.5}", ["preproces", "did you mean 'preprocess'"]),
-        ("predict: {zzz: 1}", ["predict.zzz", "known: fallback_probability"]),
+        ("predict: {zzz: 1}", ["predict.zzz", "known: fallback_probability, prior"]),
         ("resources: {detect: {num_gpu: 1}}", ["resources.detect.num_gpu", "resources.detect.num_gpus"]),
         ("preprocess: {margin: wide}", ["preprocess.margin", "'wide'", "number"]),
         ("preprocess: {margin: -0.1}", ["preprocess.margin", "-0.1", "greater than or equal to 0"]),
@@ -326,7 +332,7 @@ def test_a_configuration_that_is_shipped_loads_and_says_something(path: Path) ->
 
 
 def test_three_configurations_are_shipped() -> None:
-    assert [path.name for path in CONFIGS] == ["demo.yaml", "dfdc.yaml", "local.yaml"]
+    assert [path.name for path in CONFIGS] == ["best.yaml", "demo.yaml", "dfdc.yaml", "local.yaml"]
 
 
 def test_every_field_has_a_description() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,23 +23,30 @@ class Calibration:
 
     slope: float
     intercept: float
+    base_rate: float = 0.5
+    """Share of FAKE among the videos that it holds for."""
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.slope) and np.isfinite(self.intercept) and self.slope >= 0):
-            raise ValueError(f"no calibration: slope {self.slope}, intercept {self.intercept}")
+        finite = np.isfinite(self.slope) and np.isfinite(self.intercept)
+        if not (finite and self.slope >= 0 and 0 < self.base_rate < 1):
+            raise ValueError(f"no calibration: slope {self.slope}, intercept {self.intercept}, base rate {self.base_rate}")
 
     def apply(self, probability: npt.ArrayLike) -> FloatArray:
         """Return calibrated probabilities, float64 of the same shape and in the same order; NaN stays NaN."""
         return np.asarray(expit(self.slope * log_odds(probability) + self.intercept), np.float64)
 
+    def with_prior(self, prior: float) -> Calibration:
+        """Return the calibration for videos of which a share `prior` is FAKE: Bayes' rule, a shift of the log-odds."""
+        return Calibration(self.slope, self.intercept + float(logit(prior) - logit(self.base_rate)), prior)
+
     def to_dict(self) -> dict[str, float]:
-        """Return the two numbers, ready for JSON."""
+        """Return the three numbers, ready for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, float]) -> Calibration:
         """Return the calibration that `to_dict` wrote; KeyError or ValueError if it did not write this."""
-        return cls(float(values["slope"]), float(values["intercept"]))
+        return cls(float(values["slope"]), float(values["intercept"]), float(values["base_rate"]))
 
 
 def log_odds(probability: npt.ArrayLike) -> FloatArray:
@@ -65,10 +72,11 @@ def fit_calibration(probability: npt.ArrayLike, label: npt.ArrayLike) -> Calibra
         raise ValueError("probabilities must be numbers, and labels 0 or 1")
     fakes = int(truth.sum())
     reals = len(truth) - fakes
+    base_rate = (fakes + 1) / (fakes + reals + 2)
     if not fakes or not reals:
-        return Calibration(0.0, float(np.log(fakes + 1) - np.log(reals + 1)))
+        return Calibration(0.0, float(np.log(fakes + 1) - np.log(reals + 1)), base_rate)
     target = np.where(truth == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
-    return fit_line(log_odds(score), target)
+    return replace(fit_line(log_odds(score), target), base_rate=base_rate)
 
 
 def fit_line(x: FloatArray, target: FloatArray) -> Calibration:

@@ -110,9 +110,13 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
             f"evaluate.aggregation = {config.evaluate.aggregation}, but the calibration in {location} is for "
             f"{facts['aggregation']}; use that, or run `dfd-ray evaluate` with the other"
         )
-    stored: dict[str, Any] | None = facts.get("calibration")
-    note = "" if stored else "not calibrated: run `dfd-ray evaluate` on the training run first"
-    probability = Calibration.from_dict(stored).apply(raw) if stored else raw
+    note = "" if facts.get("calibration") else "not calibrated: run `dfd-ray evaluate` on the training run first"
+    probability = raw
+    if facts.get("calibration"):
+        calibration = Calibration.from_dict(facts["calibration"])
+        if config.predict.prior is not None:
+            calibration = calibration.with_prior(config.predict.prior)
+        probability = calibration.apply(raw)
     probability = np.clip(probability, config.evaluate.clip, 1 - config.evaluate.clip)
     probability = np.where(np.isfinite(raw), probability, config.predict.fallback_probability)
     count = len(scores)

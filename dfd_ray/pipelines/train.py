@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pyarrow.compute as pc
 import ray
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.models.backbones import create_backbone
+from dfd_ray.models.sampling import balancing_rates, repeats
 from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session
 from dfd_ray.pipelines.model_store import is_trained, read_model
 from dfd_ray.pipelines.resume import require
@@ -38,7 +39,8 @@ def train(config: Config) -> Summary:
     started = time.monotonic()
     run = cast(str, config.run)
     require(run, "faces", config)
-    counts = faces_by_fold(run)
+    videos = labelled_videos(run)
+    counts = faces_by_fold(videos)
     folds = folds_to_train(config, counts)
     pending = [fold for fold in folds if not is_trained(config, fold)]
     if not pending:
@@ -53,19 +55,19 @@ def train(config: Config) -> Summary:
     )
     with ray_session(config):
         check_room(config)
-        fit(config, pending, counts, spec.size)
+        fit(config, [plan_fold(config, fold, videos) for fold in pending], spec.size)
     for made_before in ("training", "scores", "predictions", "evaluation", join("checkpoints", "scores")):
         delete_folder(join(run, made_before))
     return summarise(config, started, folds)
 
 
-def fit(config: Config, folds: list[int], counts: dict[int, dict[str, int]], size: int) -> None:
+def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
     """Train a model for every fold, one after the other, in one Ray Train run: starting one costs more than a small fold."""
     run, settings = cast(str, config.run), config.train
     gpus = config.resources.train.num_gpus
     trainer = TorchTrainer(
         train_folds,
-        train_loop_config={"config": config, "folds": [plan_fold(config, fold, counts) for fold in folds]},
+        train_loop_config={"config": config, "folds": plans},
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
             use_gpu=gpus > 0,
@@ -77,34 +79,52 @@ def fit(config: Config, folds: list[int], counts: dict[int, dict[str, int]], siz
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
-        datasets={f"fold-{fold}": training_faces(config, fold, size) for fold in folds},
+        datasets={f"fold-{plan.fold}": training_faces(config, plan.fold, size, plan.rates) for plan in plans},
     )
-    print(f"training {len(folds)} models, each without one fold, {settings.epochs} epochs each", flush=True)
-    with follow(run, folds, settings.epochs):
+    print(f"training {len(plans)} models, each without one fold, {settings.epochs} epochs each", flush=True)
+    with follow(run, [plan.fold for plan in plans], settings.epochs):
         trainer.fit()
 
 
-def plan_fold(config: Config, fold: int, counts: dict[int, dict[str, int]]) -> FoldPlan:
-    """Return the size of the batches and the number of steps an epoch, the same for every worker.
+def plan_fold(config: Config, fold: int, videos: list[Labelled]) -> FoldPlan:
+    """Return how often faces are shown, the size of the batches and the steps of an epoch, the same for every worker.
 
     Were they not the same, the all-reduce of the gradients would wait for ever. TrainingError if there are too few faces.
     """
-    total = sum(sum(labels.values()) for other, labels in counts.items() if other != fold)
-    share = total // config.train.workers
+    others = [video for video in videos if video.fold != fold]
+    reals, fakes = (sum(video.faces for video in others if video.label == label) for label in ("REAL", "FAKE"))
+    rates = balancing_rates(reals, fakes) if config.train.balance else {"REAL": 1.0, "FAKE": 1.0}
+    shown = sum(int(repeats(video.video_id, video.faces, rates[video.label]).sum()) for video in others)
+    share = shown // config.train.workers
     batch_size = min(config.train.batch_size, share)
     if batch_size < 2:
-        raise TrainingError(f"fold {fold} leaves {total} faces to train on: too few for {config.train.workers} workers")
-    return FoldPlan(fold, batch_size, share // batch_size)
+        raise TrainingError(f"fold {fold} leaves {shown} faces to train on: too few for {config.train.workers} workers")
+    return FoldPlan(fold, batch_size, share // batch_size, rates)
 
 
-def faces_by_fold(run: str) -> dict[int, dict[str, int]]:
-    """Return the number of labelled faces, by fold and label."""
-    videos = read_table(run, "faces", ["label", "fold", "faces.list.element.face_index"])
-    counts: dict[int, dict[str, int]] = {}
+class Labelled(NamedTuple):
+    """A labelled video of a fold, and how many faces it has."""
+
+    video_id: str
+    label: str
+    fold: int
+    faces: int
+
+
+def labelled_videos(run: str) -> list[Labelled]:
+    """Return the videos that can be learnt from or tested on, without reading their images."""
+    videos = read_table(run, "faces", ["video_id", "label", "fold", "faces.list.element.face_index"])
+    columns = [videos.column(name).to_pylist() for name in ("video_id", "label", "fold")]
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()
-    for label, fold, faces in zip(videos.column("label").to_pylist(), videos.column("fold").to_pylist(), lengths, strict=True):
-        if label is not None and fold is not None:
-            counts.setdefault(fold, {"REAL": 0, "FAKE": 0})[label] += faces
+    rows = (Labelled(*row) for row in zip(*columns, lengths, strict=True))
+    return [row for row in rows if row.label is not None and row.fold is not None]
+
+
+def faces_by_fold(videos: list[Labelled]) -> dict[int, dict[str, int]]:
+    """Return the number of faces, by fold and label."""
+    counts: dict[int, dict[str, int]] = {}
+    for video in videos:
+        counts.setdefault(video.fold, {"REAL": 0, "FAKE": 0})[video.label] += video.faces
     return counts
 
 

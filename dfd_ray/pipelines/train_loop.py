@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 import ray.train
 import torch
 from ray.train import Checkpoint
 from ray.train.torch import get_device, prepare_model
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfd_ray.config import Config
 from dfd_ray.errors import TrainingError
@@ -22,6 +24,7 @@ from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.aggregation import sigmoid
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
 from dfd_ray.models.classifier import score_faces
+from dfd_ray.models.fine_tuning import freeze_layers, set_training, start_head
 from dfd_ray.pipelines.model_store import export_model, is_trained
 from dfd_ray.pipelines.summary import elapsed
 from dfd_ray.pipelines.training_data import face_rows
@@ -41,6 +44,8 @@ class FoldPlan:
     """Faces a worker and step."""
     steps: int
     """Of an epoch, on every worker."""
+    rates: dict[str, float]
+    """How often an epoch shows a face, by label."""
 
 
 def train_folds(job: dict[str, Any]) -> None:
@@ -68,27 +73,35 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
         field="train.weights",
     )
     start_head(module)
+    freeze_layers(module, settings.frozen_layers)
+    learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
     model = prepare_model(module)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    rule = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
+    average = AveragedModel(module, multi_avg_fn=rule, use_buffers=True)
+    optimiser = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, cosine(settings.warmup, settings.epochs * plan.steps))
-    state = {"module": module, "optimiser": optimiser, "schedule": schedule}
+    state = {"module": module, "average": average, "optimiser": optimiser, "schedule": schedule}
     history = restore(state, plan.fold)
 
     for epoch in range(len(history), settings.epochs):
         clock, losses = time.monotonic(), []
-        batches = ray.train.get_dataset_shard(f"fold-{plan.fold}").iter_torch_batches(
+        batches = ray.train.get_dataset_shard(f"fold-{plan.fold}").iter_batches(
             batch_size=plan.batch_size, drop_last=True, prefetch_batches=2
         )
-        model.train()
+        set_training(model, settings.freeze_norm)
         for batch in batches:
-            logits = model(normalise(batch["image"], spec, device))
-            loss = nn.functional.cross_entropy(logits, batch["label"], label_smoothing=settings.label_smoothing)
+            logits = model(normalise(torch.tensor(batch["image"]), spec, device))
+            label = torch.tensor(batch["label"], device=device)
+            loss = nn.functional.cross_entropy(logits, label, label_smoothing=settings.label_smoothing)
             if not torch.isfinite(loss):
-                raise TrainingError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower train.learning_rate")
+                raise TrainingError(describe_divergence(loss.item(), epoch + 1, batch["video_id"]))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            if settings.clip_gradient is not None:
+                nn.utils.clip_grad_norm_(learnt, settings.clip_gradient)
             optimiser.step()
             schedule.step()
+            average.update_parameters(module)
             losses.append(loss.item())
         metrics: dict[str, Any] = {
             "epoch": epoch + 1,
@@ -96,22 +109,17 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
             "learning_rate": schedule.get_last_lr()[0],
         }
         if rank == 0:
-            metrics |= validate(module, spec, cast(str, config.run), plan.fold)
+            metrics |= validate(average.module, spec, cast(str, config.run), plan.fold)
         history.append(metrics | {"seconds": elapsed(clock)})
         report(config, plan.fold, history, state, rank)
     if rank == 0:
-        export_model(config, plan.fold, module, spec, history)
+        export_model(config, plan.fold, average.module, spec, history)
 
 
-def start_head(module: nn.Module) -> None:
-    """Start the head near zero, so that training begins at even odds.
-
-    timm's own initialisation of EfficientNet's head suits a thousand classes; for two it gives logits so large that the
-    first epoch is spent on unlearning them (a loss of 2.6 instead of 0.7).
-    """
-    head = cast(Any, module).get_classifier()
-    nn.init.normal_(head.weight, std=0.01)
-    nn.init.zeros_(head.bias)
+def describe_divergence(loss: float, epoch: int, video_ids: npt.NDArray[np.object_]) -> str:
+    """Return a message for a loss that is no number, naming the videos of its batch."""
+    names = ", ".join(sorted(set(video_ids.tolist())))
+    return f"the loss is {loss} in epoch {epoch}, on faces of {names}; lower train.learning_rate, or look at these videos"
 
 
 def validate(module: nn.Module, spec: InputSpec, run: str, fold: int) -> dict[str, float | None]:

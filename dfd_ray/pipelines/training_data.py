@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+import zlib
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,29 +13,39 @@ import ray.data
 from ray.data import Dataset, RandomSeedConfig
 from ray.data.expressions import col
 
-from dfd_ray.config import Config
-from dfd_ray.faces.crop import decode_jpeg
+from dfd_ray.config import Config, Preprocess
+from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.models.augment import training_augmentation
+from dfd_ray.models.blending import self_blend
+from dfd_ray.models.sampling import repeats
 from dfd_ray.pipelines.cluster import tasks
+from dfd_ray.sections import Train
 from dfd_ray.storage import open_location
 from dfd_ray.tables import flatten_faces, table_files
 
 AUGMENT_AT_ONCE = 32
-"""Faces an augmentation task takes."""
+"""Faces an augmentation task takes; large enough that both classes are among them."""
+
+Image = npt.NDArray[np.uint8]
 
 
-def training_faces(config: Config, held_out: int, size: int) -> Dataset:
-    """Return the faces of the other folds, in a new order every epoch, decoded and augmented to `size` pixels."""
+def training_faces(config: Config, held_out: int, size: int, rates: dict[str, float]) -> Dataset:
+    """Return the faces of the other folds, in a new order every epoch, decoded and augmented to `size` pixels.
+
+    `rates` is how often a face is shown, by label.
+    """
     run = cast(str, config.run)
     videos = ray.data.read_parquet(
-        table_files(run, "faces"), filesystem=open_location(run)[0], columns=["label", "fold", "faces"]
+        table_files(run, "faces"),
+        filesystem=open_location(run)[0],
+        columns=["video_id", "label", "fold", "width", "height", "faces"],
     )
     videos = videos.filter(expr=(col("fold") != held_out) & col("label").is_not_null())
-    faces = videos.map_batches(face_rows, batch_format="pyarrow")
+    faces = videos.map_batches(shown_faces, fn_kwargs={"settings": config.preprocess, "rates": rates}, batch_format="pyarrow")
     faces = faces.random_shuffle(seed=RandomSeedConfig(seed=config.train.seed, reseed_after_execution=True))
     return faces.map_batches(
         augment,
-        fn_kwargs={"size": size, "recipe": config.train.augmentation},
+        fn_kwargs={"size": size, "settings": config.train},
         batch_format="pyarrow",
         batch_size=AUGMENT_AT_ONCE,
         **tasks(config.resources.extract),
@@ -48,8 +59,56 @@ def face_rows(videos: pa.Table) -> pa.Table:
     return pa.table({"image": faces.column("image"), "label": label})
 
 
-def augment(faces: pa.Table, size: int, recipe: Literal["none", "report"]) -> dict[str, npt.NDArray[Any]]:
-    """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) int64."""
-    transform = training_augmentation(size, recipe)
-    images = [transform(decode_jpeg(image)) for image in faces.column("image").to_pylist()]
-    return {"image": np.stack(images), "label": faces.column("label").to_numpy()}
+def shown_faces(videos: pa.Table, settings: Preprocess, rates: dict[str, float]) -> pa.Table:
+    """Do as `face_rows`, each face as often as it is shown, with `video_id`, and `landmarks` in pixels of the crop."""
+    flat = flatten_faces(videos, ["video_id", "width", "height"])
+    places = zip(*(flat.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
+    landmarks = [
+        landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size).ravel()
+        for points, box, width, height in places
+    ]
+    faces = face_rows(videos).append_column("video_id", flat.column("video_id"))
+    faces = faces.append_column("landmarks", pa.array(landmarks, pa.list_(pa.float32(), 10)))
+    lengths = pc.list_value_length(videos.column("faces")).to_pylist()
+    names = zip(videos.column("video_id").to_pylist(), videos.column("label").to_pylist(), lengths, strict=True)
+    times = [repeats(video_id, count, rates[label]) for video_id, label, count in names]
+    return faces.take(np.repeat(np.arange(len(faces)), np.concatenate([np.empty(0, np.int64), *times])))
+
+
+def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArray[Any]]:
+    """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) int64, `video_id` (n,).
+
+    What is random follows from the seed and the faces, in their order: equal batches are augmented alike.
+    """
+    encoded = faces.column("image").to_pylist()
+    seed = [settings.seed, zlib.crc32(b"".join(encoded))]
+    images = [decode_jpeg(image) for image in encoded]
+    label = faces.column("label").to_numpy()
+    landmarks = np.array(faces.column("landmarks").to_pylist(), np.float32).reshape(-1, 5, 2)
+    images = replace_fakes(images, label, landmarks, settings.self_blending, np.random.default_rng(seed))
+    transform = training_augmentation(size, settings.augmentation, seed=seed[1] ^ settings.seed)
+    video_id = faces.column("video_id").to_numpy(zero_copy_only=False)
+    return {"image": np.stack([transform(image) for image in images]), "label": label, "video_id": video_id}
+
+
+def replace_fakes(
+    images: list[Image],
+    label: npt.NDArray[np.int64],
+    landmarks: npt.NDArray[np.float32],
+    share: float,
+    random: np.random.Generator,
+) -> list[Image]:
+    """Return the images with a share of the FAKE ones, drawn at random, replaced by self-blended REAL ones among them.
+
+    `images` (n) of any sizes, `label` (n,) of 0 and 1, `landmarks` (n, 5, 2) in pixels of each image. A FAKE image stays
+    where there is no REAL one, or where the landmarks of the one that is drawn span no face.
+    """
+    reals = np.flatnonzero(label == 0)
+    result = list(images)
+    for place in np.flatnonzero(label == 1):
+        if len(reals) and random.random() < share:
+            source = random.choice(reals)
+            blended = self_blend(images[source], landmarks[source], random)
+            if blended is not None:
+                result[place] = blended
+    return result

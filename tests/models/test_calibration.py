@@ -66,11 +66,25 @@ def test_one_class_gives_its_smoothed_share(label, expected):
     np.testing.assert_allclose(fitted.apply([0.0, 0.4, 1.0]), expected)
 
 
+def test_another_prior_is_that_of_videos_drawn_anew():
+    random = np.random.default_rng(2)
+    label = (random.random(40_000) < 0.8).astype(int)
+    score = expit(2 * random.normal(size=40_000) + 3 * label)
+    fitted = fit_calibration(score, label)
+    assert fitted.base_rate == pytest.approx(0.8, abs=0.01)
+    kept = (label == 0) | (random.random(40_000) < 0.25)  # as many of each class
+    here = fit_calibration(score[kept], label[kept])
+    moved = fitted.with_prior(0.5)
+    assert (moved.slope, moved.intercept) == pytest.approx((here.slope, here.intercept), abs=0.1)
+    assert fitted.with_prior(fitted.base_rate) == fitted
+    assert fit_calibration([0.2, 0.9], [1, 1]).with_prior(0.5).apply(0.3) == pytest.approx(0.5)
+
+
 def test_apply_clips_and_keeps_nan_and_roundtrips():
     line = Calibration(1.0, 0.0)
     np.testing.assert_allclose(line.apply([0.0, 0.3, 1.0, np.nan]), [1e-7, 0.3, 1 - 1e-7, np.nan], rtol=1e-9)
     assert np.isfinite(log_odds([0.0, 1.0])).all()
-    assert Calibration.from_dict(Calibration(0.5, -1.0).to_dict()) == Calibration(0.5, -1.0)
+    assert Calibration.from_dict(Calibration(0.5, -1.0, 0.8).to_dict()) == Calibration(0.5, -1.0, 0.8)
 
 
 @pytest.mark.parametrize(("score", "label"), [([], []), ([0.5], [0, 1]), ([0.5], [2]), ([float("nan")], [1]), ([[0.5]], [[1]])])
@@ -79,7 +93,7 @@ def test_bad_input(score, label):
         fit_calibration(score, label)
 
 
-@pytest.mark.parametrize("values", [(-1.0, 0.0), (float("nan"), 0.0), (1.0, float("inf"))])
+@pytest.mark.parametrize("values", [(-1.0, 0.0), (float("nan"), 0.0), (1.0, float("inf")), (1.0, 0.0, 1.0)])
 def test_no_calibration(values):
     with pytest.raises(ValueError):
         Calibration(*values)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from dfd_ray.errors import ConfigurationError
+from dfd_ray.models.fine_tuning import freeze_layers, set_training, start_head
+
+
+@pytest.fixture
+def network() -> torch.nn.Module:
+    return timm.create_model("test_efficientnet", num_classes=2)
+
+
+def test_the_first_groups_keep_their_weights_in_a_step(network):
+    freeze_layers(network, 3)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network(torch.rand(4, 3, 64, 64)).square().sum().backward()
+    torch.optim.SGD(learnt, lr=0.1).step()
+    changed = {name for name, value in network.named_parameters() if not torch.equal(value, before[name])}
+    frozen = {name for name in before if name.startswith(("conv_stem", "bn1", "blocks.0", "blocks.1."))}
+    assert changed == before.keys() - frozen
+
+
+def test_none_frozen_is_the_default_and_all_frozen_is_refused(network):
+    freeze_layers(network, 0)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    with pytest.raises(ConfigurationError, match=r"train\.frozen_layers = 7: the network has 7 groups"):
+        freeze_layers(network, 7)
+    freeze_layers(network, 6)
+    assert {name for name, value in network.named_parameters() if value.requires_grad} == {
+        "classifier.weight",
+        "classifier.bias",
+    }
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_frozen_normalisation_keeps_its_statistics(network, freeze):
+    before = network.bn1.running_mean.clone()
+    set_training(network, freeze)
+    assert network.training
+    network(torch.rand(4, 3, 64, 64))
+    assert torch.equal(network.bn1.running_mean, before) == freeze
+
+
+def test_training_begins_at_even_odds(network):
+    start_head(network)
+    assert network.eval()(torch.rand(4, 3, 64, 64)).abs().max() < 0.5
