@@ -22,6 +22,7 @@ from dfd_ray.errors import RunError, Status
 from dfd_ray.models.aggregation import aggregate
 from dfd_ray.models.calibration import Calibration, fit_calibration
 from dfd_ray.models.metrics import roc_points, score_videos
+from dfd_ray.pipelines.breakdown import break_down
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.model_store import is_trained, trained_folds
 from dfd_ray.pipelines.progress import progress_bar
@@ -169,6 +170,7 @@ def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedAr
         probability = table.column("probability").to_numpy()
         group = np.unique(groups.filter(judged).to_numpy(), return_inverse=True)[1]
         metrics |= score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+        metrics |= break_down(config, run, table, label, group)
         metrics["roc"] = roc_points(label, probability) if len(set(label.tolist())) == 2 else None
     metrics["by_status"] = {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
     facts = {"calibration": calibration.to_dict() if calibration else None, "aggregation": settings.aggregation}
@@ -195,6 +197,6 @@ def summarise(config: Config, started: float, note: str = "") -> Summary:
         table=absolute_uri(join(run, "predictions")),
         seconds=elapsed(started),
         notes=[note] if note else [],
-        details={**scores, "constants": metrics.get("constants")},
+        details={**scores, "constants": metrics.get("constants"), "metadata_only": metrics.get("metadata_probe")},
     )
     return count_statuses(summary, read_table(run, "scores", ["status", "error"]))
