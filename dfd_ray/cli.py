@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dfd_ray import __version__
 from dfd_ray.config import Config, describe_fields, load_config, parse_config
 from dfd_ray.errors import ConfigurationError, DfdError
-from dfd_ray.storage import absolute_uri, exists, join, read_bytes, write_bytes
+from dfd_ray.storage import UNWRITABLE, absolute_uri, exists, join, read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from dfd_ray.pipelines.summary import Summary
@@ -44,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print_summary(summary)
     except DfdError as error:
         print(f"dfd-ray {options.job}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"dfd-ray {options.job}: {error.filename or options.run}: {os.strerror(error.errno)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"dfd-ray {options.job}: interrupted; the same command goes on where it stopped", file=sys.stderr)

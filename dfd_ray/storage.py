@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import posixpath
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from dfd_ray.errors import ConfigurationError, RunError
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+"""Of an OSError: no space is left, or nothing may be written there. To mend by whoever owns the disk, not by trying again."""
 
 
 def absolute_uri(location: str) -> str:
@@ -84,3 +88,22 @@ def delete_folder(location: str) -> None:
     filesystem, path = open_location(location)
     if filesystem.get_file_info(path).type == pafs.FileType.Directory:
         filesystem.delete_dir(path)
+
+
+def delete_file(location: str) -> None:
+    """Delete a file."""
+    filesystem, path = open_location(location)
+    filesystem.delete_file(path)
+
+
+def move_folder(source: str, target: str) -> None:
+    """Give a folder another place in the same file system: a rename on a disk, where it takes effect at once or not at all.
+
+    Object storage cannot rename: there it is a copy, and `source` stays.
+    """
+    filesystem, path = open_location(source)
+    _, destination = open_location(target)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        filesystem.move(path, destination)
+    else:
+        pafs.copy_files(path, destination, source_filesystem=filesystem, destination_filesystem=filesystem)

@@ -24,7 +24,7 @@ from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, task
 from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import frames_from_arrow
 from dfd_ray.pipelines.progress import progress_bar, report_done
-from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
+from dfd_ray.pipelines.resume import check_whole, finish_replacement, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.storage import absolute_uri, join
 from dfd_ray.tables import SCHEMAS, read_table, with_metadata
@@ -38,6 +38,7 @@ def preprocess(config: Config) -> Summary:
     """Write `faces/`: one row per video of the manifest, its faces nested."""
     started = time.monotonic()
     run = cast(str, config.run)
+    finish_replacement(run)
     if is_complete(run, "faces", config):
         return summarise(config, started, note="already complete; nothing done")
     schema = with_metadata(SCHEMAS["faces"], "faces", config)

@@ -7,6 +7,7 @@ out as they are read, and files that were not committed are deleted. What a kill
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,8 +18,8 @@ from ray.data import DataContext, Dataset
 from ray.data.checkpoint import CheckpointConfig
 
 from dfd_ray.config import Config
-from dfd_ray.errors import RunError
-from dfd_ray.storage import delete_folder, exists, join, open_location
+from dfd_ray.errors import ResourceError, RunError
+from dfd_ray.storage import UNWRITABLE, delete_file, delete_folder, exists, join, move_folder, open_location, read_json
 from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, table_files
 
 
@@ -63,14 +64,31 @@ def read_rows(run: str, table: str, columns: list[str] | None, rows_per_block: i
 
 
 def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_per_file: int) -> None:
-    """Write a dataset as the table, a file every `rows_per_file` videos, and check that it is whole."""
-    dataset.write_parquet(
-        join(run, table),
-        filesystem=open_location(run)[0] if "://" in run else None,
-        schema=schema,
-        compression="zstd",
-        min_rows_per_file=rows_per_file,
-    )
+    """Write a dataset as the table, a file every `rows_per_file` videos; ResourceError when the disk takes no more."""
+    try:
+        dataset.write_parquet(
+            join(run, table),
+            filesystem=open_location(run)[0] if "://" in run else None,
+            schema=schema,
+            compression="zstd",
+            min_rows_per_file=rows_per_file,
+        )
+    except Exception as error:
+        number = _errno_of(error)
+        if number not in UNWRITABLE:
+            raise
+        raise ResourceError(
+            f"{join(run, table)}: {os.strerror(number)}; when that is mended, the same command goes on where it stopped"
+        ) from None
+
+
+def _errno_of(error: BaseException | None) -> int | None:
+    """Return the number of the OSError that a worker raised, which Ray hands over wrapped in errors of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
 
 
 def check_whole(run: str, table: str) -> None:
@@ -82,3 +100,20 @@ def check_whole(run: str, table: str) -> None:
     if missing or repeated:
         raise RunError(f"{join(run, table)}: {missing} videos are missing and {repeated} are there twice; run the job again")
     delete_folder(join(run, "checkpoints", table))
+
+
+def finish_replacement(run: str) -> None:
+    """Put the table that `retry-errors` made in the place of `faces/`, if it was made whole; clear up if it was not.
+
+    `retry/ready` is the commit: from then on the old table, and what was made from it, are out of date, and whoever comes
+    next goes on here, as often as it is killed. Without it nothing of the run was touched.
+    """
+    aside = join(run, "retry")
+    ready, merged = join(aside, "ready.json"), join(aside, "merged", "faces")
+    if exists(ready):
+        if exists(merged):
+            for table in ("faces", *read_json(ready)["outdated"]):
+                delete_folder(join(run, table))
+            move_folder(merged, join(run, "faces"))
+        delete_file(ready)
+    delete_folder(aside)

@@ -1,7 +1,7 @@
 """retry-errors: read the failed videos again, by reason if asked, and replace their rows.
 
-The new table is written beside the old one and takes its place by a rename, so a kill leaves the one or the other. What was
-made from the old faces is out of date then, and is deleted.
+The new table is written beside the old one and takes its place in one step, so a kill leaves the one or the other. What
+was made from the old faces is out of date then, and is deleted.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, Reason, Status
 from dfd_ray.pipelines.preprocess import preprocess, summarise
-from dfd_ray.pipelines.resume import check_whole, require
+from dfd_ray.pipelines.resume import check_whole, finish_replacement, require
 from dfd_ray.pipelines.summary import Summary
-from dfd_ray.storage import delete_folder, exists, join, open_location
+from dfd_ray.storage import join, open_location, write_json
 from dfd_ray.tables import iterate_batches, read_table, table_files
 
 DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation")
@@ -41,14 +40,10 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
     aside = join(run, "retry")
     manifest = read_table(run, "manifest")
     chosen = manifest.filter(pc.is_in(manifest.column("video_id"), value_set=pa.array(failed)))
-    delete_folder(aside)
     write_table(aside, "manifest", 0, chosen)
     preprocess(config.model_copy(update={"run": aside}))
     mended = len(failed) - len(failed_videos(aside, set()))
     replace_rows(run, aside, set(failed))
-    if mended:
-        for table in DERIVED:
-            delete_folder(join(run, table))
     note = f"{mended} of {len(failed)} retried videos could be read now"
     return told(config, started, note + ("; what was made from the old faces was deleted" if mended else ""))
 
@@ -72,7 +67,7 @@ def failed_videos(run: str, reasons: set[str]) -> list[str]:
 
 def replace_rows(run: str, aside: str, failed: set[str]) -> None:
     """Write the table anew, without the failed rows and with what the retry made of them, and swap it in."""
-    delete_folder(join(aside, "merged"))
+    mended = len(failed) > len(failed_videos(aside, set()))
     number = 0
     for source, drop in [(run, failed), (aside, set[str]())]:
         for file in table_files(source, "faces"):
@@ -81,17 +76,8 @@ def replace_rows(run: str, aside: str, failed: set[str]) -> None:
                 write_table(join(aside, "merged"), "faces", number, batch.filter(pa.array(keep)))
                 number += 1
     check_whole(run, join("retry", "merged", "faces"))
-    delete_folder(join(run, "faces"))
+    write_json(join(aside, "ready.json"), {"outdated": DERIVED if mended else ()})
     finish_replacement(run)
-
-
-def finish_replacement(run: str) -> None:
-    """Move a merged table into the place of the old one, if the old one has been taken away already."""
-    filesystem, path = open_location(run)
-    merged = join(path, "retry", "merged", "faces")
-    if not exists(join(run, "faces")) and filesystem.get_file_info(merged).type == pafs.FileType.Directory:
-        filesystem.move(merged, join(path, "faces"))
-        delete_folder(join(run, "retry"))
 
 
 def write_table(run: str, table: str, number: int, rows: pa.Table) -> None:
