@@ -6,12 +6,16 @@ The rows name a handful of tiny clips over and over, so that what is measured is
 Each job is killed (SIGKILL) when 99 % of its rows are committed, and the same command is given again: `resume_seconds` is
 how long that takes to the end, the last hundredth of the work included.
 
-`peak_gib` is the most that the job's processes held together at any look, shared pages counted once (PSS);
+`cpu_ms_per_row` is the CPU time of all of the job's processes, which says what a row costs whatever else the machine does.
+`spilled_mib` is what Ray wrote to the disk for want of room in its object store. `peak_gib` is the most that the job's
+processes held together at any look, shared pages counted once (PSS);
 `driver_peak_gib` is the driver's own.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import tempfile
 import time
@@ -24,6 +28,7 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.machine import report
+from dfd_ray.config import Resources
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.tables import SCHEMAS, count_rows, table_files
 
@@ -32,6 +37,7 @@ DFDC = 119_154
 SIZES = (1_000, 10_000, DFDC)
 CLIPS = 5
 SETTLED = 0.99
+ROWS_A_FILE = Resources().videos_per_file
 LOOK = 5.0
 """Seconds between two looks at the memory; a look reads the page tables of twenty processes."""
 SETTINGS = ("--set", "preprocess.frames_real=1", "--set", "preprocess.frames_fake=1")
@@ -79,27 +85,51 @@ def memory_gib(driver: psutil.Process) -> tuple[float, float]:
     return sum(held.values()), held.get(driver.pid, 0.0)
 
 
-def run_until(run: Path, rows: int) -> dict[str, float]:
+def cpu_seconds(driver: psutil.Process) -> float:
+    """Return the CPU time that a process and its descendants have used, those that have ended included."""
+    used = 0.0
+    for process in [driver, *driver.children(recursive=True)]:
+        try:
+            used += sum(process.cpu_times()[:4])  # user, system, and both of the children that have been waited for
+        except psutil.Error:
+            continue
+    return used
+
+
+def spilled_mib(ray_folder: Path) -> int:
+    """Return what Ray's log says that it spilled, in MiB."""
+    logs = (path.read_text(errors="replace") for path in ray_folder.glob("session_*/logs/raylet*"))
+    return max((int(size) for log in logs for size in re.findall(r"Spilled (\d+) MiB", log)), default=0)
+
+
+def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, float]:
     """Run the job until `rows` rows are committed, and kill it there unless it is done; return times and memory."""
     command = [sys.executable, "-m", "dfd_ray.cli", "preprocess", "--run", str(run), *SETTINGS]
     started = time.perf_counter()
-    job = psutil.Popen(command)
-    first, before = 0.0, count_rows(str(run), "faces")
+    job = psutil.Popen(command, env=os.environ | {"RAY_TMPDIR": str(ray_folder)})
+    first, before, used, looked = 0.0, count_rows(str(run), "faces"), 0.0, 0.0
     peak = driver_peak = 0.0
     while job.poll() is None:
-        time.sleep(LOOK if first else 0.1)
-        total, own = memory_gib(job) if first else (0.0, 0.0)
-        peak, driver_peak = max(peak, total), max(driver_peak, own)
-        done = count_rows(str(run), "faces")
-        if not first and done > before:
-            first, before = time.perf_counter(), done
-        if done >= rows and job.is_running():
+        time.sleep(0.2)
+        files = len(table_files(str(run), "faces"))  # whose footers are read only when enough of them are there
+        if not first and files and (done := count_rows(str(run), "faces")) > before:
+            first, before, used = time.perf_counter(), done, cpu_seconds(job)
+        if first and time.perf_counter() - looked > LOOK:
+            total, own = memory_gib(job)
+            peak, driver_peak, looked = max(peak, total), max(driver_peak, own), time.perf_counter()
+        if files * ROWS_A_FILE >= rows and (done := count_rows(str(run), "faces")) >= rows and job.is_running():
+            elapsed, cpu = time.perf_counter() - first, cpu_seconds(job) - used
             left = [*job.children(recursive=True), job]
-            elapsed = time.perf_counter() - first
             for process in reversed(left):
                 process.kill()
             psutil.wait_procs(left, timeout=10)
-            return {"rows_per_second": (done - before) / elapsed, "peak_gib": peak, "driver_peak_gib": driver_peak}
+            return {
+                "rows_per_second": (done - before) / elapsed,
+                "cpu_ms_per_row": 1000 * cpu / (done - before),
+                "peak_gib": peak,
+                "driver_peak_gib": driver_peak,
+                "spilled_mib": spilled_mib(ray_folder),
+            }
     if job.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended {job.returncode}")
     return {"seconds": time.perf_counter() - started}
@@ -109,9 +139,10 @@ def measure(folder: Path, clips: list[Path], rows: int) -> dict[str, Any]:
     """Return what a manifest of `rows` videos costs."""
     run = folder / f"run-{rows}"
     make_manifest(run, clips, rows)
-    figures: dict[str, Any] = {"rows": rows, **run_until(run, int(SETTLED * rows))}
+    ray_folder = folder / "ray"
+    figures: dict[str, Any] = {"rows": rows, **run_until(run, int(SETTLED * rows), ray_folder)}
     figures["committed_when_killed"] = count_rows(str(run), "faces")
-    figures["resume_seconds"] = run_until(run, rows + 1)["seconds"]
+    figures["resume_seconds"] = run_until(run, rows + 1, ray_folder)["seconds"]
     sizes = [Path(path).stat().st_size for path in table_files(str(run), "faces")]
     assert count_rows(str(run), "faces") == rows
     return figures | {"files": len(sizes), "median_file_bytes": float(np.median(sizes)), "table_mb": sum(sizes) / 1e6}

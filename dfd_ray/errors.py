@@ -110,7 +110,7 @@ class Reason(StrEnum):
     MEMORY = "memory"
     """Decoding took more than `preprocess.decoder_memory_gib`."""
     CRASH = "crash"
-    """The decoder's process died, twice; the detail is how."""
+    """The process that decoded it or looked for its faces died, twice; the detail is how."""
     OUTSIDE = "outside"
     """A symbolic link that leads out of the corpus, and `preprocess.follow_links` is off."""
     DETECTOR = "detector"

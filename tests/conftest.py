@@ -116,6 +116,17 @@ def finished_run(small_corpus: Path, ray: None, flags: list[str], tmp_path_facto
 
 
 @pytest.fixture(scope="session")
+def preprocessed_run(small_corpus: Path, ray: None, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run `index` and `preprocess` once, undisturbed."""
+    from dfd_ray.cli import main
+
+    run = tmp_path_factory.mktemp("preprocessed") / "run"
+    assert main(["index", "--run", str(run), "--corpus", str(small_corpus), *flags]) == 0
+    assert main(["preprocess", "--run", str(run)]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
 def real_corpus() -> Path:
     """Find the real clips, which are not part of the project; the test is skipped where they are not."""
     for place in (os.environ.get("DFD_CORPUS"), PROJECT.parent / "shared" / "corpus"):

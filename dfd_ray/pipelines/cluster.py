@@ -24,6 +24,9 @@ while hardly using it, and on a machine of two cores they would leave none for t
 ATTEMPTS = 2
 """Times a task or an actor that died is tried again. Ray's defaults are without end."""
 
+DEATHS = 1000
+"""Times one actor is started again when it is videos that kill it, each at most a few times: the end of a broken machine."""
+
 NO_PROGRESS_LIMIT = 1800.0
 """Seconds without a finished task after which a data job is given up."""
 
@@ -109,12 +112,13 @@ def tasks(pool: Pool) -> dict[str, Any]:
     return {"compute": TaskPoolStrategy(size=size), "num_cpus": pool.num_cpus, "max_retries": ATTEMPTS}
 
 
-def actors(pool: Pool, pools: int = 1) -> dict[str, Any]:
+def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int | None = None) -> dict[str, Any]:
     """Return `map_batches` arguments that run a class as a pool of actors.
 
     On one machine a pool starts at its full size: there are no nodes to wait for, and growing takes longer than a small job.
     `pools` is how many such pools the dataset has; they part the cores there, or they would hold every CPU between them,
-    and the tasks that feed them would wait for ever.
+    and the tasks that feed them would wait for ever. `deaths_of_a_task` is how many workers the videos of one task may kill,
+    where somebody sees to it that they kill no more.
     """
     cores = _local_limit()
     room = max(1, cores // pools) if cores else None
@@ -126,8 +130,8 @@ def actors(pool: Pool, pools: int = 1) -> dict[str, Any]:
         "compute": ActorPoolStrategy(min_size=smallest, max_size=limit),
         "num_cpus": pool.num_cpus,
         "num_gpus": pool.num_gpus,
-        "max_restarts": ATTEMPTS,
-        "max_task_retries": ATTEMPTS,
+        "max_restarts": DEATHS if deaths_of_a_task else ATTEMPTS,
+        "max_task_retries": deaths_of_a_task or ATTEMPTS,
     }
 
 

@@ -21,9 +21,10 @@ from dfd_ray.config import Config, Preprocess
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks, torch_device
+from dfd_ray.pipelines.decoder import ATTEMPTS
 from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import frames_from_arrow
-from dfd_ray.pipelines.progress import progress_bar, report_done
+from dfd_ray.pipelines.progress import progress_bar, report_done, survived
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.storage import absolute_uri, join
@@ -58,7 +59,7 @@ def find_faces_of(videos: Dataset, config: Config, counter: Any = None, pools: i
     resources = config.resources
     check_placeable("detect", resources.detect)
     device = torch_device(resources.detect)
-    pool = actors(resources.detect, pools)
+    pool = actors(resources.detect, pools, deaths_of_a_task=ATTEMPTS * resources.videos_per_task)
     if device == "cpu":
         return videos.map_batches(
             ExtractAndDetect,
@@ -109,7 +110,11 @@ class Detect:
         """Return a row of `faces/` for a row of `EXTRACTED` and its frames."""
         started = time.monotonic()
         try:
-            video["faces"] = self.find_faces(frames)
+            with survived(self.counter, video["video_id"], ATTEMPTS) as allowed:
+                if not allowed:
+                    detail = f"{Reason.CRASH}: the process that looked for its faces died, {ATTEMPTS} times"
+                    return video | {"status": Status.ERROR, "error_stage": Stage.DETECT, "error": detail, "faces": []}
+                video["faces"] = self.find_faces(frames)
         except Exception as error:  # one odd video must not end the job
             detail = f"{Reason.DETECTOR}: {type(error).__name__}: {error}"
             return video | {"status": Status.ERROR, "error_stage": Stage.DETECT, "error": detail, "faces": []}

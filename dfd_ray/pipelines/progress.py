@@ -23,10 +23,20 @@ INTERVAL = 0.5
 
 @ray.remote(num_cpus=0)
 class VideoCounter:
-    """Counts the videos done, by status."""
+    """Counts the videos done, by status, and how often each of those at work has been begun."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()
+
+    def begin(self, video: str) -> int:
+        """Return how often a video has been begun without an end, this time included."""
+        self.begun[video] += 1
+        return self.begun[video]
+
+    def end(self, video: str) -> None:
+        """Note that whoever began a video has survived it."""
+        del self.begun[video]
 
     def add(self, statuses: list[str]) -> None:
         """Count some videos."""
@@ -41,6 +51,23 @@ def report_done(counter: Any, statuses: Iterable[str]) -> None:
     """Tell a counter of videos done, without waiting for it; a job without one counts nothing."""
     if counter is not None:
         counter.add.remote(list(statuses))
+
+
+@contextmanager
+def survived(counter: Any, video: str, attempts: int) -> Iterator[bool]:
+    """Yield whether a video may be tried: not if `attempts` workers have begun it and none has come to the end of this context.
+
+    Without a counter, or with one that died, it may.
+    """
+    try:
+        allowed = counter is None or ray.get(counter.begin.remote(video)) <= attempts
+    except RayError:
+        allowed = True
+    try:
+        yield allowed
+    finally:
+        if counter is not None and allowed:  # one that was refused stays so when its task is tried again for another's sake
+            counter.end.remote(video)
 
 
 @contextmanager

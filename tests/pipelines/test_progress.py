@@ -28,7 +28,7 @@ def test_the_bar_tells_how_many_videos_ended_how(ray: None, run: str, capfd: pyt
     bar = capfd.readouterr().err.split("\r")[-1]
     assert "preprocess:  40%" in bar
     assert "4/10" in bar
-    assert "video/s" in bar
+    assert "video/s" in bar or "s/video" in bar  # tqdm turns a rate under one around
     for count in ("ok=2", "error=1", "no_face=1"):
         assert count in bar
 

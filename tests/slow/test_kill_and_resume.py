@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from dfd_ray.cli import main
@@ -17,8 +20,25 @@ from dfd_ray.tables import count_rows, read_table
 pytestmark = pytest.mark.slow
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+CRASH = Path(__file__).parent / "crash"
+WRITING = "ray.data._internal.datasource.parquet_datasink:ParquetDatasink._write_parquet_files"
+COMMITTING = "ray.data.checkpoint.checkpoint_writer:BatchBasedCheckpointWriter"
+POINTS = [
+    f"{COMMITTING}.write_pending_checkpoint:before",
+    f"{COMMITTING}.write_pending_checkpoint:after",
+    f"{WRITING}:before",
+    f"{WRITING}:torn",
+    f"{WRITING}:after",
+    f"{COMMITTING}.commit_checkpoint:before",
+    f"{COMMITTING}.commit_checkpoint:after",
+    "dfd_ray.pipelines.resume:check_whole:before",
+    "dfd_ray.pipelines.resume:check_whole:after",
+]
+"""Where a job writes, renames and commits; in the order in which a file goes through them."""
+
+
+def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"} | variables
     command = [sys.executable, "-m", "dfd_ray.cli", *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -29,32 +49,82 @@ def finish(process: subprocess.Popen[str], limit: float = 400) -> str:
     return output
 
 
-def faces_of(run: Path) -> dict[str, tuple[str, list[dict[str, object]]]]:
-    table = read_table(str(run), "faces", ["video_id", "status", "faces"]).to_pylist()
-    assert len({row["video_id"] for row in table}) == len(table)
-    return {row["video_id"]: (row["status"], row["faces"]) for row in table}
+def faces_of(run: Path) -> dict[str, dict[str, Any]]:
+    """Return a table's rows by video, without the time they took, which alone may differ."""
+    rows = read_table(str(run), "faces").drop_columns("seconds_spent").to_pylist()
+    found = {row["video_id"]: row for row in rows}
+    assert len(found) == len(rows)
+    return found
 
 
-def test_preprocess_killed_in_the_middle_ends_with_the_same_rows(
-    small_corpus: Path, finished_run: Path, flags: list[str], tmp_path: Path
+@pytest.fixture
+def indexed(small_corpus: Path, flags: list[str], tmp_path: Path) -> str:
+    """Index a run that commits every video by itself, so that there are many commits to be killed between."""
+    run = str(tmp_path / "run")
+    one = ["--set", "resources.videos_per_file=1", "--set", "resources.videos_per_task=1"]
+    assert main(["index", "--run", run, "--corpus", str(small_corpus), *flags, *one]) == 0
+    return run
+
+
+def test_preprocess_killed_at_every_point_of_its_writing_ends_with_the_same_rows(
+    indexed: str, preprocessed_run: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    assert main(["index", "--run", str(run), "--corpus", str(small_corpus), *flags]) == 0
-    job = start("preprocess", "--run", str(run))
+    path = f"{CRASH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    committed = 0
+    for number, point in enumerate(POINTS):
+        done = tmp_path / f"done-{number}"
+        job = start("preprocess", "--run", indexed, PYTHONPATH=path, DFD_CRASH_AT=point, DFD_CRASH_DONE=str(done))
+        output, _ = job.communicate(timeout=400)
+        assert done.exists(), (point, output)
+        assert job.returncode == -signal.SIGKILL, (point, output)
+        committed_now = len(list((Path(indexed) / "checkpoints" / "faces").glob("*[!g].parquet")))
+        assert committed_now >= committed or "check_whole" in point, point
+        committed = committed_now
+    finish(start("preprocess", "--run", indexed))
+    assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
+
+
+def test_preprocess_killed_at_ten_moments_ends_with_the_same_rows(indexed: str, preprocessed_run: Path) -> None:
+    moments = random.Random(5)
+    for _ in range(10):
+        job = start("preprocess", "--run", indexed)
+        try:
+            job.communicate(timeout=moments.uniform(1, 25))  # from before Ray is there to after most of the work
+        except subprocess.TimeoutExpired:
+            job.kill()
+            job.communicate()
+        else:
+            assert job.returncode == 0
+    finish(start("preprocess", "--run", indexed))
+    assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
+    assert "nothing done" in finish(start("preprocess", "--run", indexed), limit=60)
+
+
+@pytest.mark.parametrize("victim", ["MapBatches(ExtractAndDetect)", "dfd_ray.pipelines.decoder"])
+def test_preprocess_survives_a_worker_that_is_killed(indexed: str, preprocessed_run: Path, victim: str) -> None:
+    job = start("preprocess", "--run", indexed)
     deadline = time.monotonic() + 300
-    while not 0 < count_rows(str(run), "faces") < 24:
+    while not (found := processes_of(job.pid, victim)):
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < deadline
-        time.sleep(0.05)
-    job.send_signal(signal.SIGKILL)
-    job.communicate()
-    committed = count_rows(str(run), "faces")
-    assert 0 < committed < 24
-    time.sleep(5)  # the orphaned Ray notices that its driver is gone
-    output = finish(start("preprocess", "--run", str(run)))
-    assert "rows" in output
-    assert faces_of(run) == faces_of(finished_run)
-    assert "nothing done" in finish(start("preprocess", "--run", str(run)), limit=30)
+        time.sleep(0.1)
+    time.sleep(1)  # into its work
+    found[0].kill()
+    finish(job)
+    assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
+
+
+def processes_of(driver: int, victim: str) -> list[psutil.Process]:
+    """Return the descendants of a driver whose command line names the victim: an actor's class, or the decoder's module."""
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.Error:  # it ended as we looked
+            continue
+        if victim in line:
+            found.append(process)
+    return found
 
 
 def test_training_killed_between_epochs_goes_on_where_it_was(finished_run: Path, tmp_path: Path) -> None:
