@@ -22,7 +22,8 @@ from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.calibration import Calibration
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.evaluate import aggregate_videos, faces_judged
-from dfd_ray.pipelines.index import list_videos, with_sizes, write_manifest
+from dfd_ray.pipelines.index import write_manifest
+from dfd_ray.pipelines.listing import list_videos, with_sizes
 from dfd_ray.pipelines.model_store import models_digest
 from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.progress import progress_bar

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.errors import CorpusError
-from dfd_ray.pipelines.index import Entry, assign_folds, build_manifest, link_groups, read_entries
+from dfd_ray.pipelines.index import assign_folds, build_manifest, link_groups
+from dfd_ray.pipelines.listing import Entry, read_entries
 
 
 def write_part(root: Path, part: str, facts: dict[str, Any], absent: tuple[str, ...] = ()) -> None:

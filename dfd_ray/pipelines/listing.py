@@ -1,0 +1,158 @@
+"""What a folder of videos says of itself: DFDC's metadata, a CSV of labels, or just files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pyarrow.fs as pafs
+
+from dfd_ray.config import Config
+from dfd_ray.errors import CorpusError
+from dfd_ray.storage import join, open_location, read_bytes
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".ts")
+LABELS = ("REAL", "FAKE")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One video of the corpus, as its metadata tell."""
+
+    video_id: str
+    part: str | None
+    label: str | None = None
+    original: str | None = None
+    split: str | None = None
+    bytes: int | None = None
+
+
+def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
+    """Read what the corpus says of itself: DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it.
+
+    Returns the videos, and the ids of those in the corpus of which its metadata say nothing.
+    """
+    filesystem, root = open_location(corpus)
+    if filesystem.get_file_info(root).type != pafs.FileType.Directory:
+        raise CorpusError(f"--corpus {corpus}: there is no such folder")
+    parts = [
+        "",
+        *sorted(
+            posixpath.relpath(info.path, root)
+            for info in filesystem.get_file_info(pafs.FileSelector(root))
+            if info.type == pafs.FileType.Directory
+        ),
+    ]
+    described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, "metadata.json"))]
+    try:
+        found = list_videos(corpus)
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"--corpus {corpus}: a file name is not UTF-8: {error.object!r}; rename it") from None
+    if described:
+        entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
+    else:
+        tables = sorted(info.path for info in filesystem.get_file_info(pafs.FileSelector(root)) if info.path.endswith(".csv"))
+        if len(tables) > 1:
+            raise CorpusError(f"--corpus {corpus}: {len(tables)} CSV files, which one holds the labels?")
+        entries = list(_read_csv(corpus, posixpath.basename(tables[0]))) if tables else found
+    if not entries:
+        raise CorpusError(f"--corpus {corpus}: no video in it (looked for metadata.json, a CSV, {', '.join(VIDEO_SUFFIXES)})")
+    known = {entry.video_id for entry in entries}
+    return entries, sorted(entry.video_id for entry in found if entry.video_id not in known)
+
+
+def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
+    """List the videos of a folder and its sub-folders, without labels; hidden files are left out."""
+    filesystem, root = open_location(corpus)
+    paths = [
+        posixpath.relpath(info.path, root)
+        for info in filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
+        if info.type == pafs.FileType.File
+    ]
+    return [
+        Entry(path, posixpath.dirname(path) or None)
+        for path in paths
+        if path.lower().endswith(suffixes) and not any(name.startswith(".") for name in path.split("/"))
+    ]
+
+
+def with_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
+    """Add each file's size; a file that is absent is refused or kept without one, as `index.missing_files` says."""
+    filesystem, root = open_location(corpus)
+    infos = filesystem.get_file_info([posixpath.join(root, entry.video_id) for entry in entries])
+    sized = [
+        replace(entry, bytes=info.size if info.type == pafs.FileType.File else None)
+        for entry, info in zip(entries, infos, strict=True)
+    ]
+    absent = [entry.video_id for entry in sized if entry.bytes is None]
+    if absent and config.index.missing_files == "refuse":
+        raise CorpusError(
+            f"--corpus {corpus}: {len(absent)} of {len(entries)} videos that the metadata name are absent, such as "
+            f"'{absent[0]}'; --set index.missing_files=keep makes them error rows"
+        )
+    return sized
+
+
+def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
+    location = join(corpus, part, "metadata.json") if part else join(corpus, "metadata.json")
+    try:
+        metadata = json.loads(read_bytes(location))
+    except (ValueError, OSError) as error:
+        raise CorpusError(f"{location}: not JSON: {error}") from None
+    if not isinstance(metadata, dict) or not all(isinstance(facts, dict) for facts in metadata.values()):
+        raise CorpusError(f'{location}: expected {{"name.mp4": {{"label": ...}}}}')
+    for name, facts in metadata.items():
+        _refuse_bad_name(location, name)
+        original = facts.get("original") or None
+        if original is not None:
+            _refuse_bad_name(location, original)
+        yield Entry(
+            posixpath.join(part, name),
+            part or None,
+            _checked_label(location, name, facts.get("label")),
+            original,
+            facts.get("split"),
+        )
+
+
+def _read_csv(corpus: str, name: str) -> Iterator[Entry]:
+    location = join(corpus, name)
+    try:
+        text = read_bytes(location).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CorpusError(f"{location}: not UTF-8 text") from None
+    rows = csv.DictReader(io.StringIO(text), restval="")
+    if not {"filename", "label"} <= set(rows.fieldnames or ()):
+        raise CorpusError(f"{location}: expected the columns filename and label, got {', '.join(rows.fieldnames or ['none'])}")
+    for row in rows:
+        path = row["filename"]
+        if not path:
+            raise CorpusError(f"{location}: line {rows.line_num} names no file")
+        if path.startswith("/") or ".." in path.split("/"):
+            raise CorpusError(f"{location}: '{path}' points out of the corpus")
+        label = {"0": "REAL", "1": "FAKE"}.get(row["label"], row["label"])
+        yield Entry(
+            path,
+            posixpath.dirname(path) or None,
+            _checked_label(location, path, label or None),
+            row.get("original") or None,
+        )
+
+
+def _refuse_bad_name(location: str, name: object) -> None:
+    if not isinstance(name, str) or not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
+        raise CorpusError(f"{location}: {name!r} is not a plain file name")
+
+
+def _checked_label(location: str, name: str, label: object) -> str | None:
+    if label is None or label in LABELS:
+        return label
+    raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
+
+
+def _is_file(filesystem: pafs.FileSystem, path: str) -> bool:
+    return bool(filesystem.get_file_info(path).type == pafs.FileType.File)
