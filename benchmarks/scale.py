@@ -30,7 +30,8 @@ import pyarrow as pa
 from benchmarks.machine import report
 from dfd_ray.config import Resources
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.tables import SCHEMAS, count_rows, table_files
+from dfd_ray.schemas import SCHEMAS
+from dfd_ray.tables import count_rows, table_files
 
 DFDC = 119_154
 """Videos of the corpus that this is made for."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dfd_ray import tables
 from dfd_ray.config import LINEAGE, Config
 from dfd_ray.errors import RunError
+from dfd_ray.schemas import SCHEMAS, embeddings_schema
 
 COLUMNS = {
     "manifest": ["video_id", "uri", "part", "label", "original", "split", "group", "fold", "bytes"],
@@ -58,11 +59,11 @@ def write(run: Path, table: str, name: str, ids: list[str], config: Config | Non
 
 @pytest.mark.parametrize("table", sorted(COLUMNS))
 def test_a_table_has_the_columns_of_the_design(table: str) -> None:
-    assert tables.SCHEMAS[table].names == COLUMNS[table]
+    assert SCHEMAS[table].names == COLUMNS[table]
 
 
 def test_a_face_has_the_fields_of_the_design() -> None:
-    face = tables.SCHEMAS["faces"].field("faces").type.value_type
+    face = SCHEMAS["faces"].field("faces").type.value_type
     assert [field.name for field in face] == FACE_FIELDS
     assert face.field("box").type == pa.list_(pa.float32(), 4)
     assert face.field("landmarks").type == pa.list_(pa.float32(), 10)
@@ -70,7 +71,7 @@ def test_a_face_has_the_fields_of_the_design() -> None:
 
 
 def test_an_embedding_is_a_vector_of_a_fixed_length_in_half_precision() -> None:
-    schema = tables.embeddings_schema(2560)
+    schema = embeddings_schema(2560)
     assert schema.names == ["video_id", "faces"]
     face = schema.field("faces").type.value_type
     assert [field.name for field in face] == ["frame_index", "face_index", "vector"]
@@ -79,11 +80,11 @@ def test_an_embedding_is_a_vector_of_a_fixed_length_in_half_precision() -> None:
 
 @pytest.mark.parametrize(("table", "column"), [("faces", "status"), ("predictions", "status"), ("manifest", "uri")])
 def test_a_column_without_which_a_row_says_nothing_is_never_null(table: str, column: str) -> None:
-    assert not tables.SCHEMAS[table].field(column).nullable
+    assert not SCHEMAS[table].field(column).nullable
 
 
 def test_every_table_names_its_video_and_its_writer() -> None:
-    for table, schema in tables.SCHEMAS.items():
+    for table, schema in SCHEMAS.items():
         assert schema.field("video_id") == pa.field("video_id", pa.string(), nullable=False)
         assert table in tables.WRITER
     assert set(tables.WRITER) == set(LINEAGE)
@@ -143,7 +144,7 @@ def test_what_made_a_table_is_read_back_from_it(tmp_path: Path) -> None:
 
 
 def test_metadata_change_no_column() -> None:
-    schema = tables.SCHEMAS["faces"]
+    schema = SCHEMAS["faces"]
     assert tables.with_metadata(schema, "faces", Config()).equals(schema, check_metadata=False)
 
 

@@ -47,9 +47,9 @@ from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.pipelines.vectors import KEYS, fit_pca, project, save_pca
+from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.tables import (
-    SCHEMAS,
     check_compatible,
     count_faces,
     count_rows,

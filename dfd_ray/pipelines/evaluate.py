@@ -29,8 +29,9 @@ from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
+from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import absolute_uri, exists, join, write_bytes, write_json
-from dfd_ray.tables import SCHEMAS, read_table, with_metadata
+from dfd_ray.tables import read_table, with_metadata
 from dfd_ray.video import choose_frames
 
 VIDEOS_AT_ONCE = 16

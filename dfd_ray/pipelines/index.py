@@ -17,8 +17,9 @@ from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError, RunError
 from dfd_ray.pipelines.listing import Entry, read_entries, with_sizes
 from dfd_ray.pipelines.summary import Summary
+from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
-from dfd_ray.tables import SCHEMAS, check_compatible, count_rows, read_metadata, with_metadata
+from dfd_ray.tables import check_compatible, count_rows, read_metadata, with_metadata
 
 
 def index(config: Config) -> Summary:

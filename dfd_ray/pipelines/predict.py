@@ -30,8 +30,9 @@ from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
+from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import absolute_uri, exists, join, read_json, write_bytes
-from dfd_ray.tables import SCHEMAS, check_compatible, count_rows, read_metadata, read_table, with_metadata
+from dfd_ray.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
 
 
 def predict(config: Config, videos: str, out: str) -> Summary:

@@ -16,7 +16,8 @@ from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import score_faces
 from dfd_ray.pipelines.model_store import read_model, trained_folds
 from dfd_ray.pipelines.progress import report_done
-from dfd_ray.tables import SCHEMAS, flatten_faces
+from dfd_ray.schemas import SCHEMAS
+from dfd_ray.tables import flatten_faces
 
 
 class ScoreFaces:

@@ -11,7 +11,7 @@ import pytest
 from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.pipelines.breakdown import break_down, video_facts
-from dfd_ray.tables import SCHEMAS
+from dfd_ray.schemas import SCHEMAS
 
 LIGHT, DARK = (225, 175, 140), (75, 45, 35)
 VIDEOS = 24

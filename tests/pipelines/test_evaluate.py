@@ -10,8 +10,9 @@ import pytest
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.evaluate import aggregate_videos
+from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import read_json
-from dfd_ray.tables import SCHEMAS, read_table
+from dfd_ray.tables import read_table
 
 
 def test_evaluation_waits_for_every_model(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

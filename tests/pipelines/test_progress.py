@@ -10,7 +10,7 @@ import pytest
 from dfd_ray.pipelines import progress
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.progress import progress_bar, report_done
-from dfd_ray.tables import SCHEMAS
+from dfd_ray.schemas import SCHEMAS
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dfd_ray.config import Config, load_config
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines.train import labelled_videos, plan_fold
 from dfd_ray.pipelines.training_data import augment, replace_fakes, shown_faces, training_faces
-from dfd_ray.tables import SCHEMAS
+from dfd_ray.schemas import SCHEMAS
 
 SIZE = 32
 FACES = {("REAL", 0): [3, 4], ("REAL", 1): [5, 2], ("FAKE", 0): [2, 9], ("FAKE", 1): [6, 13, 0]}

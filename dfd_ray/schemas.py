@@ -1,0 +1,130 @@
+"""The columns of every table, each with its type and meaning, and the Arrow schemas that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+
+class Column(NamedTuple):
+    """A column of a table, or a field of the structs in one."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    nullable: bool = True
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field."""
+        return pa.field(self.name, self.type, nullable=self.nullable)
+
+
+def struct_of(columns: Sequence[Column]) -> pa.DataType:
+    """Return the Arrow type of a struct with these fields."""
+    return pa.struct([column.field for column in columns])
+
+
+VIDEO_ID = Column("video_id", pa.string(), "path of the video relative to the corpus, unique across parts", False)
+LABEL = Column("label", pa.string(), "REAL, FAKE or null")
+GROUP = Column("group", pa.string(), "connected component of `original` links, named by its first video")
+FOLD = Column("fold", pa.int32(), "null for a video without a label")
+STATUS = Column("status", pa.string(), "how the video ended, see below", False)
+ERROR_STAGE = Column("error_stage", pa.string(), "where it failed, see below; null unless `status` is error")
+ERROR = Column("error", pa.string(), "reason (see below), a colon, and what the decoder or the file system said")
+FRAME_INDEX = Column("frame_index", pa.int64(), "in display order among all frames of the stream, from 0")
+FACE_INDEX = Column("face_index", pa.int32(), "within the frame, the most probable face first")
+
+FACE = [
+    FRAME_INDEX,
+    Column("time", pa.float64(), "seconds, of presentation"),
+    FACE_INDEX,
+    Column("box", pa.list_(pa.float32(), 4), "x1, y1, x2, y2 in pixels of the upright frame"),
+    Column("landmarks", pa.list_(pa.float32(), 10), "five x, y pairs in the same pixels: eyes, nose, corners of the mouth"),
+    Column("probability", pa.float32(), "of being a face, by the detector"),
+    Column("image", pa.binary(), "the crop, JPEG"),
+]
+
+
+def embedding_face(dimensions: int) -> list[Column]:
+    """Return the fields of a face of `embeddings/` for vectors of a length."""
+    vector = Column("vector", pa.list_(pa.float16(), dimensions), "of the face: the backbone's pooled features")
+    return [FRAME_INDEX, FACE_INDEX, vector]
+
+
+COLUMNS: dict[str, list[Column]] = {
+    "manifest": [
+        VIDEO_ID,
+        Column("uri", pa.string(), "where the video is", False),
+        Column("part", pa.string(), "sub-folder of the corpus"),
+        LABEL,
+        Column("original", pa.string(), "name of the video that a FAKE one was made from"),
+        Column("split", pa.string(), "as the corpus's metadata have it; not used"),
+        GROUP,
+        FOLD,
+        Column("bytes", pa.int64(), "of the file; null where it was absent when indexed"),
+    ],
+    "faces": [
+        VIDEO_ID,
+        LABEL,
+        GROUP,
+        FOLD,
+        STATUS,
+        ERROR_STAGE,
+        ERROR,
+        Column("width", pa.int32(), "pixels, of the upright picture"),
+        Column("height", pa.int32(), "pixels, of the upright picture"),
+        Column("fps", pa.float64(), "frames a second, on average"),
+        Column("frame_count", pa.int64(), "frames of the stream, counted"),
+        Column("codec", pa.string(), "FFmpeg's name of the codec"),
+        Column("seconds_spent", pa.float64(), "on decoding and detection"),
+        Column("faces", pa.list_(struct_of(FACE)), "those found in the sampled frames, in the order of the frames", False),
+    ],
+    "embeddings": [
+        VIDEO_ID,
+        # With `embedding_face` for a backbone's vectors in place of these: see `embeddings_schema`.
+        Column("faces", pa.list_(struct_of(embedding_face(0))), "a vector for every face of `faces/`, in its order", False),
+    ],
+    # Between the faces and the predictions, so that these can be made again without a network.
+    "scores": [
+        VIDEO_ID,
+        STATUS,
+        ERROR_STAGE,
+        ERROR,
+        Column("log_odds", pa.list_(pa.float32()), "of FAKE, one per face", False),
+    ],
+    "projection": [
+        VIDEO_ID,
+        Column(*FRAME_INDEX[:3], False),
+        Column(*FACE_INDEX[:3], False),
+        LABEL,
+        Column("pca", pa.list_(pa.float32()), "principal components of the vector, the largest variance first"),
+        Column("x", pa.float32(), "on the t-SNE map"),
+        Column("y", pa.float32(), "on the t-SNE map"),
+        Column("z", pa.float32(), "on the t-SNE map; null where it has two dimensions"),
+        Column("cluster", pa.int32(), "HDBSCAN's, from 0; -1 = noise"),
+        Column("membership", pa.float32(), "in its cluster, 0 to 1"),
+        Column("thumbnail", pa.binary(), "the face, JPEG"),
+    ],
+    "predictions": [
+        VIDEO_ID,
+        LABEL,
+        FOLD,
+        Column("probability", pa.float64(), "of FAKE, calibrated and clipped"),
+        Column("raw_probability", pa.float64(), "of FAKE, as aggregated from the faces"),
+        Column("faces_used", pa.int32(), "faces behind it", False),
+        STATUS,
+    ],
+}
+
+SCHEMAS: dict[str, pa.Schema] = {
+    table: pa.schema([column.field for column in columns]) for table, columns in COLUMNS.items() if table != "embeddings"
+}
+
+
+def embeddings_schema(dimensions: int) -> pa.Schema:
+    """Return the schema of `embeddings/` for vectors of a length."""
+    face = struct_of(embedding_face(dimensions))
+    return pa.schema([VIDEO_ID.field, pa.field("faces", pa.list_(face), nullable=False)])
