@@ -137,7 +137,7 @@ def test_training_killed_between_epochs_goes_on_where_it_was(finished_run: Path,
     more = ["--run", str(run), "--set", "train.epochs=6", "--set", "train.folds=[0]"]
     job = start("train", *more)
     deadline = time.monotonic() + 300
-    while not list(run.glob("training/folds/checkpoint*")):
+    while not list(run.glob("training/*/checkpoint*")):
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
