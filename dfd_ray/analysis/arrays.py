@@ -14,6 +14,15 @@ Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 
 
+def sample_rows(count: int, sample: int, seed: int) -> Int64Array:
+    """Choose `sample` of `count` rows at random, ascending; all of them if there are no more. ValueError below 1."""
+    if sample < 1:
+        raise ValueError(f"sample must be at least 1, got {sample}")
+    if count <= sample:
+        return np.arange(count, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).choice(count, sample, replace=False))
+
+
 def finite_matrix(values: npt.ArrayLike, name: str) -> Float64Array:
     """Return the values as a float64 matrix.
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.analysis.arrays import AnyArray, Float64Array, finite_matrix
+from dfd_ray.analysis.arrays import Float64Array, Int64Array, finite_matrix, sample_rows
 
-ROWS = 512
-"""Faces compared with all others at once: bounds the memory, ROWS x n doubles."""
+MEMORY_MIB = 256
+"""Of the distances that are held at once, however many faces there are."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,27 @@ def find_leaks(
     _, fold = np.unique(np.asarray(folds), return_inverse=True)
     if not len(matrix) == len(video) == len(fold):
         raise ValueError(f"points, videos and folds differ in length: {len(matrix)}, {len(video)}, {len(fold)}")
-    if sample < 1:
-        raise ValueError(f"sample must be at least 1, got {sample}")
-    chosen = np.arange(len(matrix))
-    if len(matrix) > sample:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(matrix), sample, replace=False))
-    found: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for start in range(0, len(chosen), ROWS):
-        rows = chosen[start : start + ROWS]
-        distances = _distances(matrix, rows)
+    chosen = sample_rows(len(matrix), sample, seed)
+    if not len(chosen):
+        return []
+    from sklearn.metrics import pairwise_distances_chunked
+
+    def nearest(distances: Float64Array, start: int) -> tuple[Int64Array, Float64Array]:
+        """Return the nearest face of another fold, and its distance over that of the nearest in the same video."""
+        rows = chosen[start : start + len(distances)]
+        distances[np.arange(len(rows)), rows] = np.inf  # to themselves
         within = np.where(video[rows, None] == video, distances, np.inf).min(axis=1)
-        across = np.where(fold[rows, None] != fold, distances, np.inf)
-        nearest = across.argmin(axis=1)
-        nearness = across[np.arange(len(rows)), nearest]
-        for i in np.flatnonzero((nearness < within) & np.isfinite(within)):
-            pair = sorted((int(video[rows[i]]), int(video[nearest[i]])))
-            found[pair[0], pair[1]].append(float(nearness[i] / within[i]))
-    leaks = [Leak(str(names[a]), str(names[b]), len(ratios), min(ratios)) for (a, b), ratios in found.items()]
+        distances[fold[rows, None] == fold] = np.inf
+        other = distances.argmin(axis=1)
+        across = distances[np.arange(len(rows)), other]
+        near = (across < within) & np.isfinite(within)
+        return other, np.divide(across, within, out=np.full(len(rows), np.inf), where=near)
+
+    blocks = pairwise_distances_chunked(matrix[chosen], matrix, reduce_func=nearest, working_memory=MEMORY_MIB)
+    others, ratios = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    found: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for i in np.flatnonzero(np.isfinite(ratios)):
+        pair = sorted((int(video[chosen[i]]), int(video[others[i]])))
+        found[pair[0], pair[1]].append(float(ratios[i]))
+    leaks = [Leak(str(names[a]), str(names[b]), len(pairs), min(pairs)) for (a, b), pairs in found.items()]
     return sorted(leaks, key=lambda leak: (-leak.faces, leak.ratio, leak.first, leak.second))
-
-
-def _distances(matrix: Float64Array, rows: AnyArray) -> Float64Array:
-    """Return the distances (q, n) of some rows to all, infinite to themselves."""
-    from sklearn.metrics.pairwise import euclidean_distances
-
-    distances: Float64Array = euclidean_distances(matrix[rows], matrix)
-    distances[np.arange(len(rows)), rows] = np.inf
-    return distances

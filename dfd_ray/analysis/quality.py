@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.analysis.arrays import AnyArray, Float64Array, Int64Array, finite_matrix
+from dfd_ray.analysis.arrays import AnyArray, Float64Array, Int64Array, finite_matrix, sample_rows
 from dfd_ray.analysis.clusters import NOISE
 
 
@@ -24,7 +24,7 @@ def trustworthiness(
     methods" (2001), as in scikit-learn.
     """
     before, after = _matching(high, low, neighbours)
-    chosen = _choose(len(before), sample, seed)
+    chosen = sample_rows(len(before), sample, seed)
     if len(chosen) < 3:
         return None
     from sklearn.manifold import trustworthiness as measure
@@ -48,7 +48,7 @@ def neighbour_preservation(
     before, after = _matching(high, low, neighbours)
     if len(before) < 2:
         return None
-    queries = _choose(len(before), sample, seed)
+    queries = sample_rows(len(before), sample, seed)
     kept = min(neighbours, len(before) - 1)
     found_before = _nearest(before, queries, kept)
     found_after = _nearest(after, queries, kept)
@@ -130,7 +130,7 @@ def silhouette(points: npt.ArrayLike, labels: npt.ArrayLike, sample: int = 2000,
     names, cluster = np.unique(values[clustered], return_inverse=True)
     if len(names) < 2:
         return None
-    queries = _choose(len(cluster), sample, seed)
+    queries = sample_rows(len(cluster), sample, seed)
     sums = _distance_sums(matrix[clustered], cluster, queries)
     sizes = np.bincount(cluster)
     own, rows = cluster[queries], np.arange(len(queries))
@@ -168,15 +168,6 @@ def _nearest(points: Float64Array, queries: Int64Array, count: int) -> Int64Arra
     is_other[is_other.all(axis=1), -1] = False
     others: Int64Array = found[is_other].reshape(len(queries), count)
     return others
-
-
-def _choose(count: int, sample: int, seed: int) -> Int64Array:
-    """Choose `sample` of `count` indices at random, ascending; all of them if there are no more."""
-    if sample < 1:
-        raise ValueError(f"sample must be at least 1, got {sample}")
-    if count <= sample:
-        return np.arange(count, dtype=np.int64)
-    return np.sort(np.random.default_rng(seed).choice(count, sample, replace=False))
 
 
 def _matching(high: npt.ArrayLike, low: npt.ArrayLike, neighbours: int) -> tuple[Float64Array, Float64Array]:
