@@ -7,6 +7,9 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
@@ -14,7 +17,7 @@ from torch import nn
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.models.backbones import InputSpec
-from dfd_ray.models.classifier import load_classifier, save_classifier
+from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
 from dfd_ray.storage import exists, join, list_files, read_bytes, write_bytes
 from dfd_ray.tables import check_promise
 
@@ -38,12 +41,29 @@ def model_location(run: str, fold: int) -> str:
 
 def read_model(run: str, fold: int) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
     """Return the classifier that never saw a fold, its input and its facts."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.safetensors")
-        with open(path, "wb") as file:
-            file.write(read_bytes(model_location(run, fold)))
+    with local_model(run, fold) as path:
         module, spec, facts = load_classifier(path)
-    return module, spec, facts | {name: json.loads(facts[name]) for name in ("history", "making")}
+    return module, spec, decoded(facts)
+
+
+def read_model_facts(run: str, fold: int) -> dict[str, Any]:
+    """Return the facts of the classifier that never saw a fold, without building it."""
+    with local_model(run, fold) as path:
+        return decoded(read_facts(path))
+
+
+@contextmanager
+def local_model(run: str, fold: int) -> Iterator[Path]:
+    """Yield a path on this machine's disk of a classifier's file, wherever the run is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(read_bytes(model_location(run, fold)))
+        yield path
+
+
+def decoded(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of a classifier with those that `export_model` kept as JSON."""
+    return facts | {name: json.loads(facts[name]) for name in ("history", "making")}
 
 
 def is_trained(config: Config, fold: int) -> bool:
@@ -51,7 +71,7 @@ def is_trained(config: Config, fold: int) -> bool:
     location = model_location(cast(str, config.run), fold)
     if not exists(location):
         return False
-    check_promise(read_model(cast(str, config.run), fold)[2]["making"], location, "models", config)
+    check_promise(read_model_facts(cast(str, config.run), fold)["making"], location, "models", config)
     return True
 
 

@@ -25,7 +25,7 @@ from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.sampling import balancing_rates, repeats
 from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session
-from dfd_ray.pipelines.model_store import is_trained, read_model
+from dfd_ray.pipelines.model_store import is_trained, read_model_facts
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.pipelines.train_loop import PROGRESS, FoldPlan, train_folds
@@ -203,7 +203,7 @@ def describe_epoch(metrics: dict[str, Any]) -> str:
 def summarise(config: Config, started: float, folds: list[int], note: str = "") -> Summary:
     """Gather the folds' histories, and keep them as `models/history.json`."""
     run = cast(str, config.run)
-    history = [{"fold": fold, "epochs": read_model(run, fold)[2]["history"]} for fold in folds]
+    history = [{"fold": fold, "epochs": read_model_facts(run, fold)["history"]} for fold in folds]
     write_json(join(run, "models", "history.json"), {"backbone": config.train.backbone, "folds": history})
     return Summary(
         job="train",
