@@ -28,9 +28,9 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.machine import report
-from dfd_ray.config import Resources
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.schemas import SCHEMAS
+from dfd_ray.sections import Resources
 from dfd_ray.tables import count_rows, table_files
 
 DFDC = 119_154

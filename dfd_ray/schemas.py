@@ -97,8 +97,8 @@ COLUMNS: dict[str, list[Column]] = {
     ],
     "projection": [
         VIDEO_ID,
-        Column(*FRAME_INDEX[:3], False),
-        Column(*FACE_INDEX[:3], False),
+        FRAME_INDEX._replace(nullable=False),
+        FACE_INDEX._replace(nullable=False),
         LABEL,
         Column("pca", pa.list_(pa.float32()), "principal components of the vector, the largest variance first"),
         Column("x", pa.float32(), "on the t-SNE map"),

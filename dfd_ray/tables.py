@@ -100,7 +100,7 @@ def read_table(run: str, table: str, columns: Sequence[str] | None = None) -> pa
     files = table_files(run, table)
     if not files:
         raise RunError(f"{join(run, table)} holds no table; run `dfd-ray {WRITER[table]}` first")
-    return pa.concat_tables(_open_file(path, filesystem).read(columns=list(columns) if columns else None) for path in files)
+    return pa.concat_tables(open_file(path, filesystem).read(columns=list(columns) if columns else None) for path in files)
 
 
 def iterate_batches(
@@ -113,12 +113,13 @@ def iterate_batches(
     """Yield a table, or some of its files, piece by piece in order; memory is that of `batch_size` rows."""
     filesystem, _ = open_location(run)
     for path in files if files is not None else table_files(run, table):
-        with _open_file(path, filesystem) as file:
+        with open_file(path, filesystem) as file:
             for batch in file.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None):
                 yield pa.Table.from_batches([batch])
 
 
-def _open_file(path: str, filesystem: pafs.FileSystem) -> pq.ParquetFile:
+def open_file(path: str, filesystem: pafs.FileSystem) -> pq.ParquetFile:
+    """Open one file of a table; RunError when it may hold code."""
     return pq.ParquetFile(path, filesystem=filesystem, metadata=read_footer(path, filesystem))
 
 

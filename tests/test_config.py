@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dfd_ray.config import LINEAGE, NOT_CONTENT, Config, Section, describe_fields, load_config, parse_config
+from dfd_ray.config import LINEAGE, Config, describe_fields, load_config, parse_config
 from dfd_ray.errors import ConfigurationError
+from dfd_ray.sections import NOT_CONTENT, Section
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = sorted((PROJECT / "configs").glob("*.yaml"))

@@ -40,7 +40,7 @@ from dfd_ray.analysis import (
     stability,
     trustworthiness,
 )
-from dfd_ray.config import Analyze, Config
+from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session
@@ -48,6 +48,7 @@ from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.pipelines.vectors import KEYS, fit_pca, project, save_pca
 from dfd_ray.schemas import SCHEMAS
+from dfd_ray.sections import Analyze
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.tables import (
     check_compatible,

@@ -14,8 +14,9 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
 
-from dfd_ray.config import Config, Pool
+from dfd_ray.config import Config
 from dfd_ray.errors import DfdError, ResourceError
+from dfd_ray.sections import Pool
 
 HELPER_CPUS = 3
 """Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
@@ -37,16 +38,17 @@ _shared = False
 def ray_session(config: Config) -> Iterator[None]:
     """Have Ray within: the cluster named by RAY_ADDRESS, or one started on this machine; left again at the end.
 
-    Within another session, or `shared_session`, the same Ray is used and kept.
+    Within another session, or `shared_session`, the same Ray is used and kept. An error of ours that a task or an actor
+    raised is raised as it was.
     """
-    if ray.is_initialized():
-        yield
-        return
-    _connect(config)
+    own = not ray.is_initialized()
+    if own:
+        _connect(config)
     try:
-        yield
+        with plain_errors():
+            yield
     finally:
-        if not _shared:
+        if own and not _shared:
             ray.shutdown()
 
 

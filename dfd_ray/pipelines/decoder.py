@@ -23,9 +23,9 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from dfd_ray.config import Preprocess
 from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.planes import DECODED, frames_to_arrow
+from dfd_ray.sections import Preprocess
 from dfd_ray.storage import open_location
 from dfd_ray.video import decode_video
 

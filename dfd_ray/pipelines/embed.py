@@ -15,16 +15,17 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from dfd_ray.config import Config, Embed, Pool
+from dfd_ray.config import Config
 from dfd_ray.errors import WeightsError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, feature_size
 from dfd_ray.models.embedder import Embedder, Precision, choose_precision
-from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, plain_errors, ray_session, torch_device
+from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.progress import progress_bar, report_done
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.schemas import embeddings_schema
+from dfd_ray.sections import Embed, Pool
 from dfd_ray.storage import absolute_uri, join
 from dfd_ray.tables import count_faces, count_rows, flatten_faces, iterate_batches, nest_faces, read_metadata, with_metadata
 
@@ -54,8 +55,7 @@ def embed(config: Config) -> Summary:
     pool = config.resources.embed
     with ray_session(config), resumable(run, "embeddings"), progress_bar("embed", run, "embeddings") as counter:
         check_placeable("embed", pool)
-        with plain_errors():
-            facts = arithmetic(config)
+        facts = arithmetic(config)
         schema = with_metadata(embeddings_schema(dimensions), "embeddings", config, dimensions=dimensions, **facts)
         videos = read_rows(run, "faces", ["video_id", "status", "faces"], VIDEOS_AT_ONCE)
         videos = videos.map_batches(
@@ -65,8 +65,7 @@ def embed(config: Config) -> Summary:
             batch_size=VIDEOS_AT_ONCE,
             **actors(pool),
         )
-        with plain_errors():
-            write_rows(videos, run, "embeddings", schema, config.resources.videos_per_file)
+        write_rows(videos, run, "embeddings", schema, config.resources.videos_per_file)
         check_whole(run, "embeddings")
     return summarise(config, started)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dfd_ray.config import Config, Evaluate
+from dfd_ray.config import Config
 from dfd_ray.errors import RunError, Status
 from dfd_ray.models.aggregation import aggregate
 from dfd_ray.models.calibration import Calibration, fit_calibration
@@ -30,6 +30,7 @@ from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, requir
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.schemas import SCHEMAS
+from dfd_ray.sections import Evaluate
 from dfd_ray.storage import absolute_uri, exists, join, write_bytes, write_json
 from dfd_ray.tables import read_table, with_metadata
 from dfd_ray.video import choose_frames
@@ -66,7 +67,7 @@ def evaluate(config: Config) -> Summary:
             "fold": videos.column("fold"),
             "probability": pa.array(probability, from_pandas=True),
             "raw_probability": pa.array(raw, from_pandas=True),
-            "faces_used": pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), faces_judged(config)),
+            "faces_used": faces_used(scores, config),
             "status": scores.column("status"),
         }
     )
@@ -108,6 +109,11 @@ def faces_judged(config: Config) -> int:
     """Return the most faces of a video that count for its probability."""
     settings = config.preprocess
     return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
+
+
+def faces_used(scores: pa.Table, config: Config) -> pa.Array:
+    """Return how many faces of each video count."""
+    return pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), faces_judged(config))
 
 
 def aggregate_videos(scores: pa.Table, config: Config) -> FloatArray:

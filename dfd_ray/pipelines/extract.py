@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from dfd_ray.config import Preprocess
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.pipelines.decoder import DecoderProcess, error_row
 from dfd_ray.pipelines.planes import EXTRACTED, IDENTITY
+from dfd_ray.sections import Preprocess
 
 _decoder: DecoderProcess | None = None
 

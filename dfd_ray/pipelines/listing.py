@@ -62,32 +62,36 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     if not entries:
         raise CorpusError(f"--corpus {corpus}: no video in it (looked for metadata.json, a CSV, {', '.join(VIDEO_SUFFIXES)})")
     known = {entry.video_id for entry in entries}
+    sizes = {entry.video_id: entry.bytes for entry in found}
+    entries = [replace(entry, bytes=sizes.get(entry.video_id)) for entry in entries]
     return entries, sorted(entry.video_id for entry in found if entry.video_id not in known)
 
 
 def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
-    """List the videos of a folder and its sub-folders, without labels; hidden files are left out."""
+    """List the videos of a folder and its sub-folders with their sizes, without labels; hidden files are left out."""
     filesystem, root = open_location(corpus)
-    paths = [
-        posixpath.relpath(info.path, root)
+    files = [
+        (posixpath.relpath(info.path, root), info.size)
         for info in filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
         if info.type == pafs.FileType.File
     ]
     return [
-        Entry(path, posixpath.dirname(path) or None)
-        for path in paths
+        Entry(path, posixpath.dirname(path) or None, bytes=size)
+        for path, size in files
         if path.lower().endswith(suffixes) and not any(name.startswith(".") for name in path.split("/"))
     ]
 
 
 def with_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
-    """Add each file's size; a file that is absent is refused or kept without one, as `index.missing_files` says."""
+    """Look up the sizes that the listing did not bring; a file that is absent is refused or kept without one.
+
+    `index.missing_files` says which.
+    """
     filesystem, root = open_location(corpus)
-    infos = filesystem.get_file_info([posixpath.join(root, entry.video_id) for entry in entries])
-    sized = [
-        replace(entry, bytes=info.size if info.type == pafs.FileType.File else None)
-        for entry, info in zip(entries, infos, strict=True)
-    ]
+    unlisted = [entry.video_id for entry in entries if entry.bytes is None]
+    infos = filesystem.get_file_info([posixpath.join(root, video_id) for video_id in unlisted])
+    sizes = {name: info.size for name, info in zip(unlisted, infos, strict=True) if info.type == pafs.FileType.File}
+    sized = [entry if entry.bytes is not None else replace(entry, bytes=sizes.get(entry.video_id)) for entry in entries]
     absent = [entry.video_id for entry in sized if entry.bytes is None]
     if absent and config.index.missing_files == "refuse":
         raise CorpusError(

@@ -21,9 +21,9 @@ from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.calibration import Calibration
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
-from dfd_ray.pipelines.evaluate import aggregate_videos, faces_judged
+from dfd_ray.pipelines.evaluate import aggregate_videos, faces_used
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.pipelines.listing import list_videos, with_sizes
+from dfd_ray.pipelines.listing import list_videos
 from dfd_ray.pipelines.model_store import models_digest
 from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.progress import progress_bar
@@ -65,7 +65,7 @@ def index_new(config: Config, videos: str, out: str) -> None:
     entries = [entry for entry in list_videos(videos, suffixes=("",)) if not entry.video_id.endswith("metadata.json")]
     if not entries:
         raise CorpusError(f"--videos {videos}: the folder is empty")
-    entries = sorted(with_sizes(videos, entries, config), key=lambda entry: entry.video_id)
+    entries.sort(key=lambda entry: entry.video_id)
     if count_rows(out, "manifest"):
         indexed = read_metadata(out, "manifest").get("corpus")
         if indexed != videos:
@@ -112,10 +112,9 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
             f"evaluate.aggregation = {config.evaluate.aggregation}, but the calibration in {location} is for "
             f"{facts['aggregation']}; use that, or run `dfd-ray evaluate` with the other"
         )
-    note = "" if facts.get("calibration") else "not calibrated: run `dfd-ray evaluate` on the training run first"
-    probability = raw
+    note, probability = "not calibrated: run `dfd-ray evaluate` on the training run first", raw
     if facts.get("calibration"):
-        calibration = Calibration.from_dict(facts["calibration"])
+        note, calibration = "", Calibration.from_dict(facts["calibration"])
         if config.predict.prior is not None:
             calibration = calibration.with_prior(config.predict.prior)
         probability = calibration.apply(raw)
@@ -128,7 +127,7 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
         "fold": pa.nulls(count, pa.int32()),
         "probability": pa.array(probability),
         "raw_probability": pa.array(raw, from_pandas=True),
-        "faces_used": pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), faces_judged(config)),
+        "faces_used": faces_used(scores, config),
         "status": scores.column("status"),
     }
     return pa.table(columns), note

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from ray.data import Dataset
 
-from dfd_ray.config import Config, Preprocess
+from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks, torch_device
@@ -28,6 +28,7 @@ from dfd_ray.pipelines.progress import progress_bar, report_done, survived
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.schemas import SCHEMAS
+from dfd_ray.sections import Preprocess
 from dfd_ray.storage import absolute_uri, join
 from dfd_ray.tables import read_table, with_metadata
 from dfd_ray.video import Frame

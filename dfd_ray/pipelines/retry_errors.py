@@ -7,6 +7,7 @@ or as it should be, and the same command does the rest. What was made from the o
 from __future__ import annotations
 
 import io
+import posixpath
 import time
 from collections.abc import Iterable
 from typing import cast
@@ -22,7 +23,7 @@ from dfd_ray.pipelines.preprocess import preprocess, summarise
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary
 from dfd_ray.storage import delete_folder, join, open_location, write_bytes
-from dfd_ray.tables import read_table, table_files
+from dfd_ray.tables import open_file, read_table, table_files
 
 DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "analysis", "training", "checkpoints")
 """What is made from the faces, and what a killed job has left to go on with."""
@@ -72,16 +73,17 @@ def failed_videos(run: str, reasons: set[str]) -> list[str]:
 
 def replace_rows(run: str, rows: pa.Table) -> None:
     """Put rows of `faces/` in the place of those of the same videos, file by file, each whole or not at all."""
-    filesystem, root = open_location(run)
+    filesystem, _ = open_location(run)
+    replaced = rows.column("video_id").combine_chunks()
     for path in table_files(run, "faces"):
-        with pq.ParquetFile(path, filesystem=filesystem) as file:
+        with open_file(path, filesystem) as file:
             ids = file.read(columns=["video_id"]).column("video_id")
-            place = pc.index_in(rows.column("video_id"), value_set=ids.combine_chunks())
-            if place.null_count == len(rows):
+            out_of_date = pc.is_in(ids, value_set=replaced)
+            if not pc.any(out_of_date).as_py():
                 continue
-            old = file.read()
-        kept = old.filter(pc.invert(pc.is_in(ids, value_set=rows.column("video_id").combine_chunks())))
-        table = pa.concat_tables([kept, rows.filter(place.is_valid()).cast(kept.schema)])
+            kept = file.read().filter(pc.invert(out_of_date))
+        new = rows.filter(pc.is_in(rows.column("video_id"), value_set=ids.combine_chunks()))
+        table = pa.concat_tables([kept, new.cast(kept.schema)])
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
-        write_bytes(join(run, path.removeprefix(root).lstrip("/")), buffer.getvalue())
+        write_bytes(join(run, "faces", posixpath.basename(path)), buffer.getvalue())

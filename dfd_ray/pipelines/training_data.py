@@ -13,13 +13,13 @@ import ray.data
 from ray.data import Dataset, RandomSeedConfig
 from ray.data.expressions import col
 
-from dfd_ray.config import Config, Preprocess
+from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.sampling import repeats
 from dfd_ray.pipelines.cluster import tasks
-from dfd_ray.sections import Train
+from dfd_ray.sections import Preprocess, Train
 from dfd_ray.storage import open_location
 from dfd_ray.tables import flatten_faces, table_files
 
@@ -53,21 +53,21 @@ def training_faces(config: Config, held_out: int, size: int, rates: dict[str, fl
 
 
 def face_rows(videos: pa.Table) -> pa.Table:
-    """Flatten labelled videos into faces: `image` (JPEG), `label` (0 REAL, 1 FAKE)."""
-    faces = flatten_faces(videos, ["label"])
+    """Flatten labelled videos into faces, with all that both have; `label` becomes 0 for REAL and 1 for FAKE."""
+    faces = flatten_faces(videos, [name for name in videos.column_names if name != "faces"])
     label = pc.equal(faces.column("label"), "FAKE").cast(pa.int64())
-    return pa.table({"image": faces.column("image"), "label": label})
+    return faces.set_column(faces.column_names.index("label"), "label", label)
 
 
 def shown_faces(videos: pa.Table, settings: Preprocess, rates: dict[str, float]) -> pa.Table:
-    """Do as `face_rows`, each face as often as it is shown, with `video_id`, and `landmarks` in pixels of the crop."""
-    flat = flatten_faces(videos, ["video_id", "width", "height"])
-    places = zip(*(flat.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
+    """Flatten as `face_rows`, each face as often as it is shown: `image`, `label`, `video_id`, `landmarks` in its pixels."""
+    faces = face_rows(videos)
+    places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
     landmarks = [
         landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size).ravel()
         for points, box, width, height in places
     ]
-    faces = face_rows(videos).append_column("video_id", flat.column("video_id"))
+    faces = faces.select(["image", "label", "video_id"])
     faces = faces.append_column("landmarks", pa.array(landmarks, pa.list_(pa.float32(), 10)))
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()
     names = zip(videos.column("video_id").to_pylist(), videos.column("label").to_pylist(), lengths, strict=True)

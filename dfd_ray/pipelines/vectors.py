@@ -15,7 +15,7 @@ import ray
 
 from dfd_ray.analysis import PCA, Moments
 from dfd_ray.errors import RunError
-from dfd_ray.pipelines.cluster import ATTEMPTS, plain_errors
+from dfd_ray.pipelines.cluster import ATTEMPTS
 from dfd_ray.pipelines.summary import elapsed
 from dfd_ray.storage import join, write_bytes
 from dfd_ray.tables import flatten_faces, iterate_batches, read_metadata, table_files
@@ -36,9 +36,8 @@ def fit_pca(run: str, components: int, faces: int) -> tuple[PCA, float]:
     started = time.monotonic()
     partial = ray.remote(moments_of_files).options(max_retries=ATTEMPTS)
     moments: Moments | None = None
-    with plain_errors():
-        for part in [partial.remote(run, files) for files in file_groups(run, "embeddings")]:
-            moments = merged(moments, ray.get(part))
+    for part in [partial.remote(run, files) for files in file_groups(run, "embeddings")]:
+        moments = merged(moments, ray.get(part))
     if moments is None:
         raise RunError(f"{join(run, 'embeddings')} holds no vectors; there is nothing to fit")
     dimensions = read_metadata(run, "embeddings")["dimensions"]

@@ -13,11 +13,12 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dfd_ray.config import Config, Report
+from dfd_ray.config import Config
 from dfd_ray.report import figures, overview, scores
 from dfd_ray.report.data import RunData, count_labels, read_run
 from dfd_ray.report.faces import SampleVideo, sample_videos
 from dfd_ray.report.points import Points, choose_points, island
+from dfd_ray.sections import Report
 from dfd_ray.storage import absolute_uri, join, write_bytes
 
 SIZE_LIMIT = 14_500_000

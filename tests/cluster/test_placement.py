@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 DRIVER = """
 import json, sys, time
 import pyarrow as pa, ray
-from dfd_ray.config import Pool, load_config
+from dfd_ray.config import load_config
+from dfd_ray.sections import Pool
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks
 
 CPU_STAGE = Pool(num_cpus=1, max_size=3)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dfd_ray.config import Preprocess
 from dfd_ray.faces.detector import FaceDetector, Faces
 from dfd_ray.faces.following import find_faces
+from dfd_ray.sections import Preprocess
 from dfd_ray.video import decode_video
 
 PROJECT = Path(__file__).parent.parent.parent

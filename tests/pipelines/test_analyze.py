@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfd_ray.config import Analyze
 from dfd_ray.pipelines.analyze import map_and_cluster
+from dfd_ray.sections import Analyze
 
 
 def test_the_map_is_measured_and_a_video_in_two_folds_is_named() -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dfd_ray.config import Preprocess
 from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.decoder import ATTEMPTS, DecoderProcess
 from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import DECODED, EXTRACTED, frames_from_arrow, frames_to_arrow
+from dfd_ray.sections import Preprocess
 from dfd_ray.video import decode_video
 
 SETTINGS = Preprocess(video_deadline=60)

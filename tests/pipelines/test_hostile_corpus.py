@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.config import Preprocess
 from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.decoder import DecoderProcess
+from dfd_ray.sections import Preprocess
 from dfd_ray.tables import read_table
 
 OK = (Status.OK, None, None)
