@@ -62,7 +62,7 @@ def hdbscan_package(points: Points, _people: int) -> Any:
 
 
 def hdbscan_fast(points: Points, _people: int) -> Any:
-    """Return the labels of the package `fast-hdbscan`, as `dfd-ray analyze` calls it."""
+    """Return the labels of the package `fast-hdbscan`, which with 50 columns is approximate."""
     import fast_hdbscan
 
     return fast_hdbscan.HDBSCAN(min_cluster_size=SMALLEST, min_samples=SMALLEST, reproducible=True).fit_predict(points)

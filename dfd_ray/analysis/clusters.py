@@ -15,6 +15,9 @@ NOISE = -1
 FAST_FROM = 5_000
 """Points from which `fast-hdbscan` runs: `hdbscan` is quadratic in many dimensions, `fast-hdbscan` compiles for a minute
 when it is first used."""
+FAST_COLUMNS = 30
+"""Columns up to which it is exact. With more it takes a graph of some nearest neighbours instead, which on 20,000 faces
+about videos about people, in 50 columns, joined what belongs apart: an adjusted Rand index of 0.1 to `hdbscan`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +54,8 @@ def cluster_hdbscan(
     its own: it is noise, or the loose edge of a larger one. With fewer points than that, everything is noise.
     `min_samples` neighbours define a point's density; None means `min_cluster_size`. The whole set is never a single
     cluster. `device` is "cpu" or "cuda" (see `choose_device`); `jobs` is the number of CPU processes or threads, and
-    changes nothing in the result. From `FAST_FROM` points on, the CPU's library is `fast-hdbscan`, an exact algorithm,
-    too; points whose distances tie may fall otherwise. The call of cuML cannot be tested without a GPU.
+    changes nothing in the result. From `FAST_FROM` points of at most `FAST_COLUMNS` columns on, the CPU's library is
+    `fast-hdbscan`; points whose distances tie may fall otherwise. The call of cuML cannot be tested without a GPU.
 
     Raises ValueError for points that are no finite matrix, and for arguments out of range. Source: Campello, Moulavi
     and Sander, "Density-based clustering based on hierarchical density estimates" (2013), clusters selected by excess
@@ -68,7 +71,7 @@ def cluster_hdbscan(
         return _result(np.full(len(matrix), NOISE), np.zeros(len(matrix)), "none", "cpu")
     if device == "cuda":
         return _run_cuml(matrix, min_cluster_size, min_samples)
-    if len(matrix) >= FAST_FROM:
+    if len(matrix) >= FAST_FROM and matrix.shape[1] <= FAST_COLUMNS:
         return _run_fast_hdbscan(matrix, min_cluster_size, min_samples, jobs)
     return _run_hdbscan(matrix, min_cluster_size, min_samples, jobs)
 

@@ -86,6 +86,19 @@ def test_library_for_many_points_finds_the_same_clusters(monkeypatch: pytest.Mon
     np.testing.assert_array_equal(fast.labels, again.labels)
 
 
+def test_many_points_in_many_dimensions_are_clustered_by_what_is_exact_there() -> None:
+    """Faces about videos, videos about people, in 50 dimensions: far more faces of a person than near neighbours."""
+    rng = np.random.default_rng(0)
+    face = np.arange(clusters.FAST_FROM)
+    video, person = face // 10, face // 250
+    points = rng.normal(size=(person[-1] + 1, 50))[person] + 0.5 * rng.normal(size=(video[-1] + 1, 50))[video]
+    points = (points + 0.25 * rng.normal(size=points.shape)) / np.sqrt(1 + np.arange(50))
+    result = cluster_hdbscan(points, min_cluster_size=15, min_samples=15, jobs=2)
+    assert result.library == "hdbscan"
+    assert result.count == person[-1] + 1
+    assert adjusted_rand_score(person, result.labels) > 0.99
+
+
 def test_points_are_handed_to_cuml(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
