@@ -24,6 +24,8 @@ BEFORE_A_FILE = "ray.data._internal.datasource.parquet_datasink:ParquetDatasink.
 STORE = 100 * 2**20
 ACTORS = ("--set", "resources.detect.min_size=2", "--set", "resources.detect.max_size=2")
 """One a node: a CPU of each is for the tasks that write, and one for what Ray Data itself needs."""
+QUICK = {"health_check_period_ms": 1000, "health_check_timeout_ms": 3000, "health_check_failure_threshold": 3}
+"""A node that does not answer is given up after some ten seconds instead of a minute."""
 LIMIT = 300.0
 """Seconds."""
 
@@ -31,9 +33,8 @@ LIMIT = 300.0
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """Start a head that does no work, with the driver beside it, and two nodes that do."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-    )
+    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False, "_system_config": QUICK}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield cluster
     finally:
