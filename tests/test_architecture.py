@@ -120,3 +120,8 @@ def test_a_submitted_job_only_calls_the_command_line() -> None:
     for path in (PROJECT / "jobs").glob("*.py"):
         imported = {name for name in imported_modules(path) if name.startswith("dfd_ray.")}
         assert {name.split(".")[1] for name in imported} <= {"cli", "pipelines"}, path.name
+
+
+def test_openvino_reports_to_nobody() -> None:
+    code = "import dfd_ray.faces.nets, sys; sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=300, check=False).returncode == 0
