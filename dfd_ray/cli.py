@@ -47,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         reason = refusal(error)
-        if reason is None and any("://" in str(place) for place in vars(options).values()):
-            reason = f"storage: {' '.join(str(getattr(error, 'cause', error)).split())}"  # what the object store said
         if reason is None:
             raise
         remedy = "once that is mended, the same command goes on where it stopped"
