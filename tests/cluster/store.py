@@ -1,4 +1,4 @@
-"""An S3 server on loopback with users, keys and signatures (moto's, in an environment of its own), and a bad network before it."""
+"""An S3 server on loopback with users, keys and signatures (moto, in an environment of its own), and a bad network before it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def bad_network(port: int, store: Store, bad_every: int) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             number = next(count)
             store.requests.append(f"{self.command} {self.path}")
