@@ -24,10 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"errors"},
     "schemas": set(),
     "tables": {"config", "errors", "storage"},
+    "capacity": {"config", "errors"},
     **{part: {part} | FOUNDATION for part in PURE},
     "demo": {"demo", "faces"} | FOUNDATION,
     "pipelines": {"pipelines", "demo"} | PURE | FOUNDATION,
-    "cli": {"pipelines"} | FOUNDATION,
+    "cli": {"pipelines", "capacity"} | FOUNDATION,
     "__init__": set(),
 }
 """A part of dfd_ray, and the parts that it may import: one direction, nothing sideways."""

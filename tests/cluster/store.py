@@ -1,4 +1,4 @@
-"""An S3 server on loopback with users, keys and signatures (moto, in an environment of its own), and a bad network before it."""
+"""An S3 server on loopback with users, keys and signatures (moto, in an environment of its own), and a bad network."""
 
 from __future__ import annotations
 
