@@ -18,7 +18,7 @@ from ray.data.checkpoint import CheckpointConfig
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
-from dfd_ray.storage import delete_folder, exists, join, open_location
+from dfd_ray.storage import delete_folder, exists, join, open_location, write_bytes
 from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, table_files
 
 
@@ -66,7 +66,7 @@ def read_rows(run: str, table: str, columns: list[str] | None, rows_per_block: i
 
 
 def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_per_file: int) -> None:
-    """Write a dataset as the table, a file every `rows_per_file` videos."""
+    """Write a dataset as the table, a file every `rows_per_file` videos; keep Ray Data's statistics in `<run>/logs/`."""
     filesystem, path = open_location(join(run, table))
     dataset.write_parquet(
         path,
@@ -75,6 +75,7 @@ def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_p
         compression="zstd",
         min_rows_per_file=rows_per_file,
     )
+    write_bytes(join(run, "logs", f"{table}-stats.txt"), dataset.stats().encode())
 
 
 def check_whole(run: str, table: str) -> None:

@@ -64,7 +64,19 @@ def finished(store: Store, small_corpus: Path, flags: list[str]) -> Iterator[Fin
     pafs.copy_files(str(small_corpus), CORPUS.removeprefix("s3://"), destination_filesystem=bucket, use_threads=False)
     folder = Path(tempfile.mkdtemp(prefix="dfd-s3-", dir="/tmp"))  # short: sockets in it may not exceed 107 characters
     before = len(store.requests)
-    command = [sys.executable, "-m", "dfd_ray.cli", "pipeline", "--run", RUN, "--corpus", CORPUS, *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "dfd_ray.cli",
+        "pipeline",
+        "--run",
+        RUN,
+        "--corpus",
+        CORPUS,
+        *flags,
+        "--set",
+        "train.epochs=1",
+    ]
     try:
         job = subprocess.run(
             command,
