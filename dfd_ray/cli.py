@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a job; return 0 when its table is complete, 2 for what the user can mend, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     try:
+        if options.job == "plan":
+            return _plan(options)
         config = _resolve(options)
         with _held(options, config):
             for summary in _run(options, config):
@@ -47,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         reason = refusal(error)
-        if reason is None and any("://" in str(place) for place in vars(options).values()):
-            reason = f"storage: {' '.join(str(getattr(error, 'cause', error)).split())}"  # what the object store said
         if reason is None:
             raise
         remedy = "once that is mended, the same command goes on where it stopped"
@@ -57,6 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"dfd-ray {options.job}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    """Print what a corpus would cost on a cluster; runs nothing."""
+    from dfd_ray import capacity
+
+    config = load_config(options.config, options.set)
+    measured = capacity.parse_measured(options.measured)
+    plan = capacity.make_plan(config, options.videos, options.real, options.cpus, options.gpus, measured)
+    print("\n".join(capacity.describe(plan, options.cpu_price, options.gpu_price)))
     return 0
 
 
@@ -159,7 +170,33 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_arguments(job, name)
+    _add_plan(jobs.add_parser("plan", help="reckon hours and cost of a corpus on a cluster; runs nothing"))
     return parser
+
+
+def _add_plan(plan: argparse.ArgumentParser) -> None:
+    plan.description = "Reckon hours, cost and the bottleneck of preprocess and embed, from what was measured. Runs nothing."
+    plan.add_argument("--videos", required=True, type=int, metavar="N", help="videos of the corpus; DFDC has 119154")
+    plan.add_argument("--cpus", required=True, type=_positive, metavar="N", help="cores of the whole cluster")
+    plan.add_argument("--gpus", default=0, type=int, metavar="N", help="GPUs of the whole cluster (0)")
+    plan.add_argument("--real", default=0.16, type=float, metavar="SHARE", help="share of REAL videos (0.16, as DFDC's)")
+    plan.add_argument("--cpu-price", default=0.0, type=float, metavar="PRICE", help="of a core and hour")
+    plan.add_argument("--gpu-price", default=0.0, type=float, metavar="PRICE", help="of a GPU and hour")
+    plan.add_argument(
+        "--measured",
+        action="append",
+        default=[],
+        metavar="stage=RATE",
+        help="units a second of one core or GPU, measured by you",
+    )
+    plan.add_argument("--config", metavar="FILE", help="YAML; frames, backbone and precision are taken from it")
+    plan.add_argument("--set", action="append", default=[], metavar="section.field=value", help="change a setting")
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 def _add_arguments(job: argparse.ArgumentParser, name: str) -> None:

@@ -163,5 +163,8 @@ class Resources(Section):
     analyze: Pool = Pool()
     score: Pool = Pool()
     train: Pool = Pool()
+    wait_minutes: float = Field(
+        30.0, gt=0, description="minutes without any progress, as while no node can hold a stage, after which a job is given up"
+    )
     videos_per_task: int = Field(4, ge=1, le=10_000, description="videos a task works through; bounds what it holds")
     videos_per_file: int = Field(64, ge=1, le=100_000, description="rows of a Parquet file; work a crash can lose")

@@ -6,6 +6,9 @@ import errno
 import json
 import os
 import posixpath
+import re
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +19,52 @@ from dfd_ray.errors import ConfigurationError, RunError
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What a disk says when it is full, over a quota, read-only, not ours, or broken."""
 
+STORES = ("s3", "gs", "gcs")
+"""Schemes of object storage. What follows is a bucket and a name, taken as it is, as the stores' own tools do."""
+REQUESTS = 8
+"""Times a request to S3 is made that is throttled, unconnected, or met by an error of the server: half a minute in all."""
+ANSWER_SECONDS = 60.0
+"""Seconds until a request to S3 without an answer is made again."""
+RETRY_SECONDS = 60
+"""Seconds for which a request to Google's storage is repeated."""
+
+REMEDIES = {
+    r"NO_SUCH_BUCKET|Bucket '.*' not found": "make the bucket, or mend its name",
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|TOKEN|UNRECOGNIZED|HTTP status 40[013]|PERMISSION_DENIED|UNAUTHENTICATED": (
+        "check the credentials: those of the environment, a profile or the machine's identity, and what they may do there"
+    ),
+    r"NETWORK_CONNECTION|UNAVAILABLE|SLOW_DOWN|HTTP status 5": "check the network, AWS_REGION and AWS_ENDPOINT_URL",
+}
+"""What mends an error of object storage, by what the error says."""
+
 
 def refusal(error: OSError) -> str | None:
     """Return in words why a disk refused, None where an error is of another kind; one that a Ray task raised included."""
-    number = getattr(getattr(error, "cause", error), "errno", None)
-    return os.strerror(number) if number in REFUSALS else None
+    cause = getattr(error, "cause", error)
+    number = getattr(cause, "errno", None)
+    if number in REFUSALS:
+        return os.strerror(number)
+    return explain(cause) if re.search("AWS Error|Bucket '.*' not found|google::cloud", str(cause)) else None
+
+
+def explain(error: Exception) -> str:
+    """Return in one line what object storage said, and what mends it."""
+    said = re.sub(r" \(Request ID: .*?\)", "", " ".join(str(error).split())).rstrip(". ")
+    return "; ".join([said, *(remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, said))][:2])
 
 
 def absolute_uri(location: str) -> str:
     """Return a URI unchanged and a local path made absolute, so that every worker means the same place.
 
-    Raises ConfigurationError for a URI that holds credentials: it would be written into tables, summaries and logs.
+    Raises ConfigurationError for a URI that holds credentials, which would be written into tables, summaries and logs, or
+    options, which would come to stand in the midst of the names made from it.
     """
     if "://" in location:
         scheme, _, rest = location.partition("://")
+        if scheme in STORES and "?" in rest:
+            raise ConfigurationError(
+                f"{scheme}://{rest.partition('?')[0]}?...: a URI takes no options; AWS_REGION and AWS_ENDPOINT_URL set them"
+            )
         if "@" in rest.partition("/")[0]:
             bucket = rest.partition("/")[0].rpartition("@")[2]
             raise ConfigurationError(
@@ -41,12 +76,44 @@ def absolute_uri(location: str) -> str:
 
 
 def open_location(location: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of a path or URI, and the path inside it."""
+    """Return the file system of a path or URI, and the path inside it.
+
+    Raises ConfigurationError for a bucket that is not there or not open to these credentials, and a URI of no known kind.
+    """
+    uri = absolute_uri(location)
+    scheme, _, path = uri.partition("://")
+    bucket = path.partition("/")[0]
     try:
-        filesystem, path = pafs.FileSystem.from_uri(absolute_uri(location))
+        if scheme in STORES:
+            return open_bucket(
+                f"{scheme}://{bucket}", os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
+            ), path
+        filesystem, path = pafs.FileSystem.from_uri(uri)
         return filesystem, path
     except (ValueError, OSError) as error:
-        raise ConfigurationError(f"{location}: {' '.join(str(error).split())}") from None
+        raise ConfigurationError(f"{location}: {explain(error)}") from None
+
+
+@cache
+def open_bucket(bucket: str, endpoint: str | None) -> pafs.FileSystem:
+    """Return the file system of a bucket, such as `s3://bucket`; OSError when it is not there or not open to us.
+
+    It retries, which the one that pyarrow makes of a URI does not. `endpoint` is another server's than AWS's.
+    """
+    filesystem, name = pafs.FileSystem.from_uri(bucket)
+    if isinstance(filesystem, pafs.S3FileSystem):
+        filesystem = pafs.S3FileSystem(
+            region=filesystem.region,
+            endpoint_override=endpoint,
+            connect_timeout=ANSWER_SECONDS,
+            request_timeout=ANSWER_SECONDS,
+            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=REQUESTS),
+        )
+    else:
+        filesystem = pafs.GcsFileSystem(retry_time_limit=timedelta(seconds=RETRY_SECONDS))
+    if filesystem.get_file_info(name).type == pafs.FileType.NotFound:
+        raise OSError(f"Bucket '{name}' not found")
+    return filesystem
 
 
 def join(location: str, *parts: str) -> str:

@@ -24,10 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"errors"},
     "schemas": set(),
     "tables": {"config", "errors", "storage"},
+    "capacity": {"config", "errors"},
     **{part: {part} | FOUNDATION for part in PURE},
     "demo": {"demo", "faces"} | FOUNDATION,
     "pipelines": {"pipelines", "demo"} | PURE | FOUNDATION,
-    "cli": {"pipelines"} | FOUNDATION,
+    "cli": {"pipelines", "capacity"} | FOUNDATION,
     "__init__": set(),
 }
 """A part of dfd_ray, and the parts that it may import: one direction, nothing sideways."""
@@ -120,3 +121,8 @@ def test_a_submitted_job_only_calls_the_command_line() -> None:
     for path in (PROJECT / "jobs").glob("*.py"):
         imported = {name for name in imported_modules(path) if name.startswith("dfd_ray.")}
         assert {name.split(".")[1] for name in imported} <= {"cli", "pipelines"}, path.name
+
+
+def test_openvino_reports_to_nobody() -> None:
+    code = "import dfd_ray.faces.nets, sys; sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=300, check=False).returncode == 0

@@ -156,3 +156,36 @@ def test_a_uri_with_credentials_is_refused_without_repeating_them(location: str)
 
 def test_an_at_sign_in_the_name_of_an_object_is_no_credential() -> None:
     assert storage.absolute_uri("s3://bucket/mail@home/run") == "s3://bucket/mail@home/run"
+
+
+@pytest.mark.parametrize("location", ["s3://bucket/run?endpoint_override=localhost", "gs://bucket/run?project_id=a"])
+def test_a_uri_with_options_is_refused_since_names_are_made_from_it(location: str) -> None:
+    with pytest.raises(ConfigurationError, match="a URI takes no options; AWS_REGION and AWS_ENDPOINT_URL set them"):
+        storage.absolute_uri(location)
+
+
+def test_a_store_that_does_not_answer_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
+    monkeypatch.setattr(storage, "REQUESTS", 1)
+    with pytest.raises(ConfigurationError, match=r"NETWORK_CONNECTION.*; check the network, AWS_REGION") as caught:
+        storage.open_location("s3://bucket/a name with % and spaces")
+    assert "\n" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("AWS Error NO_SUCH_BUCKET during ListObjectsV2 operation: gone (Request ID: abc)", "make the bucket"),
+        ("AWS Error ACCESS_DENIED during HeadObject operation: No response body.", "check the credentials"),
+        ("AWS Error SLOW_DOWN during PutObject operation: Please reduce your request rate.", "check the network"),
+        ("google::cloud::Status(PERMISSION_DENIED: no)", "check the credentials"),
+    ],
+)
+def test_what_object_storage_says_is_told_with_what_mends_it(said: str, remedy: str) -> None:
+    told = storage.refusal(OSError(said))
+    assert told is not None
+    assert remedy in told
+    assert "Request ID" not in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
+from ray.data.exceptions import ExecutionTimeoutError
+from ray.exceptions import GetTimeoutError, NodeDiedError, OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 
 from dfd_ray.config import Config
 from dfd_ray.errors import DfdError, ResourceError
@@ -35,9 +37,6 @@ RESTARTS = 1000
 DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 """What Ray raises when a worker died, as often as it may."""
 
-NO_PROGRESS_LIMIT = 1800.0
-"""Seconds without a finished task after which a data job is given up."""
-
 _shared = False
 
 
@@ -51,6 +50,7 @@ def ray_session(config: Config) -> Iterator[None]:
     own = not ray.is_initialized()
     if own:
         _connect(config)
+    DataContext.get_current().execution_no_progress_timeout_s = 60 * config.resources.wait_minutes
     try:
         with plain_errors():
             yield
@@ -96,7 +96,7 @@ def check_placeable(stage: str, pool: Pool) -> None:
     """Raise ResourceError when this machine can never hold one task or actor of a stage.
 
     Of a cluster it is said at once, on standard error, that no node of it can: a node may still be starting, or be brought
-    by an autoscaler that Ray does not tell us of, so the job waits, for `NO_PROGRESS_LIMIT` at most.
+    by an autoscaler, which does not tell Ray what it could bring. So the job waits, for `resources.wait_minutes` at most.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for resource, wanted, field in [("CPU", pool.num_cpus, "num_cpus"), ("GPU", pool.num_gpus, "num_gpus")]:
@@ -108,8 +108,8 @@ def check_placeable(stage: str, pool: Pool) -> None:
         if not os.environ.get("RAY_ADDRESS"):
             raise ResourceError(f"{asked}, this machine has {largest:g}; {remedy}")
         print(
-            f"dfd-ray: {asked}, no node of the cluster has more than {largest:g}; waiting for one. "
-            f"If none is coming, stop the job and start a larger node, or {remedy}",
+            f"dfd-ray: {asked}, no node of the cluster has more than {largest:g}; waiting for one, {waiting() / 60:g} minutes "
+            f"at most (resources.wait_minutes). If none is coming, stop the job and start a larger node, or {remedy}",
             file=sys.stderr,
             flush=True,
         )
@@ -148,10 +148,13 @@ def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, A
 def plain_errors() -> Iterator[None]:
     """Within, an error of ours that a task or an actor raised is raised as it was, without Ray's traceback around it.
 
-    That workers or nodes died too often becomes a ResourceError.
+    That workers or nodes died too often becomes a ResourceError; so does that nothing moved for `resources.wait_minutes`, naming
+    the stages at work.
     """
     try:
         yield
+    except (ExecutionTimeoutError, GetTimeoutError) as error:
+        raise ResourceError(explain_waiting(str(error), waiting())) from None
     except RayError as error:
         inner: BaseException | None = error
         while inner is not None and (isinstance(inner, RayError) or not isinstance(inner, DfdError)):
@@ -163,6 +166,21 @@ def plain_errors() -> Iterator[None]:
         said = str(error).strip().splitlines()[0]
         remedy = "once that is mended, the same command goes on where it stopped"
         raise ResourceError(f"workers died more often than a task is tried again: {said}; {remedy}") from error
+
+
+def waiting() -> float:
+    """Return the seconds that a job waits without progress."""
+    return float(DataContext.get_current().execution_no_progress_timeout_s)
+
+
+def explain_waiting(said: str, seconds: float) -> str:
+    """Return in one line what did not move, from what Ray Data said of its operators."""
+    stages = re.findall(r"^  - (.+?): (\d+) active", said, re.MULTILINE)
+    working = "; ".join(f"{name}, {count} at work" for name, count in stages) or "a worker that could not be placed"
+    return (
+        f"no progress in {seconds / 60:g} minutes (resources.wait_minutes): {working}. Where none is at work, no node can hold "
+        "what the stage asks for (resources); where some are, they hang. The same command goes on where it stopped"
+    )
 
 
 def torch_device(pool: Pool) -> str:
@@ -185,7 +203,6 @@ def configure_data() -> None:
     # The newer Parquet reader starts 32 actors to read the footers of our few files: 14 s a dataset on two cores.
     context.use_datasource_v2 = False
     context.enable_progress_bars = False  # they count blocks; `progress.py` counts videos
-    context.execution_no_progress_timeout_s = NO_PROGRESS_LIMIT
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     for name in ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # they print what is raised as well

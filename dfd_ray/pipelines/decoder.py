@@ -23,8 +23,9 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from dfd_ray.errors import Reason, Stage, Status, VideoError
+from dfd_ray.errors import ConfigurationError, Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.planes import DECODED, frames_to_arrow
+from dfd_ray.pipelines.ranges import RangeReader
 from dfd_ray.sections import Preprocess
 from dfd_ray.storage import open_location
 from dfd_ray.video import decode_video
@@ -185,15 +186,15 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
     if "://" not in uri:
         yield uri
         return
-    filesystem, path = open_location(uri)
     try:
+        filesystem, path = open_location(uri)
         file = filesystem.open_input_file(path)
     except FileNotFoundError:
         raise VideoError(Stage.OPEN, Reason.MISSING) from None
-    except OSError as error:
+    except (OSError, ConfigurationError) as error:
         raise VideoError(Stage.OPEN, Reason.UNREADABLE, str(error)) from None
     with file:
-        yield cast(BinaryIO, file)
+        yield cast(BinaryIO, RangeReader(file))
 
 
 def limit_memory(gib: float) -> None:

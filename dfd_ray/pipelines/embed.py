@@ -20,7 +20,8 @@ from dfd_ray.errors import WeightsError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, feature_size
 from dfd_ray.models.embedder import Embedder, Precision, choose_precision
-from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, ray_session, torch_device
+from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, ray_session, torch_device, waiting
+from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.progress import progress_bar, report_done
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.summary import Summary, elapsed
@@ -82,7 +83,7 @@ def arithmetic(config: Config) -> dict[str, Any]:
     if not stored:
         pool = config.resources.embed
         ask = ray.remote(measure).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
-        stored = ray.get(ask.remote(cast(str, config.run), config.embed, torch_device(pool)))
+        stored = ray.get(ask.remote(cast(str, config.run), config.embed, torch_device(pool)), timeout=waiting())
     return {key: stored[key] for key in ("precision", "cosine_to_fp32")}
 
 
@@ -120,6 +121,7 @@ class EmbedFaces:
 
     def __call__(self, videos: pa.Table) -> pa.Table:
         """Embed the faces of some videos. Raises WeightsError if a vector has NaN, or a number that float16 cannot hold."""
+        started = time.monotonic()
         faces = flatten_faces(videos, ["video_id"])
         images, size = faces.column("image").to_pylist(), self.embedder.batch_size
         batches = [images[start : start + size] for start in range(0, len(images), size)]
@@ -133,6 +135,7 @@ class EmbedFaces:
         flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), face_type["vector"].type.list_size)
         columns = [faces.column(name).combine_chunks() for name in ("frame_index", "face_index")]
         report_done(self.counter, videos.column("status").to_pylist())
+        observe("embed", videos.select(["video_id", "status"]).to_pylist(), time.monotonic() - started)
         return nest_faces(
             videos.drop_columns("status"), pa.StructArray.from_arrays([*columns, flat], fields=list(face_type))
         ).cast(self.schema)

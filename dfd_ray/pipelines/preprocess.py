@@ -23,6 +23,7 @@ from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks, torch_device
 from dfd_ray.pipelines.decoder import ATTEMPTS
 from dfd_ray.pipelines.extract import extract
+from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.planes import frames_from_arrow
 from dfd_ray.pipelines.progress import progress_bar, report_done, survived
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
@@ -106,6 +107,7 @@ class Detect:
             self.detect_row(row, frames_from_arrow(value)) for row, value in zip(rows, videos.column("frames"), strict=True)
         ]
         report_done(self.counter, (row["status"] for row in found))
+        observe("preprocess", found, sum(row["seconds_spent"] for row in found))
         return pa.Table.from_pylist(found, schema=SCHEMAS["faces"])
 
     def detect_row(self, video: dict[str, Any], frames: list[Frame]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ray.data.checkpoint import CheckpointConfig
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.pipelines.cluster import RETRIES
-from dfd_ray.storage import delete_folder, exists, join, open_location
+from dfd_ray.storage import delete_folder, exists, join, open_location, write_bytes
 from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, table_files
 
 
@@ -49,7 +49,10 @@ def resumable(run: str, table: str) -> Iterator[None]:
         raise RunError(f"{join(run, table)} is incomplete and its checkpoints are gone; delete that folder to start again")
     context = DataContext.get_current()
     before = context.checkpoint_config
-    context.checkpoint_config = CheckpointConfig("video_id", checkpoints, delete_checkpoint_on_success=False)
+    filesystem, path = open_location(checkpoints)
+    context.checkpoint_config = CheckpointConfig(
+        "video_id", path, delete_checkpoint_on_success=False, override_filesystem=filesystem
+    )
     try:
         yield
     finally:
@@ -65,15 +68,17 @@ def read_rows(run: str, table: str, columns: list[str] | None, rows_per_block: i
 
 
 def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_per_file: int) -> None:
-    """Write a dataset as the table, a file every `rows_per_file` videos."""
+    """Write a dataset as the table, a file every `rows_per_file` videos; keep Ray Data's statistics in `<run>/logs/`."""
+    filesystem, path = open_location(join(run, table))
     dataset.write_parquet(
-        join(run, table),
-        filesystem=open_location(run)[0] if "://" in run else None,
+        path,
+        filesystem=filesystem,
         schema=schema,
         compression="zstd",
         min_rows_per_file=rows_per_file,
         ray_remote_args={"max_retries": RETRIES},
     )
+    write_bytes(join(run, "logs", f"{table}-stats.txt"), dataset.stats().encode())
 
 
 def check_whole(run: str, table: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import score_faces
+from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.model_store import read_model, trained_folds
 from dfd_ray.pipelines.progress import report_done
 from dfd_ray.schemas import SCHEMAS
@@ -41,6 +43,7 @@ class ScoreFaces:
 
     def __call__(self, videos: pa.Table) -> pa.Table:
         """Score the faces of some videos."""
+        started = time.monotonic()
         faces = flatten_faces(videos, ["fold"])
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
         fold = pc.fill_null(faces.column("fold"), -1).to_numpy(zero_copy_only=False).astype(int)
@@ -54,6 +57,7 @@ class ScoreFaces:
         seen = pc.and_(pc.equal(scored.column("status"), Status.OK), pa.array(self.seen_in_training(videos)))
         scored = scored.set_column(1, "status", pc.if_else(seen, Status.IN_TRAINING, scored.column("status")))
         report_done(self.counter, scored.column("status").to_pylist())
+        observe("score", scored.select(["video_id", "status"]).to_pylist(), time.monotonic() - started)
         return scored.append_column("log_odds", pa.ListArray.from_arrays(offsets, pa.array(log_odds))).cast(SCHEMAS["scores"])
 
     def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> npt.NDArray[np.float32]:

@@ -107,3 +107,32 @@ def test_what_no_node_can_hold_is_said_and_nothing_else(answer: subprocess.Compl
     assert len(said) == 1
     assert "embed asks for 8 GPUs a worker, no node of the cluster has more than 1" in said[0]
     assert "--set resources.embed.num_gpus=1" in said[0]
+
+
+def test_what_never_comes_ends_the_job_with_the_stage_and_the_setting(nodes: dict[str, str]) -> None:
+    driver = """
+import sys, ray
+from dfd_ray.config import load_config
+from dfd_ray.errors import DfdError
+from dfd_ray.sections import Pool
+from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session
+
+class Embed:
+    def __call__(self, rows):
+        return rows
+
+try:
+    with ray_session(load_config(None, ["resources.wait_minutes=0.1"])):
+        check_placeable("embed", Pool(num_gpus=8))
+        ray.data.range(4).map_batches(Embed, batch_size=1, **actors(Pool(num_gpus=8))).materialize()
+except DfdError as error:
+    sys.exit(f"REFUSED {error}")
+"""
+    environment = os.environ | {"RAY_ADDRESS": nodes["address"]}
+    said = subprocess.run(
+        [sys.executable, "-c", driver], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert "waiting for one, 0.1 minutes at most" in said.stderr
+    [line] = [line for line in said.stderr.splitlines() if line.startswith("REFUSED")]
+    assert "no progress in 0.1 minutes (resources.wait_minutes)" in line
+    assert "MapBatches(Embed)" in line

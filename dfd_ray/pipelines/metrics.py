@@ -1,0 +1,62 @@
+"""What a running job tells of itself: metrics for Prometheus, by Ray's own endpoint on every node, and a line of JSON an error.
+
+Ray adds the prefix `ray_`, to counters the suffix `_total`, and has metrics of its own of nodes, stores and queues;
+deploy/grafana.json shows both. The lines are in the logs of Ray's workers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from ray.util.metrics import Counter, Histogram, Metric
+
+VIDEOS = "dfd_videos"
+"""Counter: videos done, by `stage` and `status`."""
+ERRORS = "dfd_errors"
+"""Counter: videos that ended as an error row, by `stage` and `reason`."""
+BUSY = "dfd_busy_seconds"
+"""Counter: seconds that workers were at work on videos, by `stage`; its rate is the number of busy workers."""
+DURATION = "dfd_video_seconds"
+"""Histogram: seconds a video took, by `stage`."""
+BOUNDARIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""Seconds; a video is given up at `preprocess.video_deadline`, 120 by default."""
+
+
+@cache
+def metrics() -> dict[str, Metric]:
+    """Return this process's metrics, by name."""
+    return {
+        VIDEOS: Counter(VIDEOS, "videos done", ("stage", "status")),
+        ERRORS: Counter(ERRORS, "videos that ended as an error row", ("stage", "reason")),
+        BUSY: Counter(BUSY, "seconds of work on videos", ("stage",)),
+        DURATION: Histogram(DURATION, "seconds a video took", list(BOUNDARIES), ("stage",)),
+    }
+
+
+def observe(stage: str, rows: Iterable[dict[str, Any]], seconds: float) -> None:
+    """Count some videos done, rows with `video_id`, `status` and, where there is one, `error`, in `seconds` of work in all."""
+    found = list(rows)
+    known = metrics()
+    known[BUSY].inc(seconds, {"stage": stage})
+    for row in found:
+        known[VIDEOS].inc(1, {"stage": stage, "status": str(row["status"])})
+        known[DURATION].observe(seconds / len(found), {"stage": stage})
+        if row.get("error"):
+            known[ERRORS].inc(1, {"stage": stage, "reason": reason_of(row["error"])})
+            print(error_line(stage, row), file=sys.stderr, flush=True)
+
+
+def reason_of(error: str) -> str:
+    """Return the word from the closed set with which an error begins."""
+    return error.partition(":")[0]
+
+
+def error_line(stage: str, row: dict[str, Any]) -> str:
+    """Return an error row as one line of JSON."""
+    facts = {"time": time.time(), "stage": stage, "video_id": row["video_id"], "reason": reason_of(row["error"])}
+    return json.dumps(facts | {"error_stage": row.get("error_stage"), "error": row["error"]})

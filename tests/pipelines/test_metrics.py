@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from dfd_ray.errors import Reason
+from dfd_ray.pipelines import metrics
+from dfd_ray.pipelines.metrics import error_line, observe, reason_of
+
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
+ROWS = [
+    {"video_id": "part/a.mp4", "status": "ok", "error": None},
+    {"video_id": 'part/"b".mp4', "status": "error", "error_stage": "open", "error": f"{Reason.EMPTY}: no bytes"},
+]
+OF_RAY = {"ray_node_cpu_utilization", "ray_node_gpus_utilization", "ray_object_store_memory"}
+
+
+def expressions() -> list[str]:
+    return [target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel["targets"]]
+
+
+def test_the_dashboard_names_the_metrics_that_there_are() -> None:
+    ours = {f"ray_{name}_total" for name in (metrics.VIDEOS, metrics.ERRORS, metrics.BUSY)} | {f"ray_{metrics.DURATION}_bucket"}
+    assert set(re.findall(r"ray_\w+", " ".join(expressions()))) == ours | OF_RAY
+
+
+def test_the_dashboard_groups_by_tags_that_there_are() -> None:
+    tags = {tag for metric in metrics.metrics().values() for tag in metric.info["tag_keys"]}
+    named = {tag.strip() for groups in re.findall(r"by \(([^)]*)\)", " ".join(expressions())) for tag in groups.split(",")}
+    assert named - {"le", "instance"} == tags - {"status"}
+
+
+def test_an_error_is_a_line_of_json_with_its_video(capfd: pytest.CaptureFixture[str], ray: None) -> None:
+    observe("preprocess", ROWS, 2.0)
+    [line] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    facts = json.loads(line)
+    assert facts.pop("time") == pytest.approx(time.time(), abs=60)
+    assert facts == {
+        "stage": "preprocess",
+        "video_id": 'part/"b".mp4',
+        "reason": "empty",
+        "error_stage": "open",
+        "error": "empty: no bytes",
+    }
+
+
+def test_an_error_with_line_breaks_stays_one_line() -> None:
+    line = error_line("preprocess", {"video_id": "a\nb", "error": "detector: one\ntwo"})
+    assert "\n" not in line
+    assert reason_of("detector: one") in [str(reason) for reason in Reason]
+
+
+@pytest.mark.slow
+def test_prometheus_finds_them_on_a_node(ray: None) -> None:
+    import ray as ray_module
+
+    @ray_module.remote(num_cpus=0.1)
+    def work() -> None:
+        observe("preprocess", ROWS, 2.0)
+        time.sleep(15)  # a worker that ends at once has told nobody yet
+
+    done = work.remote()
+    node = ray_module.nodes()[0]
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    wanted = set(re.findall(r"ray_dfd_\w+", " ".join(expressions())))
+    deadline = time.monotonic() + 90
+    while True:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            text = answer.read().decode()
+        shown = set(re.findall(r"^(ray_dfd_\w+)\{", text, re.MULTILINE))
+        if wanted <= shown:
+            break
+        assert time.monotonic() < deadline, (wanted - shown, text[:2000])
+        time.sleep(1)
+    assert re.search(r'ray_dfd_errors_total\{.*reason="empty".*stage="preprocess".*\} [1-9]', text)
+    ray_module.get(done)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dfd_ray import capacity
+from dfd_ray.capacity import COSTS, make_plan
+from dfd_ray.cli import main
+from dfd_ray.config import load_config
+from dfd_ray.errors import ConfigurationError
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def result(name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def test_every_cost_is_one_that_was_measured() -> None:
+    rates = result("preprocess")["frames_per_second_and_core"]
+    assert isinstance(rates, dict)
+    known = {("decode", ""): rates["decode"], ("detect", ""): rates["to_rgb, detect, crop, encode"]}
+    backbones = result("embed")["backbones"]
+    assert isinstance(backbones, dict)
+    for name, facts in backbones.items():
+        known |= {("embed", f"{name} {kind}"): facts["images_per_cpu_second"][kind] for kind in ("fp32", "bf16")}
+    for cost in COSTS:
+        assert cost.units_per_second == pytest.approx(known[cost.stage, cost.kind], rel=0.005), cost
+
+
+def test_the_model_agrees_with_the_measured_run_through_ray() -> None:
+    measured = result("preprocess")
+    videos, seconds = measured["videos"], measured["seconds"]
+    assert isinstance(videos, dict)
+    assert isinstance(seconds, dict)
+    count = sum(videos.values())
+    plan = make_plan(load_config(None, ["embed.backbone=tf_efficientnet_b0"]), count, videos["REAL"] / count, 2, 0, {})
+    assert plan.shares[0].units == measured["frames"]
+    hours, device = plan.hours_of("preprocess")
+    assert device == "CPU"
+    assert hours * 3600 == pytest.approx(seconds["ray"], rel=0.15)
+
+
+def test_the_model_agrees_with_the_measured_embedding_through_ray() -> None:
+    ray = result("embed")["ray"]
+    assert isinstance(ray, dict)
+    rates = ray["faces_per_second"]
+    config = load_config(None, [f"embed.backbone={ray['backbone']}", f"embed.precision={ray['precision']}"])
+    plan = make_plan(config, 1000, 0.5, 1, 0, {})
+    assert plan.shares[2].units / plan.hours_of("embed")[0] / 3600 == pytest.approx(rates["ray"], rel=0.15)
+
+
+def test_twice_the_cores_are_half_the_hours_for_the_same_money() -> None:
+    one, two = (make_plan(load_config(), 119154, 0.16, cpus, 0, {}) for cpus in (64, 128))
+    assert one.hours == pytest.approx(2 * two.hours)
+    assert one.cost(0.05, 0) == pytest.approx(two.cost(0.05, 0))
+
+
+def test_a_gpu_takes_the_stages_that_were_measured_on_it_and_overlaps_with_decoding() -> None:
+    plan = make_plan(load_config(), 1000, 0.16, 10, 2, {"detect": 500, "embed": 1000})
+    assert {share.stage: share.device for share in plan.shares} == {"decode": "CPU", "detect": "GPU", "embed": "GPU"}
+    decode, detect, _ = plan.shares
+    assert plan.hours_of("preprocess") == (max(decode.device_hours / 10, detect.device_hours / 2), "CPU")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "measured", "message"),
+    [
+        (1, {}, "no stage has been timed on a GPU yet"),
+        (1, {"decode": 1.0}, "no stage has been timed on a GPU yet"),
+        (0, {"decod": 1.0}, "known stages are decode, detect, embed"),
+    ],
+)
+def test_what_was_not_measured_is_not_made_up(gpus: int, measured: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_plan(load_config(), 1000, 0.16, 10, gpus, measured)
+
+
+def test_a_backbone_that_was_not_timed_is_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"embed by resnet50 fp32 has not been timed \(tf_efficientnet_b7 fp32"):
+        make_plan(load_config(None, ["embed.backbone=resnet50"]), 1000, 0.16, 10, 0, {})
+
+
+@pytest.mark.parametrize("value", ["detect", "detect=", "detect=fast", "detect=0", "detect=-1", "detect=null"])
+def test_a_measurement_that_is_no_rate_is_refused(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected stage=units a second"):
+        capacity.parse_measured([value])
+
+
+def test_the_command_prints_hours_cost_and_the_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--videos", "119154", "--cpus", "64", "--cpu-price", "0.05"]) == 0
+    said = capsys.readouterr().out
+    assert "the bottleneck is embed, on the CPUs" in said
+    assert "not reckoned: analyze, train, evaluate" in said
+    assert " of the prices' currency" in said
+    assert main(["plan", "--videos", "100", "--cpus", "1", "--gpus", "1"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
