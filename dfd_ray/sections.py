@@ -152,6 +152,7 @@ class Predict(Section):
     prior: float | None = Field(
         0.5, gt=0, lt=1, description="share of FAKE expected among new videos; null = as among the calibrating ones"
     )
+    explain: int = Field(0, ge=0, le=100, description="videos, the most probably FAKE, shown with where the classifiers look")
 
 
 class Report(Section):

@@ -104,7 +104,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def draw_patterns() -> npt.NDArray[np.uint8]:
-    """Return pictures (PATTERNS, PATTERN_SIZE, PATTERN_SIZE, 3) uint8 of slanting waves, the same anywhere: whole numbers only."""
+    """Return pictures (PATTERNS, PATTERN_SIZE, PATTERN_SIZE, 3) uint8 of slanting waves, the same ones anywhere."""
     n, y, x, channel = np.ogrid[:PATTERNS, :PATTERN_SIZE, :PATTERN_SIZE, :3]
     wave = np.abs(x * (n + 2 + channel) + y * (2 * n + 3 - channel) + 60 * channel) % 510
     return np.abs(wave - 255).astype(np.uint8)

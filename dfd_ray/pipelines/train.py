@@ -27,6 +27,7 @@ from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.sampling import balancing_rates, repeats
 from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session
+from dfd_ray.pipelines.examples import write_examples
 from dfd_ray.pipelines.model_store import is_trained, read_model_facts
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
@@ -63,6 +64,7 @@ def train(config: Config) -> Summary:
         fit(config, [plan_fold(config, fold, videos) for fold in pending], spec.size)
     for made_before in ("training", "scores", "predictions", "evaluation", join("checkpoints", "scores")):
         delete_folder(join(run, made_before))
+    write_examples(config)
     return summarise(config, started, folds)
 
 

@@ -21,7 +21,7 @@ from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.models.sampling import repeats
 from dfd_ray.pipelines.cluster import tasks
-from dfd_ray.sections import Train
+from dfd_ray.sections import Preprocess, Train
 from dfd_ray.storage import join, open_location, read_json, write_json
 from dfd_ray.tables import flatten_faces, table_files
 
@@ -93,13 +93,8 @@ def shown_faces(videos: pa.Table, config: Config, rates: dict[str, float]) -> pa
     Columns: `image`, `label`, `video_id`, `group`, `landmarks` in the image's pixels, and `key`, random by seed, epoch and
     video.
     """
-    settings = config.preprocess
     faces = face_rows(videos)
-    places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
-    landmarks = [
-        landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size).ravel()
-        for points, box, width, height in places
-    ]
+    landmarks = [points.ravel() for points in landmarks_of(faces, config.preprocess)]
     faces = faces.select(["image", "label", "video_id", "group"])
     faces = faces.append_column("landmarks", pa.array(landmarks, pa.list_(pa.float32(), 10)))
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()
@@ -109,6 +104,15 @@ def shown_faces(videos: pa.Table, config: Config, rates: dict[str, float]) -> pa
     seed = [config.train.seed, read_json(join(cast(str, config.run), "training", "epoch.json"))["epoch"]]
     keys = [np.random.default_rng([*seed, zlib.crc32(name.encode())]).integers(KEYS, size=t.sum()) for name, t in times.items()]
     return faces.append_column("key", pa.array(np.concatenate([np.empty(0, np.int64), *keys])))
+
+
+def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[npt.NDArray[np.float32]]:
+    """Return the landmarks (5, 2) of rows of `face_rows`, in pixels of the stored image."""
+    places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
+    return [
+        landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size)
+        for points, box, width, height in places
+    ]
 
 
 def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArray[Any]]:
