@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import pyarrow.compute as pc
 import ray
+from ray.data import ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -72,8 +73,6 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
     """Train a model for every fold, one after the other, in one Ray Train run: starting one costs more than a small fold."""
     run, settings = cast(str, config.run), config.train
     gpus = config.resources.train.num_gpus
-    ingest = DataConfig.default_ingest_options()
-    ingest.preserve_order = True  # or the order in which faces come would hang on which task is done first
     stopped = join(run, "training", STOPPED)
     delete_file(stopped)
     trainer = TorchTrainer(
@@ -90,7 +89,7 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"),
         ),
-        dataset_config=DataConfig(execution_options=ingest),
+        dataset_config=DataConfig(execution_options=ordered_ingest()),
         datasets={f"fold-{plan.fold}": training_faces(config, plan, size) for plan in plans},
     )
     print(f"training {len(plans)} models, each without one fold, {settings.epochs} epochs each", flush=True)
@@ -101,6 +100,13 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
             if not exists(stopped):
                 raise
             raise TrainingError(read_json(stopped)["error"]) from None
+
+
+def ordered_ingest() -> ExecutionOptions:
+    """Return options under which faces come in their order, and not in that in which the tasks are done."""
+    options = DataConfig.default_ingest_options()
+    options.preserve_order = True
+    return options
 
 
 def plan_fold(config: Config, fold: int, videos: list[Labelled]) -> FoldPlan:

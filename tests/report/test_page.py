@@ -221,7 +221,9 @@ def test_sections_without_data_are_not_present(new_run: Callable[..., Path]) -> 
     run = new_run(4)
     rmtree(run / "predictions")
     data = read_run(str(run), Config())
-    assert set(present_sections(data, [], None, False)) == {"run", "balance", "training", "broken", "settings"}
+    assert set(present_sections(data, [], None, False)) == {
+        *("run", "balance", "examples", "training", "subgroups", "broken", "settings")
+    }
 
 
 def test_a_long_name_loses_its_middle() -> None:
