@@ -148,8 +148,8 @@ def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, A
 def plain_errors() -> Iterator[None]:
     """Within, an error of ours that a task or an actor raised is raised as it was, without Ray's traceback around it.
 
-    That workers or nodes died too often becomes a ResourceError; so does that nothing moved for `resources.wait_minutes`, naming
-    the stages at work.
+    That workers or nodes died too often becomes a ResourceError; so does that nothing moved for `resources.wait_minutes`,
+    naming the stages at work.
     """
     try:
         yield

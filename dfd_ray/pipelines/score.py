@@ -14,9 +14,9 @@ from torch import nn
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec
-from dfd_ray.models.classifier import score_faces
+from dfd_ray.models.classifier import check_golden, score_faces
 from dfd_ray.pipelines.metrics import observe
-from dfd_ray.pipelines.model_store import read_model, trained_folds
+from dfd_ray.pipelines.model_store import model_location, read_model, trained_folds
 from dfd_ray.pipelines.progress import report_done
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.tables import flatten_faces
@@ -69,8 +69,11 @@ class ScoreFaces:
     def model(self, fold: int) -> tuple[nn.Module, InputSpec]:
         """Return the module and input of a model, loaded once."""
         if fold not in self.models:
-            module, spec, _ = read_model(self.run, fold)
-            self.models[fold] = (module.to(self.device), spec)
+            module, spec, facts = read_model(self.run, fold)
+            module.to(self.device)
+            if self.device != "cpu":  # there it was tried as it was read
+                check_golden(module, spec, facts["golden"], model_location(self.run, fold))
+            self.models[fold] = (module, spec)
         return self.models[fold]
 
     def seen_in_training(self, videos: pa.Table) -> list[bool]:
