@@ -30,6 +30,7 @@ from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.pipelines.train_loop import PROGRESS, FoldPlan, train_folds
 from dfd_ray.pipelines.training_data import training_faces
+from dfd_ray.schemas import TRAIN_ONLY
 from dfd_ray.storage import absolute_uri, delete_folder, exists, join, read_json, write_json
 from dfd_ray.tables import read_table
 
@@ -134,12 +135,13 @@ def folds_to_train(config: Config, counts: dict[int, dict[str, int]]) -> list[in
     for label, faces in totals.items():
         if not faces:
             raise TrainingError(f"training needs REAL and FAKE faces, and there is no {label} one: {totals}")
-    if len(counts) < 2:
+    scored = sorted(counts.keys() - {TRAIN_ONLY})
+    if len(scored) < 2:
         raise TrainingError("training needs at least two groups of linked videos, one to learn from and one to test on")
-    folds = sorted(counts) if config.train.folds is None else list(config.train.folds)
+    folds = scored if config.train.folds is None else list(config.train.folds)
     for fold in folds:
-        if fold not in counts:
-            raise TrainingError(f"train.folds names fold {fold}; this run has {sorted(counts)}")
+        if fold not in scored:
+            raise TrainingError(f"train.folds names fold {fold}; this run has {scored}")
         for label in totals:
             if totals[label] == counts[fold][label]:
                 raise TrainingError(
