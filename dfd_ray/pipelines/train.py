@@ -34,6 +34,10 @@ from dfd_ray.schemas import TRAIN_ONLY
 from dfd_ray.storage import absolute_uri, delete_folder, exists, join, read_json, write_json
 from dfd_ray.tables import read_table
 
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
+"""For glibc's allocator: what a step frees, the next one takes again, instead of its being given back to the kernel and cleared
+anew. A step of EfficientNet-Lite0 on one core is 1.2 to 1.3 times as fast, and needs no more memory."""
+
 
 def train(config: Config) -> Summary:
     """Write `models/`: a classifier for every fold held out, each trained on the others."""
@@ -79,6 +83,7 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
             storage_path=absolute_uri(join(run, "training")),
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
+            worker_runtime_env={"env_vars": {} if gpus else KEEP_MEMORY},
         ),
         datasets={f"fold-{plan.fold}": training_faces(config, plan.fold, size, plan.rates) for plan in plans},
     )

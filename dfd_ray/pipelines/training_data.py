@@ -101,7 +101,8 @@ def replace_fakes(
     """Return the images with a share of the FAKE ones, drawn at random, replaced by self-blended REAL ones among them.
 
     `images` (n) of any sizes, `label` (n,) of 0 and 1, `landmarks` (n, 5, 2) in pixels of each image. A FAKE image stays
-    where there is no REAL one, or where the landmarks of the one that is drawn span no face.
+    where there is no REAL one, or where the landmarks of the one that is drawn span no face. That a face and its blend are
+    augmented apart is meant: alike and side by side, they taught less that carries over (docs/transfer.md).
     """
     reals = np.flatnonzero(label == 0)
     result = list(images)
