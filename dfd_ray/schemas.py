@@ -27,10 +27,13 @@ def struct_of(columns: Sequence[Column]) -> pa.DataType:
     return pa.struct([column.field for column in columns])
 
 
+TRAIN_ONLY = -1
+"""The fold of videos that every model learns from and none is scored by."""
+
 VIDEO_ID = Column("video_id", pa.string(), "path of the video relative to the corpus, unique across parts", False)
 LABEL = Column("label", pa.string(), "REAL, FAKE or null")
 GROUP = Column("group", pa.string(), "connected component of `original` links, named by its first video")
-FOLD = Column("fold", pa.int32(), "null for a video without a label")
+FOLD = Column("fold", pa.int32(), "null for a video without a label, -1 for one that is only trained on")
 STATUS = Column("status", pa.string(), "how the video ended, see below", False)
 ERROR_STAGE = Column("error_stage", pa.string(), "where it failed, see below; null unless `status` is error")
 ERROR = Column("error", pa.string(), "reason (see below), a colon, and what the decoder or the file system said")

@@ -22,6 +22,10 @@ class Index(Section):
 
     folds: int = Field(5, ge=2, le=100, description="cross-validation folds; groups of linked videos are never split")
     seed: int = Field(0, ge=0, description="seed of the assignment to folds")
+    extra_real: str | None = Field(
+        None,
+        description="folder of further videos, all taken for REAL: trained on in every fold, never held out, never scored",
+    )
     missing_files: Literal["refuse", "keep"] = Field(
         "refuse", description="a file named by the metadata that is absent: refuse to index, or keep it as an error row"
     )

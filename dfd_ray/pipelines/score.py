@@ -21,6 +21,9 @@ from dfd_ray.pipelines.progress import report_done
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.tables import flatten_faces
 
+NO_FOLD = -2
+"""Stands for null, the fold of videos without a label."""
+
 
 class ScoreFaces:
     """Score the faces of a batch of videos; an actor that keeps the classifiers it has needed.
@@ -46,7 +49,7 @@ class ScoreFaces:
         started = time.monotonic()
         faces = flatten_faces(videos, ["fold"])
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
-        fold = pc.fill_null(faces.column("fold"), -1).to_numpy(zero_copy_only=False).astype(int)
+        fold = pc.fill_null(faces.column("fold"), NO_FOLD).to_numpy(zero_copy_only=False).astype(int)
         log_odds = np.zeros(len(images), np.float32)
         for one in np.unique(fold):
             chosen = np.flatnonzero(fold == one)
@@ -62,7 +65,7 @@ class ScoreFaces:
 
     def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> npt.NDArray[np.float32]:
         """Return the log-odds of FAKE, (n,) float32, of faces of a fold; zeros where every model has seen the fold."""
-        models = self.folds if fold < 0 else [fold] if fold in self.folds else []
+        models = self.folds if fold == NO_FOLD else [fold] if fold in self.folds else []
         scores = [score_faces(*self.model(one), images, batch_size=self.batch_size) for one in models]
         return cast("npt.NDArray[np.float32]", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
 

@@ -136,7 +136,8 @@ def change_fakes(
     `faces` (n rows) has `label` of 0 and 1, `group`, and `landmarks` in pixels of each of the `images`. A share
     `self_blending` becomes self-blended REAL faces, and of the rest a share `mixup` is mixed with a REAL face, of its own group
     where there is one. The labels (n,) are the share of FAKE. A FAKE image stays where there is no REAL one, or where
-    the landmarks span no face.
+    the landmarks span no face. That a face and its blend are augmented apart is meant: alike and side by side,
+    they taught less that carries over (docs/transfer.md).
     """
     label = faces.column("label").to_numpy()
     group = faces.column("group").to_numpy(zero_copy_only=False)

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.config import Config, load_config
+from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
-from dfd_ray.pipelines.train import labelled_videos, plan_fold
+from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, plan_fold
 from dfd_ray.pipelines.training_data import FoldPlan, augment, change_fakes, shown_faces, tell_epoch, training_faces
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 
 SIZE = 32
 FACES = {("REAL", 0): [3, 4], ("REAL", 1): [5, 2], ("FAKE", 0): [2, 9], ("FAKE", 1): [6, 13, 0]}
@@ -175,3 +176,15 @@ def test_mixed_fakes_have_the_share_that_their_label_says_and_a_real_face_of_the
     for image, share in zip(result[2:], label[2:], strict=True):
         expected = share * images[2].astype(float) + (1 - share) * images[1].astype(float)
         np.testing.assert_allclose(image, expected, atol=1.01)
+
+
+def test_videos_that_are_only_trained_on_are_in_every_models_faces_and_held_out_by_none() -> None:
+    both = {"REAL": 4, "FAKE": 4}
+    counts = {0: both, 1: {"REAL": 0, "FAKE": 4}, TRAIN_ONLY: {"REAL": 9, "FAKE": 0}}
+    assert folds_to_train(load_config(), counts) == [0, 1]
+    with pytest.raises(TrainingError, match=r"fold -1; this run has \[0, 1\]"):
+        folds_to_train(load_config(None, ["train.folds=[-1]"]), counts)
+    with pytest.raises(TrainingError, match="at least two groups"):
+        folds_to_train(load_config(), {0: both, TRAIN_ONLY: both})
+    videos = [Labelled(str(fold), label, fold, count) for fold, one in counts.items() for label, count in one.items()]
+    assert [plan_fold(load_config(None, ["train.batch_size=2"]), fold, videos).steps for fold in (0, 1)] == [6, 8]
