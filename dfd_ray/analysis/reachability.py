@@ -156,7 +156,7 @@ def _spans(starts: Int64Array) -> Iterator[tuple[int, int]]:
 
 
 def _between(groups: Groups, begin: int, end: int) -> Float32Array:
-    """Return the squared weights (end - begin, c - begin) of the lightest edges between these components and all from them on."""
+    """Return the squares of the lightest edges (end - begin, c - begin) from these components to all from `begin` on."""
     starts = groups.starts
     columns = slice(int(starts[begin]), int(starts[-1]))
     found = np.full((end - begin, len(starts) - 1 - begin), np.inf, np.float32)
