@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
+from dfd_ray.schemas import SCHEMAS
 from dfd_ray.tables import read_table
+
+
+@pytest.fixture
+def mapped_run(tmp_path: Path) -> Path:
+    """A run with a map of seven faces in two files, and predictions of two of its three videos."""
+    run = tmp_path / "run"
+    names = ["label", "pca", "x", "y", "z", "cluster", "membership", "video_cluster", "thumbnail"]
+    faces = [
+        {"video_id": f"{i % 3}.mp4", "frame_index": i, "face_index": 0}
+        | dict(zip(names, ("REAL", [1.0, 2.0], i, -i, 0.5, i % 2, 0.5, -1, b"jpeg"), strict=True))
+        for i in range(7)
+    ]
+    (run / "projection").mkdir(parents=True)
+    for number, rows in enumerate((faces[:4], faces[4:])):
+        table = pa.Table.from_pylist(rows, schema=SCHEMAS["projection"])
+        pq.write_table(table, run / "projection" / f"part-{number:06d}.parquet")
+    (run / "predictions").mkdir()
+    predictions = [{"video_id": f"{i}.mp4", "probability": 0.25 * (1 + i), "faces_used": 2, "status": "ok"} for i in range(2)]
+    pq.write_table(pa.Table.from_pylist(predictions, SCHEMAS["predictions"]), run / "predictions" / "part-0.parquet")
+    return run
 
 
 def put_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, *programs: str, code: int = 0) -> Path:
@@ -31,36 +53,36 @@ def put_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, *programs: str, c
     ],
 )
 def test_the_viewer_is_given_every_face(
-    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: list[str], expected: list[str]
+    mapped_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: list[str], expected: list[str]
 ) -> None:
     notes = put_on_path(tmp_path / "bin", monkeypatch, *programs)
-    assert main(["explore", "--run", str(finished_run)]) == 0
-    table = finished_run / "explore" / "faces.parquet"
+    assert main(["explore", "--run", str(mapped_run)]) == 0
+    table = mapped_run / "explore" / "faces.parquet"
     assert notes.read_text().split("\n")[:-1] == [*expected, str(table), "--x", "x", "--y", "y", "--image", "thumbnail"]
     faces = pq.read_table(table).to_pylist()
-    stored = read_table(str(finished_run), "projection").to_pylist()
-    probability = {row["video_id"]: row["probability"] for row in read_table(str(finished_run), "predictions").to_pylist()}
-    assert len(faces) == len(stored)
+    stored = read_table(str(mapped_run), "projection").to_pylist()
+    probability = {"0.mp4": 0.25, "1.mp4": 0.5, "2.mp4": None}
+    assert len(faces) == len(stored) == 7
     for face, row in zip(faces, stored, strict=True):
         assert face.pop("probability") == probability[face["video_id"]]
         assert face == {name: value for name, value in row.items() if name != "pca"}
 
 
 def test_without_a_viewer_one_line_says_how_to_get_it(
-    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mapped_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_on_path(tmp_path / "bin", monkeypatch)
-    assert main(["explore", "--run", str(finished_run)]) == 2
+    assert main(["explore", "--run", str(mapped_run)]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "`pip install uv`" in error and f"uvx embedding-atlas {finished_run}" in error
-    assert (finished_run / "explore" / "faces.parquet").is_file()
+    assert error.count("\n") == 1 and "`pip install uv`" in error and f"uvx embedding-atlas {mapped_run}" in error
+    assert (mapped_run / "explore" / "faces.parquet").is_file()
 
 
 def test_a_viewer_that_fails_is_named(
-    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mapped_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_on_path(tmp_path / "bin", monkeypatch, "uvx", code=3)
-    assert main(["explore", "--run", str(finished_run)]) == 2
+    assert main(["explore", "--run", str(mapped_run)]) == 2
     assert "ended with exit code 3" in capsys.readouterr().err
 
 
