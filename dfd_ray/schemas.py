@@ -107,8 +107,9 @@ COLUMNS: dict[str, list[Column]] = {
         Column("x", pa.float32(), "on the t-SNE map"),
         Column("y", pa.float32(), "on the t-SNE map"),
         Column("z", pa.float32(), "on the t-SNE map; null where it has two dimensions"),
-        Column("cluster", pa.int32(), "HDBSCAN's, from 0; -1 = noise"),
+        Column("cluster", pa.int32(), "HDBSCAN's of the faces, from 0; -1 = noise"),
         Column("membership", pa.float32(), "in its cluster, 0 to 1"),
+        Column("video_cluster", pa.int32(), "HDBSCAN's of the means of the videos' components, from 0; -1 = noise"),
         Column("thumbnail", pa.binary(), "the face, JPEG"),
     ],
     "predictions": [

@@ -85,6 +85,11 @@ class Analyze(Section):
     iterations: int = Field(750, ge=10, le=10_000, description="of t-SNE")
     min_cluster_size: int = Field(15, ge=2, description="faces; smaller groups are noise to HDBSCAN")
     min_samples: int | None = Field(None, ge=1, description="HDBSCAN's density neighbours; null = min_cluster_size")
+    min_cluster_videos: int = Field(5, ge=2, description="videos; smaller groups are noise where videos' means are clustered")
+    cluster_on: Literal["pca", "tsne"] = Field(
+        "pca",
+        description="what faces are clustered on: the components, or the map, which keeps no densities (the report's way)",
+    )
     thumbnail_size: int = Field(64, ge=16, le=256, description="pixels; of the face shown in the map")
     seed: int = Field(0, ge=0, description="seed of t-SNE")
     device: Device = Field("auto", description="where t-SNE and HDBSCAN run: cuML on cuda, CPU libraries on cpu")

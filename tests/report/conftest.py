@@ -91,7 +91,7 @@ def make_projection(videos: list[dict[str, Any]], dimensions: int) -> list[dict[
             }
             row |= {"x": x, "y": y, "z": z if dimensions == 3 else None, "pca": random.normal(0, [4, 2, 1, 1]).tolist()}
             cluster = -1 if len(rows) % 7 == 0 else number // 4
-            rows.append(row | {"cluster": cluster, "membership": 0.9, "thumbnail": draw_face(number, 64)})
+            rows.append(row | {"cluster": cluster, "membership": 0.9, "video_cluster": 0, "thumbnail": draw_face(number, 64)})
     return rows
 
 
