@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,9 +44,62 @@ SETTINGS = [
 """A run of seconds: few frames, a tiny network without weights."""
 
 
+DRAWN = [
+    *(f"preprocess.{name}" for name in ("crop_size=64", "frames_real=4", "frames_fake=4")),
+    *(f"train.{name}" for name in ("backbone=test_efficientnet", "weights=random", "image_size=64", "folds=[0]")),
+]
+"""The settings of a run that `draw_run` makes."""
+
+
 def as_flags(settings: list[str]) -> list[str]:
     """Return settings as `--set` arguments."""
     return [part for setting in settings for part in ("--set", setting)]
+
+
+def make_drawn_run(run: Path, videos: int = 4, faces: int = 4) -> Path:
+    """Write `manifest/` and `faces/` of two folds of so many videos of each class, brighter where they are FAKE."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dfd_ray.config import load_config
+    from dfd_ray.faces.crop import encode_jpeg
+    from dfd_ray.schemas import SCHEMAS
+    from dfd_ray.tables import with_metadata
+
+    config, random = load_config(None, DRAWN, run=str(run)), np.random.default_rng(0)
+    names = ("box", "landmarks", "probability")
+    place = ([20.0, 20.0, 60.0, 60.0], [32.0, 36.0, 48.0, 36.0, 40.0, 44.0, 34.0, 52.0, 46.0, 52.0], 1.0)
+    rows = []
+    for number in range(4 * videos):
+        fake, fold = number % 2, number // 2 % 2
+        pictures = [random.integers(90 * fake, 90 * fake + 160, (64, 64, 3), dtype=np.uint8) for _ in range(faces)]
+        found = [
+            {
+                "frame_index": i,
+                "time": 0.0,
+                "face_index": 0,
+                "image": encode_jpeg(picture),
+                **dict(zip(names, place, strict=True)),
+            }
+            for i, picture in enumerate(pictures)
+        ]
+        facts = {"video_id": f"part/{number:02}.mp4", "label": ("REAL", "FAKE")[fake], "group": f"g{number // 2}", "fold": fold}
+        rows.append({**facts, "status": "ok", "width": 640, "height": 480, "seconds_spent": 0.0, "faces": found})
+    manifest = [{name: row[name] for name in ("video_id", "label", "group", "fold")} | {"uri": "/none"} for row in rows]
+    for table, content in (("manifest", manifest), ("faces", rows)):
+        (run / table).mkdir(parents=True)
+        schema = with_metadata(SCHEMAS[table], table, config)
+        for part in range(2):
+            pq.write_table(pa.Table.from_pylist(content[part::2], schema=schema), run / table / f"part-{part}.parquet")
+    (run / "config.yaml").write_text(config.to_yaml())
+    return run
+
+
+@pytest.fixture(scope="session")
+def draw_run() -> Callable[..., Path]:
+    """Make a run to train on, of drawn faces: `draw_run(folder, videos=4, faces=4)`."""
+    return make_drawn_run
 
 
 @pytest.fixture(scope="session")

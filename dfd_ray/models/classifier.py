@@ -107,7 +107,7 @@ def draw_patterns() -> npt.NDArray[np.uint8]:
     """Return pictures (PATTERNS, PATTERN_SIZE, PATTERN_SIZE, 3) uint8 of slanting waves, the same ones anywhere."""
     n, y, x, channel = np.ogrid[:PATTERNS, :PATTERN_SIZE, :PATTERN_SIZE, :3]
     wave = np.abs(x * (n + 2 + channel) + y * (2 * n + 3 - channel) + 60 * channel) % 510
-    return np.abs(wave - 255).astype(np.uint8)
+    return np.asarray(np.abs(wave - 255), np.uint8)
 
 
 def check_golden(module: nn.Module, spec: InputSpec, golden: Any, source: str) -> None:

@@ -1,0 +1,168 @@
+"""The training loop in this process, without Ray: batches come from the same functions, checkpoints go to a folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dfd_ray.config import Config, load_config
+from dfd_ray.errors import TrainingError
+from dfd_ray.models.backbones import create_backbone
+from dfd_ray.pipelines import train_loop
+from dfd_ray.pipelines.model_store import read_model_facts
+from dfd_ray.pipelines.train import labelled_videos, plan_fold
+from dfd_ray.pipelines.training_data import augment, shown_faces, tell_epoch
+from dfd_ray.storage import exists, read_json
+from dfd_ray.tables import iterate_batches
+
+SIZE = 64
+RANDOM = ["augmentation=best", "self_blending=0.3", "mixup=0.3", "dropout=0.3", "average=0.9", "batch_size=4", "accumulate=3"]
+"""All that is random, and steps that are but parts of an update; the last update of an epoch has two parts."""
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+class Worker:
+    """Stands for Ray Train: keeps the last checkpoint, and dies at a report if it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reports: list[dict[str, Any]] = []
+        self.die_at = -1
+
+    def report(self, metrics: dict[str, Any], checkpoint: Any) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with checkpoint.as_directory() as made:
+            shutil.copytree(made, self.folder)
+        self.reports.append(metrics)
+        if len(self.reports) == self.die_at:
+            raise Killed
+
+    def get_checkpoint(self) -> Any:
+        return train_loop.Checkpoint.from_directory(str(self.folder)) if self.folder.exists() else None
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """Put a worker in Ray Train's place, alone in its group."""
+    found = Worker(tmp_path / "checkpoint")
+    context = SimpleNamespace(get_world_rank=lambda: 0)
+    monkeypatch.setattr(train_loop.ray.train, "get_context", lambda: context)
+    monkeypatch.setattr(train_loop.ray.train, "report", found.report)
+    monkeypatch.setattr(train_loop.ray.train, "get_checkpoint", found.get_checkpoint)
+    monkeypatch.setattr(train_loop, "get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(train_loop, "prepare_model", lambda module: module)
+    monkeypatch.setattr(train_loop, "batches", batches)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield found
+    torch.distributed.destroy_process_group()
+
+
+def batches(config: Config, plan: Any, epoch: int, rank: int) -> Iterator[dict[str, Any]]:
+    """Yield the batches of an epoch as Ray Data would with one block."""
+    run = str(config.run)
+    tell_epoch(run, epoch)
+    columns = ["video_id", "label", "group", "fold", "width", "height", "faces"]
+    videos = pa.concat_tables(iterate_batches(run, "faces", columns)).to_pylist()
+    schema = next(iterate_batches(run, "faces", columns)).schema
+    others = pa.Table.from_pylist([row for row in videos if row["fold"] != plan.fold], schema=schema)
+    faces = shown_faces(others, config, plan.rates).sort_by("key")
+    for start in range(0, plan.steps * plan.batch_size, plan.batch_size):
+        yield augment(faces.slice(start, plan.batch_size), SIZE, config.train)
+
+
+def train(run: Path, settings: list[str]) -> list[dict[str, float]]:
+    """Train the model without fold 0; return its epochs without the time they took."""
+    config = load_config(run / "config.yaml", [f"train.{setting}" for setting in settings], run=str(run))
+    train_loop.train_folds({"config": config, "folds": [plan_fold(config, 0, labelled_videos(str(run)))]})
+    history = read_model_facts(str(run), 0)["history"]
+    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_training_killed_at_any_checkpoint_ends_as_if_it_had_not_been(
+    worker: Worker, draw_run: Callable[..., Path], tmp_path: Path, optimiser: str
+) -> None:
+    settings = [*RANDOM, "epochs=3", f"optimiser={optimiser}", "frozen_layers=5", "frozen_epochs=1"]
+    undisturbed = draw_run(tmp_path / "undisturbed")
+    expected = train(undisturbed, settings)
+    assert [report["epoch"] for report in worker.reports] == [1, 2, 3]
+    assert len({epoch["train_loss"] for epoch in expected}) == 3
+    shutil.rmtree(worker.folder)
+    run = draw_run(tmp_path / "killed")
+    for die_at in (1, 2, 4, 3, 6):  # of each life; three checkpoints an epoch, the last of them at its end
+        worker.reports, worker.die_at = [], die_at
+        try:
+            found = train(run, [*settings, "checkpoint_minutes=1e-9"])
+        except Killed:
+            torch.rand(7)  # another process would not be where this one is
+            continue
+        break
+    assert worker.reports[-1]["epoch"] == 3
+    assert found == [pytest.approx(epoch, abs=1e-6) for epoch in expected]
+    weights = [load_file(place / "models" / "fold-0.safetensors") for place in (undisturbed, run)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-6)
+
+
+def test_parts_of_an_update_give_the_gradient_of_the_whole(
+    worker: Worker, draw_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    plain = ["augmentation=none", "dropout=0", "label_smoothing=0", "freeze_norm=true", "optimiser=sgd", "epochs=1", "warmup=0"]
+    found = {}
+    for name, settings in {"whole": ["batch_size=16"], "parts": ["batch_size=4", "accumulate=4"]}.items():
+        shutil.rmtree(worker.folder, ignore_errors=True)
+        run = draw_run(tmp_path / name, videos=2)  # 16 faces to learn from: one update
+        (epoch,) = train(run, [*plain, *settings])
+        found[name] = (epoch["train_loss"], load_file(run / "models" / "fold-0.safetensors"))
+    assert found["parts"][0] == pytest.approx(found["whole"][0], abs=1e-6)
+    for name, value in found["whole"][1].items():
+        torch.testing.assert_close(found["parts"][1][name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bright_fakes_are_soon_told_from_dark_faces(
+    worker: Worker, draw_run: Callable[..., Path], tmp_path: Path, precision: str
+) -> None:
+    settings = ["augmentation=none", "epochs=6", "batch_size=4", "learning_rate=0.003", "schedule=polynomial"]
+    history = train(draw_run(tmp_path / "run"), [*settings, f"precision={precision}"])
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+    assert history[-1]["learning_rate"] == pytest.approx(0)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_the_attempts_after_it(
+    worker: Worker, draw_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    state = {
+        name: value.contiguous()
+        for name, value in create_backbone("test_efficientnet", weights="random")[0].state_dict().items()
+    }
+    state["conv_stem.weight"][0] = float("nan")
+    save_file(state, tmp_path / "bad.safetensors")
+    run = draw_run(tmp_path / "run")
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"^the loss is nan in epoch 1, on faces of part/\d+\.mp4"):
+            train(run, [f"weights={tmp_path / 'bad.safetensors'}", "batch_size=4"])
+    assert "lower train.learning_rate" in read_json(str(run / "training" / "stopped.json"))["error"]
+    assert not exists(str(run / "models"))
+
+
+def test_a_trained_model_of_ours_is_gone_on_from(worker: Worker, draw_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = draw_run(tmp_path / "first")
+    train(run, ["epochs=1", "batch_size=4"])
+    shutil.rmtree(worker.folder)
+    model = run / "models" / "fold-0.safetensors"
+    second = draw_run(tmp_path / "second")
+    train(second, ["epochs=1", "batch_size=4", f"weights={model}", "learning_rate=1e-9", "freeze_norm=true", "average=0.5"])
+    before, after = load_file(model), load_file(second / "models" / "fold-0.safetensors")
+    torch.testing.assert_close(after["conv_stem.weight"], before["conv_stem.weight"], rtol=0, atol=1e-5)
