@@ -17,7 +17,7 @@ from dfd_ray.sections import NOT_CONTENT, Section
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = sorted((PROJECT / "configs").glob("*.yaml"))
-LEFT_OUT = {"video_deadline", "decoder_memory_gib", "follow_links", "batch_size"}
+LEFT_OUT = {"video_deadline", "decoder_memory_gib", "follow_links", "batch_size", "checkpoint_minutes", "tensorboard"}
 """Fields that may be marked NOT_CONTENT: each changes how long or how parallel, never what."""
 
 OTHER_VALUES: dict[str, Any] = {
@@ -84,6 +84,8 @@ OTHER_VALUES: dict[str, Any] = {
     "train.precision": "bf16",
     "train.seed": 5,
     "train.workers": 2,
+    "train.checkpoint_minutes": 5.0,
+    "train.tensorboard": True,
     "evaluate.aggregation": "confident",
     "evaluate.calibrate": False,
     "evaluate.clip": 0.02,
