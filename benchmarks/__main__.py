@@ -1,7 +1,41 @@
-"""Run every benchmark."""
+"""Run every benchmark, one after the other, and make the page of their results.
+
+    python -m benchmarks [NAME ...] [--folder CORPUS]
+
+One that fails is named at the end, and costs the others nothing. All of them take hours.
+"""
 
 from __future__ import annotations
 
-from benchmarks import detection
+import argparse
+import subprocess
+import sys
 
-detection.main()
+from benchmarks import page
+
+ON_VIDEOS = ("preprocess", "detection", "embed")
+"""Those that take a folder of DFDC-shaped parts; without one they make the demo corpus."""
+
+
+def main() -> int:
+    """Return 1 if a benchmark failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run benchmarks and make docs/benchmarks.md")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(page.SECTIONS)}; default all of them")
+    parser.add_argument("--folder", help="DFDC-shaped corpus; default the demo's")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(page.SECTIONS)):
+        parser.error(f"no benchmark is called {', '.join(unknown)}")
+    failed = []
+    for name in options.names or page.SECTIONS:
+        print(f"== {name}", flush=True)
+        folder = [options.folder] if options.folder and name in ON_VIDEOS else []
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *folder], check=False).returncode:
+            failed.append(name)
+    page.main()
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,8 +8,6 @@ every frame. A face of the reference counts if its probability is 0.95 or more a
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
 import tempfile
 import time
@@ -21,6 +19,7 @@ import torch
 from facenet_pytorch import MTCNN
 from torchvision.ops import box_iou
 
+from benchmarks.machine import report
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
 from dfd_ray.faces.detector import FaceDetector
@@ -71,11 +70,10 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, and print the result as JSON."""
+    """Measure, print, and keep the result."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else make_demo_corpus(Path(scratch) / "demo-corpus")
-        result = measure(folder)
-    print(json.dumps({"machine": platform.processor() or platform.machine(), "torch": torch.__version__, **result}, indent=2))
+        report("detection", measure(folder))
 
 
 if __name__ == "__main__":

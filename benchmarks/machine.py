@@ -5,23 +5,31 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+RESULTS = Path(__file__).parent / "results"
 ANALYSIS = ("scikit-learn", "hdbscan", "fast-hdbscan", "openTSNE")
 PACKAGES = ("ray", "torch", "openvino", "av", "opencv-python-headless", "facenet-pytorch", "timm", "pyarrow", *ANALYSIS)
+EXTENSIONS = ("amx_tile", "avx512f", "avx2")
+"""Instruction sets that a network's speed depends on, the best first; the flags' names in /proc/cpuinfo."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, its cores, the memory in GiB, Python's and the packages' versions."""
-    processor = platform.processor() or platform.machine()
+    """Return the processor, its best instruction set, its cores, the memory in GiB, Python's and the packages' versions."""
+    processor, extension = platform.processor() or platform.machine(), ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        text = cpuinfo.read_text()
+        names = re.findall(r"model name\s*: (.+)", text)
         processor = names[0] if names else processor
+        extension = next((name for name in EXTENSIONS if f" {name} " in text.replace("\n", " ")), "")
     return {
         "processor": processor,
+        "instructions": extension,
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "python": platform.python_version(),
@@ -29,10 +37,19 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def machine_name(machine: dict[str, Any]) -> str:
+    """Return a name for the file of a machine's results."""
+    words = f"{machine['processor']} {machine['instructions']} {machine['cores']} cores"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
 def report(name: str, result: dict[str, Any]) -> None:
-    """Print a result as JSON and keep it in `benchmarks/results/<name>.json`."""
-    text = json.dumps({"benchmark": name, "machine": describe_machine(), **result}, indent=2)
-    path = Path(__file__).parent / "results" / f"{name}.json"
+    """Print a result as JSON, and keep it among those of this machine in `benchmarks/results/<machine>.json`."""
+    machine = describe_machine()
+    arguments = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
+    entry = {"command": " ".join(["python -m", f"benchmarks.{name}", *arguments]), "machine": machine, **result}
+    path = RESULTS / f"{machine_name(machine)}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps(kept | {name: entry}, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(entry, indent=2))

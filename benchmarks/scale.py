@@ -1,10 +1,14 @@
 """Preprocessing of manifests of 1,000, 10,000 and 119,154 videos: does a video's cost, or the memory, grow with the corpus?
 
-    python -m benchmarks.scale [ROWS ...]
+    python -m benchmarks.scale [--begun-from ROWS] [ROWS ...]
 
 The rows name a handful of tiny clips over and over, so that what is measured is everything but decoding and detection.
 Each job is killed (SIGKILL) when 99 % of its rows are committed, and the same command is given again: `resume_seconds` is
 how long that takes to the end, the last hundredth of the work included.
+
+A run of `--begun-from` rows or more is not done from its start, which takes the better part of an hour for 119,154: its table
+and its commits are written as the job would have left them at 98 %, with the rows of a smaller run under other names. The job
+then has the whole manifest, all the files and all the commits before it; memory that it would have gathered is not seen.
 
 `cpu_ms_per_row` is the CPU time of all of the job's processes, which says what a row costs whatever else the machine does.
 `spilled_mib` is what Ray wrote to the disk for want of room in its object store. `peak_gib` is the most that the job's
@@ -14,11 +18,13 @@ processes held together at any look, shared pages counted once (PSS);
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +32,20 @@ import av
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.machine import report
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.sections import Resources
-from dfd_ray.tables import count_rows, table_files
+from dfd_ray.tables import count_rows, read_table, table_files
 
 DFDC = 119_154
 """Videos of the corpus that this is made for."""
 SIZES = (1_000, 10_000, DFDC)
 CLIPS = 5
-SETTLED = 0.99
+BEGUN, SETTLED = 0.98, 0.99
+"""Share of the rows that a run may have at its beginning, and share at which it is killed."""
 ROWS_A_FILE = Resources().videos_per_file
 LOOK = 5.0
 """Seconds between two looks at the memory; a look reads the page tables of twenty processes."""
@@ -75,6 +83,22 @@ def make_manifest(run: Path, clips: list[Path], rows: int) -> None:
     write_manifest(str(run), pa.Table.from_pylist(table, schema=SCHEMAS["manifest"]))
 
 
+def begin(run: Path, finished: Path, rows: int) -> None:
+    """Leave a run as a job that was killed at BEGUN would have: the rows of a finished run under the manifest's names."""
+    found = read_table(str(finished), "faces")
+    manifest = read_table(str(run), "manifest", ["video_id", "uri", "label", "group", "fold"]).slice(0, int(BEGUN * rows))
+    for table in ("faces", "checkpoints/faces"):
+        (run / table).mkdir(parents=True)
+    for start in range(0, len(manifest), ROWS_A_FILE):
+        names = manifest.slice(start, ROWS_A_FILE)
+        part = found.slice(0, len(names))
+        for column in names.column_names:
+            part = part.set_column(part.schema.get_field_index(column), part.schema.field(column), names.column(column))
+        name = f"{uuid.uuid4().hex}_{start // ROWS_A_FILE:06}"
+        pq.write_table(part, run / "faces" / f"{name}-0.parquet", compression="zstd")
+        pq.write_table(names.select(["video_id"]), run / "checkpoints" / "faces" / f"{name}.parquet")
+
+
 def memory_gib(driver: psutil.Process) -> tuple[float, float]:
     """Return the PSS of a process with all its descendants, and of the process alone."""
     held = {}
@@ -109,11 +133,12 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, float]:
     started = time.perf_counter()
     job = psutil.Popen(command, env=os.environ | {"RAY_TMPDIR": str(ray_folder)})
     first, before, used, looked = 0.0, count_rows(str(run), "faces"), 0.0, 0.0
+    begun = len(table_files(str(run), "faces"))
     peak = driver_peak = 0.0
     while job.poll() is None:
         time.sleep(0.2)
         files = len(table_files(str(run), "faces"))  # whose footers are read only when enough of them are there
-        if not first and files and (done := count_rows(str(run), "faces")) > before:
+        if not first and files > begun and (done := count_rows(str(run), "faces")) > before:
             first, before, used = time.perf_counter(), done, cpu_seconds(job)
         if first and time.perf_counter() - looked > LOOK:
             total, own = memory_gib(job)
@@ -136,12 +161,15 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started}
 
 
-def measure(folder: Path, clips: list[Path], rows: int) -> dict[str, Any]:
-    """Return what a manifest of `rows` videos costs."""
+def measure(folder: Path, clips: list[Path], rows: int, finished: Path | None) -> dict[str, Any]:
+    """Return what a manifest of `rows` videos costs; most of its table is taken from a finished run, if one is given."""
     run = folder / f"run-{rows}"
     make_manifest(run, clips, rows)
     ray_folder = folder / "ray"
-    figures: dict[str, Any] = {"rows": rows, **run_until(run, int(SETTLED * rows), ray_folder)}
+    if finished is not None:
+        begin(run, finished, rows)
+    begun = count_rows(str(run), "faces")
+    figures: dict[str, Any] = {"rows": rows, "there_before": begun, **run_until(run, int(SETTLED * rows), ray_folder)}
     figures["committed_when_killed"] = count_rows(str(run), "faces")
     figures["resume_seconds"] = run_until(run, rows + 1, ray_folder)["seconds"]
     sizes = [Path(path).stat().st_size for path in table_files(str(run), "faces")]
@@ -149,20 +177,25 @@ def measure(folder: Path, clips: list[Path], rows: int) -> dict[str, Any]:
     return figures | {"files": len(sizes), "median_file_bytes": float(np.median(sizes)), "table_mb": sum(sizes) / 1e6}
 
 
-def main(sizes: list[int]) -> None:
+def main() -> None:
     """Measure each size, and report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description="Does a video's cost grow with the corpus?")
+    parser.add_argument("rows", nargs="*", type=int, default=list(SIZES), help="sizes of the manifests")
+    parser.add_argument("--begun-from", type=int, metavar="ROWS", help="size from which runs begin at 98 %% of their rows")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clips = [folder / f"clip{number}.mp4" for number in range(CLIPS)]
         for number, clip in enumerate(clips):
             write_clip(clip, number)
-        results = []
-        for rows in sizes:
-            results.append(measure(folder, clips, rows))
+        results: list[dict[str, Any]] = []
+        for rows in options.rows:
+            begun = bool(results) and options.begun_from is not None and rows >= options.begun_from
+            results.append(measure(folder, clips, rows, folder / f"run-{options.rows[0]}" if begun else None))
             print(results[-1], file=sys.stderr, flush=True)
         costs = [1 / result["rows_per_second"] for result in results]
         report("scale", {"results": results, "cost_of_a_video_last_to_first": round(costs[-1] / costs[0], 3)})
 
 
 if __name__ == "__main__":
-    main([int(argument) for argument in sys.argv[1:]] or list(SIZES))
+    main()

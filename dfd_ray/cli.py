@@ -30,6 +30,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "demo": ("make a small labelled corpus and run the pipeline on it", ()),
     "retry-errors": ("read the failed videos again and replace their rows", ("preprocess", "resources")),
     "export": ("write the faces for other tools", ()),
+    "explore": ("open all faces of the map in embedding-atlas, an interactive viewer", ()),
 }
 """Each job's purpose, and the sections of the configuration that its help lists."""
 
@@ -73,7 +74,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _held(options: argparse.Namespace, config: Config) -> AbstractContextManager[None]:
     """Return what keeps other jobs from writing where this one writes; several may read a run at once."""
-    if options.job == "export":
+    if options.job in ("export", "explore"):
         return nullcontext()
     from dfd_ray.pipelines.lock import exclusive
 
@@ -97,6 +98,8 @@ def _run(options: argparse.Namespace, config: Config) -> Iterable[Summary]:
         from dfd_ray.pipelines.export import export
 
         yield export(config, absolute_uri(options.out), options.format)
+    elif options.job == "explore":
+        yield _job("explore")(config)
     elif options.job == "retry-errors":
         from dfd_ray.pipelines.retry_errors import retry_errors
 

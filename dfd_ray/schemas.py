@@ -27,10 +27,13 @@ def struct_of(columns: Sequence[Column]) -> pa.DataType:
     return pa.struct([column.field for column in columns])
 
 
+TRAIN_ONLY = -1
+"""The fold of videos that every model learns from and none is scored by."""
+
 VIDEO_ID = Column("video_id", pa.string(), "path of the video relative to the corpus, unique across parts", False)
 LABEL = Column("label", pa.string(), "REAL, FAKE or null")
 GROUP = Column("group", pa.string(), "connected component of `original` links, named by its first video")
-FOLD = Column("fold", pa.int32(), "null for a video without a label")
+FOLD = Column("fold", pa.int32(), "null for a video without a label, -1 for one that is only trained on")
 STATUS = Column("status", pa.string(), "how the video ended, see below", False)
 ERROR_STAGE = Column("error_stage", pa.string(), "where it failed, see below; null unless `status` is error")
 ERROR = Column("error", pa.string(), "reason (see below), a colon, and what the decoder or the file system said")
@@ -104,8 +107,9 @@ COLUMNS: dict[str, list[Column]] = {
         Column("x", pa.float32(), "on the t-SNE map"),
         Column("y", pa.float32(), "on the t-SNE map"),
         Column("z", pa.float32(), "on the t-SNE map; null where it has two dimensions"),
-        Column("cluster", pa.int32(), "HDBSCAN's, from 0; -1 = noise"),
+        Column("cluster", pa.int32(), "HDBSCAN's of the faces, from 0; -1 = noise"),
         Column("membership", pa.float32(), "in its cluster, 0 to 1"),
+        Column("video_cluster", pa.int32(), "HDBSCAN's of the means of the videos' components, from 0; -1 = noise"),
         Column("thumbnail", pa.binary(), "the face, JPEG"),
     ],
     "predictions": [

@@ -22,6 +22,10 @@ class Index(Section):
 
     folds: int = Field(5, ge=2, le=100, description="cross-validation folds; groups of linked videos are never split")
     seed: int = Field(0, ge=0, description="seed of the assignment to folds")
+    extra_real: str | None = Field(
+        None,
+        description="folder of further videos, all taken for REAL: trained on in every fold, never held out, never scored",
+    )
     missing_files: Literal["refuse", "keep"] = Field(
         "refuse", description="a file named by the metadata that is absent: refuse to index, or keep it as an error row"
     )
@@ -81,6 +85,11 @@ class Analyze(Section):
     iterations: int = Field(750, ge=10, le=10_000, description="of t-SNE")
     min_cluster_size: int = Field(15, ge=2, description="faces; smaller groups are noise to HDBSCAN")
     min_samples: int | None = Field(None, ge=1, description="HDBSCAN's density neighbours; null = min_cluster_size")
+    min_cluster_videos: int = Field(5, ge=2, description="videos; smaller groups are noise where videos' means are clustered")
+    cluster_on: Literal["pca", "tsne"] = Field(
+        "pca",
+        description="what faces are clustered on: the components, or the map, which keeps no densities (the report's way)",
+    )
     thumbnail_size: int = Field(64, ge=16, le=256, description="pixels; of the face shown in the map")
     seed: int = Field(0, ge=0, description="seed of t-SNE")
     device: Device = Field("auto", description="where t-SNE and HDBSCAN run: cuML on cuda, CPU libraries on cpu")
@@ -95,13 +104,17 @@ class Train(Section):
     folds: tuple[int, ...] | None = Field(None, description="folds held out in turn, a model each; null = all of them")
     epochs: int = Field(6, ge=1, le=1000, description="passes over the training faces")
     batch_size: int = Field(16, ge=1, le=4096, description="faces a worker and step")
-    learning_rate: float = Field(3e-4, gt=0, le=10, description="of AdamW at its peak; cosine decay to zero")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="of AdamW")
+    accumulate: int = Field(1, ge=1, le=1024, description="steps whose gradients are averaged into one update of the weights")
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov's momentum of 0.9")
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="of the optimiser at its peak")
+    schedule: Literal["cosine", "polynomial"] = Field("cosine", description="how the learning rate falls to zero")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the updates in which the learning rate rises")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="of the optimiser")
     clip_gradient: float | None = Field(None, gt=0, description="largest norm of the gradient; null = as it comes")
     label_smoothing: float = Field(0.05, ge=0, lt=0.5, description="share of the target given to the other class")
     dropout: float = Field(0.2, ge=0, lt=1, description="before the softmax head")
     frozen_layers: int = Field(0, ge=0, description="first groups of layers (timm's) that keep their initial weights")
+    frozen_epochs: int | None = Field(None, ge=0, description="epochs after which those layers learn, too; null = never")
     freeze_norm: bool = Field(False, description="batch normalisation keeps its initial means and variances")
     average: float = Field(
         0.0, ge=0, lt=1, description="decay a step of the moving average of the weights that becomes the model; 0 = the last"
@@ -111,8 +124,24 @@ class Train(Section):
     self_blending: float = Field(
         0.0, ge=0, le=1, description="share of the FAKE faces shown that are made, each time anew, of REAL ones"
     )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the other FAKE faces shown that are mixed with a REAL one, laid on it by the landmarks",
+    )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the network's arithmetic; weights and loss are fp32")
     seed: int = Field(0, ge=0, description="of the initial head, the order of the faces and their augmentation")
     workers: int = Field(1, ge=1, le=1024, description="data-parallel Ray Train workers")
+    checkpoint_minutes: float | None = Field(
+        None,
+        gt=0,
+        description="minutes between checkpoints within an epoch; null = at its end only",
+        json_schema_extra=NOT_CONTENT,
+    )
+    tensorboard: bool = Field(
+        False, description="write the metrics for TensorBoard, to RUN/tensorboard, too", json_schema_extra=NOT_CONTENT
+    )
 
 
 class Evaluate(Section):
@@ -132,6 +161,7 @@ class Predict(Section):
     prior: float | None = Field(
         0.5, gt=0, lt=1, description="share of FAKE expected among new videos; null = as among the calibrating ones"
     )
+    explain: int = Field(0, ge=0, le=100, description="videos, the most probably FAKE, shown with where the classifiers look")
 
 
 class Report(Section):

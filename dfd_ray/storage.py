@@ -172,3 +172,10 @@ def delete_folder(location: str) -> None:
     filesystem, path = open_location(location)
     if filesystem.get_file_info(path).type == pafs.FileType.Directory:
         filesystem.delete_dir(path)
+
+
+def delete_file(location: str) -> None:
+    """Delete a file, if it is there."""
+    filesystem, path = open_location(location)
+    if filesystem.get_file_info(path).type == pafs.FileType.File:
+        filesystem.delete_file(path)

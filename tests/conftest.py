@@ -78,9 +78,11 @@ def ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def demo_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the whole demo corpus: about a minute."""
+    """Make the whole demo corpus, about a minute; DFD_DEMO_CORPUS may name one that is made already."""
     from dfd_ray.demo import make_demo_corpus
 
+    if made := os.environ.get("DFD_DEMO_CORPUS"):
+        return make_demo_corpus(Path(made))
     return make_demo_corpus(tmp_path_factory.mktemp("demo") / "demo-corpus")
 
 

@@ -23,6 +23,7 @@ LEFT_OUT = {"video_deadline", "decoder_memory_gib", "follow_links", "batch_size"
 OTHER_VALUES: dict[str, Any] = {
     "index.folds": 3,
     "index.seed": 1,
+    "index.extra_real": "more",
     "index.missing_files": "keep",
     "preprocess.frames_real": 41,
     "preprocess.frames_fake": 9,

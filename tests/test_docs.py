@@ -87,6 +87,8 @@ def test_the_messages_of_the_troubleshooting_page_are_in_the_code() -> None:
         "faces are in fold {fold}",
         "workers, and a task that feeds them",
         "is in use by another job",
+        "the loss is {loss} in epoch {epoch}, on faces of {names}",
+        "does not score as it did when it was saved",
         "is not complete; run `dfd-ray {WRITER[table]}` first",
         "--set index.missing_files=keep",
     ]:

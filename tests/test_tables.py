@@ -22,7 +22,7 @@ COLUMNS = {
     ],
     "projection": [
         *("video_id", "frame_index", "face_index", "label", "pca", "x", "y", "z"),
-        *("cluster", "membership", "thumbnail"),
+        *("cluster", "membership", "video_cluster", "thumbnail"),
     ],
     "predictions": ["video_id", "label", "fold", "probability", "raw_probability", "faces_used", "status"],
 }

@@ -22,15 +22,17 @@ class TsneResult:
     """A map, and what really made it.
 
     `coordinates` (n, dimensions) float32. `library` is "openTSNE", "cuml", or "none" when there was nothing to optimise
-    (then `perplexity` and `iterations` are 0 and `divergence` is NaN). `device` is where it ran, whatever was asked
-    for. `perplexity` is the one used. `iterations` counts all of them, the exaggerated ones included. `divergence` is
-    the final Kullback-Leibler divergence in nats; comparable between maps of the same points and perplexity only.
+    (then the numbers are 0 and `divergence` is NaN). `device` is where it ran, whatever was asked for. `perplexity` is the
+    one used, with `neighbours` nearest neighbours of every point. `iterations` counts all of them, the exaggerated ones
+    included. `divergence` is the final Kullback-Leibler divergence in nats; comparable between maps of the same points and
+    perplexity only.
     """
 
     coordinates: Float32Array
     library: str
     device: Device
     perplexity: float
+    neighbours: int
     iterations: int
     divergence: float
 
@@ -69,7 +71,7 @@ def embed_tsne(
     if perplexity < 1 or iterations < 1:
         raise ValueError(f"perplexity and iterations must be at least 1, got {perplexity} and {iterations}")
     if len(matrix) < MIN_POINTS or not np.ptp(matrix, axis=0).any():
-        return TsneResult(_leading_columns(matrix, dimensions), "none", "cpu", 0.0, 0, float("nan"))
+        return TsneResult(_leading_columns(matrix, dimensions), "none", "cpu", 0.0, 0, 0, float("nan"))
     # Columns of zeros change no distance, and PCA's start needs as many columns as the map has.
     matrix = np.pad(matrix, ((0, 0), (0, max(0, dimensions - matrix.shape[1]))))
     perplexity = min(float(perplexity), (len(matrix) - 1) / 3)
@@ -97,13 +99,16 @@ def _run_opentsne(
         random_state=seed,
     ).fit(points)
     coordinates = np.array(embedding, dtype=np.float32)
-    return TsneResult(coordinates, "openTSNE", "cpu", perplexity, iterations, float(embedding.kl_divergence))
+    neighbours = min(len(points) - 1, int(3 * perplexity))  # as openTSNE has them
+    return TsneResult(coordinates, "openTSNE", "cpu", perplexity, neighbours, iterations, float(embedding.kl_divergence))
 
 
 def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: int) -> TsneResult:
     from cuml.manifold import TSNE
 
     count = len(points)
+    # Three times the perplexity holds nearly all of the kernel; the library takes 1,023 at most.
+    neighbours = min(count - 1, max(90, int(3 * perplexity)), 1023)
     model = TSNE(
         n_components=2,
         perplexity=perplexity,
@@ -111,8 +116,7 @@ def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: in
         learning_rate_method=None,
         # n / exaggeration: Belkina et al. (2019); 200 is the library's own, for few points.
         learning_rate=max(200.0, count / _EXAGGERATION),
-        # Three times the perplexity holds nearly all of the kernel; the library takes 1,023 at most.
-        n_neighbors=min(count - 1, max(90, int(3 * perplexity)), 1023),
+        n_neighbors=neighbours,
         early_exaggeration=_EXAGGERATION,
         exaggeration_iter=_exaggerated(iterations),
         max_iter=iterations,
@@ -122,7 +126,8 @@ def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: in
         output_type="numpy",
     )
     coordinates = np.asarray(model.fit_transform(points.astype(np.float32)), dtype=np.float32)
-    return TsneResult(np.ascontiguousarray(coordinates), "cuml", "cuda", perplexity, iterations, float(model.kl_divergence_))
+    coordinates = np.ascontiguousarray(coordinates)
+    return TsneResult(coordinates, "cuml", "cuda", perplexity, neighbours, iterations, float(model.kl_divergence_))
 
 
 def _exaggerated(iterations: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -46,16 +47,42 @@ def training_augmentation(size: int, recipe: Recipe, seed: int | None = None) ->
     `recipe` "none" only resizes; "report" is `report_steps`, "best" `best_steps`. `seed` makes the sequence of calls
     repeatable, None takes a new one. Raises ValueError for another recipe.
     """
-    if recipe == "none":
-        steps = [A.Resize(size, size, interpolation=cv2.INTER_LINEAR, area_for_downscale="image")]
-    elif recipe == "report":
-        steps = report_steps(size)
-    elif recipe == "best":
-        steps = best_steps(size)
-    else:
-        raise ValueError(f"recipe must be none, report or best, got {recipe!r}")
-    pipeline = A.Compose(steps, seed=seed)
+    pipeline = A.Compose(steps_of(recipe, size), seed=seed)
     return lambda image: np.asarray(pipeline(image=image)["image"], np.uint8)
+
+
+def steps_of(recipe: Recipe, size: int) -> list[Any]:
+    """Return the augmentations of a recipe, in their order; ValueError for another recipe."""
+    if recipe == "none":
+        return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR, area_for_downscale="image")]
+    if recipe == "report":
+        return report_steps(size)
+    if recipe == "best":
+        return best_steps(size)
+    raise ValueError(f"recipe must be none, report or best, got {recipe!r}")
+
+
+def show_steps(image: Image, recipe: Recipe, size: int, draws: int) -> list[tuple[str, list[Image]]]:
+    """Return each augmentation of a recipe by itself: its name, and `draws` pictures of it, whatever its probability.
+
+    `image` (h, w, 3) uint8 RGB; the pictures are (size, size, 3) uint8. What only brings faces to one size is left out.
+    """
+    shown = []
+    for step in single_steps(steps_of(recipe, size)):
+        step.p = 1.0
+        pipeline = A.Compose([step, *steps_of("none", size)], seed=0)
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(step).__name__)
+        shown.append((name, [np.asarray(pipeline(image=image)["image"], np.uint8) for _ in range(draws)]))
+    return shown
+
+
+def single_steps(steps: list[Any]) -> Iterator[Any]:
+    """Yield the augmentations in a list, and those that a choice among several holds, but for those that only resize."""
+    for step in steps:
+        if isinstance(step, A.OneOf):
+            yield from single_steps(step.transforms)
+        elif not isinstance(step, A.Resize | A.LongestMaxSize | A.PadIfNeeded):
+            yield step
 
 
 def recode_h264(image: Image, rate_factor: int) -> Image:

@@ -115,7 +115,11 @@ def bend(mask: FloatImage, distance: float, smoothness: float, random: np.random
 
 
 def change(face: Image, random: np.random.Generator) -> Image:
-    """Return a copy (h, w, 3) uint8 of another tone, and often of another sharpness, than the face."""
+    """Return a copy (h, w, 3) uint8 of another tone, and often of another sharpness, than the face.
+
+    Only what is inside the mask is changed: changing the surroundings instead in half of the blends, as the paper does, or
+    never sharpening the copy, carried over worse to fakes of other makes (docs/transfer.md).
+    """
     copy = face.astype(np.float32)
     copy = (
         (copy - 128) * random.uniform(0.9, 1.1) + 128 + random.uniform(-12, 12) + random.uniform(-10, 10, 3).astype(np.float32)

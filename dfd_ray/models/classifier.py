@@ -21,8 +21,12 @@ from dfd_ray.models.weights import first_line, read_state
 REAL, FAKE = 0, 1
 """Columns of the logits, and values of a label."""
 CLASSES = ("REAL", "FAKE")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "dfd_ray"
+PATTERNS, PATTERN_SIZE = 4, 200
+"""Pictures that every classifier is tried on, and their side in pixels."""
+GOLDEN_TOLERANCE = 0.05
+"""Most that the log-odds of a pattern may differ: a little over a hundredth of a probability."""
 
 
 def save_classifier(
@@ -37,7 +41,8 @@ def save_classifier(
     """Write a classifier as one `.safetensors` file that says in its metadata how to build and feed it.
 
     `backbone` is the timm name, `crop_margin` the margin of the faces it was trained on as a share of the face's width,
-    `extra` any further facts. Raises ValueError if a name in `extra` is taken.
+    `extra` any further facts. With it goes what it scores patterns that anyone can draw, see `check_golden`. Raises
+    ValueError if a name in `extra` is taken, or the module is in training mode.
     """
     facts = {
         "format_version": FORMAT_VERSION,
@@ -47,6 +52,7 @@ def save_classifier(
         "std": spec.std,
         "classes": CLASSES,
         "crop_margin": crop_margin,
+        "golden": score_faces(module, spec, draw_patterns()).tolist(),
     }
     taken = sorted(facts.keys() & (extra or {}).keys())
     if taken:
@@ -61,15 +67,16 @@ def save_classifier(
 def load_classifier(path: str | PathLike[str]) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
     """Return a classifier in eval mode on the CPU, its input, and the facts that were saved with it.
 
-    The facts are `format_version`, `backbone`, `input_size`, `mean`, `std`, `classes`, `crop_margin`, and what was
-    given as `extra`. Raises WeightsError, in one line, if the file is missing, corrupt, no classifier, or of a newer
-    format.
+    The facts are `format_version`, `backbone`, `input_size`, `mean`, `std`, `classes`, `crop_margin`, `golden`, and what was
+    given as `extra`. Raises WeightsError, in one line, if the file is missing, corrupt, no classifier, or of another
+    format, or if it does not score as it did when it was saved.
     """
     facts = read_facts(Path(path))
     try:
         spec = InputSpec(int(facts["input_size"]), triple(facts["mean"]), triple(facts["std"]))
         module, _ = create_backbone(str(facts["backbone"]), weights="random", num_classes=len(CLASSES), image_size=spec.size)
         module.load_state_dict(read_state(Path(path)))
+        check_golden(module, spec, facts["golden"], fspath(path))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{fspath(path)} is no classifier of dfd_ray: bad metadata ({first_line(error)})") from error
     except (ConfigurationError, RuntimeError) as error:
@@ -90,8 +97,36 @@ def read_facts(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is no classifier of dfd_ray: its metadata do not say how to build it") from error
     if version != FORMAT_VERSION or classes != CLASSES:
-        raise WeightsError(f"{path} is of format {version} with classes {classes}; this version reads {FORMAT_VERSION}")
+        raise WeightsError(
+            f"{path} is of format {version} with classes {classes}; this version reads {FORMAT_VERSION}: train again"
+        )
     return dict(facts)
+
+
+def draw_patterns() -> npt.NDArray[np.uint8]:
+    """Return pictures (PATTERNS, PATTERN_SIZE, PATTERN_SIZE, 3) uint8 of slanting waves, the same ones anywhere."""
+    n, y, x, channel = np.ogrid[:PATTERNS, :PATTERN_SIZE, :PATTERN_SIZE, :3]
+    wave = np.abs(x * (n + 2 + channel) + y * (2 * n + 3 - channel) + 60 * channel) % 510
+    return np.abs(wave - 255).astype(np.uint8)
+
+
+def check_golden(module: nn.Module, spec: InputSpec, golden: Any, source: str) -> None:
+    """Raise WeightsError unless a classifier scores the patterns, where it is now, as it did when it was saved.
+
+    Wrong preprocessing, another version of a library or a GPU's arithmetic change scores without a word otherwise.
+    `golden` is the scores that were saved, `source` names the classifier. Raises ValueError if they are no such scores.
+    """
+    saved = np.array([float(value) for value in golden])
+    if saved.shape != (PATTERNS,):
+        raise ValueError(f"{len(saved)} golden scores, not {PATTERNS}")
+    found = score_faces(module, spec, draw_patterns())
+    furthest = int(np.nan_to_num(np.abs(found - saved), nan=np.inf).argmax())
+    if not np.allclose(found, saved, rtol=GOLDEN_TOLERANCE / 5, atol=GOLDEN_TOLERANCE):
+        device = next(module.parameters()).device
+        raise WeightsError(
+            f"{source} does not score as it did when it was saved: a pattern has log-odds {found[furthest]:.3f} on {device}, "
+            f"and had {saved[furthest]:.3f}; the file, a library or the device is to blame"
+        )
 
 
 def triple(values: Any) -> tuple[float, float, float]:

@@ -10,10 +10,8 @@ No process ever holds all vectors: the tasks stream through the files they are g
 from __future__ import annotations
 
 import io
-import math
 import time
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from typing import Any, cast
 
 import cv2
@@ -24,31 +22,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 
-from dfd_ray.analysis import (
-    PCA,
-    ClusterResult,
-    Leak,
-    TsneResult,
-    choose_device,
-    cluster_hdbscan,
-    embed_tsne,
-    find_leaks,
-    neighbour_preservation,
-    noise_share,
-    purity,
-    silhouette,
-    stability,
-    trustworthiness,
-)
+from dfd_ray.analysis import PCA
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session
+from dfd_ray.pipelines.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.pipelines.vectors import KEYS, fit_pca, project, save_pca
 from dfd_ray.schemas import SCHEMAS
-from dfd_ray.sections import Analyze
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.tables import (
     check_compatible,
@@ -63,17 +46,6 @@ from dfd_ray.tables import (
 
 LEAKS_TOLD = 20
 """Pairs of videos that the summary names, those with the most faces first."""
-
-
-@dataclass(frozen=True)
-class Map:
-    """The points of the map, in the order of the scores."""
-
-    tsne: TsneResult
-    clusters: ClusterResult
-    quality: dict[str, float | None]
-    leaks: list[Leak]
-    seconds: dict[str, float]
 
 
 def analyze(config: Config) -> Summary:
@@ -97,45 +69,6 @@ def analyze(config: Config) -> Summary:
         write_projection(config, keys, scores, result)
     save_pca(run, pca)
     return summarise(config, started, pca, pca_seconds, result)
-
-
-def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArray[Any]], settings: Analyze, jobs: int) -> Map:
-    """Run t-SNE and HDBSCAN on PCA's scores, and measure both."""
-    import os
-
-    device = choose_device(settings.device)
-    threads = jobs or os.cpu_count() or 1
-    clock = time.monotonic()
-    tsne = embed_tsne(
-        scores,
-        dimensions=settings.dimensions,
-        perplexity=settings.perplexity,
-        iterations=settings.iterations,
-        seed=settings.seed,
-        device=device,
-        jobs=threads,
-    )
-    seconds = {"tsne": elapsed(clock)}
-    clock = time.monotonic()
-    cluster = partial(
-        cluster_hdbscan,
-        min_cluster_size=settings.min_cluster_size,
-        min_samples=settings.min_samples,
-        device=device,
-        jobs=threads,
-    )
-    clusters = cluster(scores)
-    seconds["hdbscan"] = elapsed(clock)
-    quality: dict[str, float | None] = {
-        "trustworthiness": trustworthiness(scores, tsne.coordinates),
-        "neighbour_preservation": neighbour_preservation(scores, tsne.coordinates),
-        "trustworthiness_pca": trustworthiness(scores, scores[:, : settings.dimensions]),
-        "neighbour_preservation_pca": neighbour_preservation(scores, scores[:, : settings.dimensions]),
-        "silhouette": silhouette(scores, clusters.labels),
-        "stability": stability(scores, clusters.labels, lambda some: cluster(some).labels),
-        **{f"purity_{name}": purity(clusters.labels, truth[name]) for name in ("video", "group", "label")},
-    }
-    return Map(tsne, clusters, quality, find_leaks(scores, truth["video"], truth["fold"]), seconds)
 
 
 def truths(run: str, keys: pa.Table) -> dict[str, npt.NDArray[Any]]:
@@ -163,7 +96,8 @@ def write_projection(config: Config, keys: pa.Table, scores: npt.NDArray[np.floa
         )
     places = places.append_column("cluster", pa.array(result.clusters.labels, pa.int32()))
     places = places.append_column("membership", pa.array(result.clusters.membership, pa.float32()))
-    facts = {"tsne": tsne_facts(result), "hdbscan": hdbscan_facts(result)}
+    places = places.append_column("video_cluster", pa.array(result.video_clusters.labels[result.video], pa.int32()))
+    facts = {"tsne": tsne_facts(result), **hdbscan_facts(result)}
     schema = with_metadata(SCHEMAS["projection"], "projection", config, **facts)
     write = ray.remote(write_projection_file).options(max_retries=ATTEMPTS)
     shared = ray.put(places)
@@ -197,32 +131,6 @@ def thumbnail(image: bytes, size: int) -> bytes:
     return encode_jpeg(np.asarray(small, np.uint8), 80)
 
 
-def tsne_facts(result: Map) -> dict[str, Any]:
-    """Return what made the map."""
-    tsne = result.tsne
-    return {
-        "library": tsne.library,
-        "device": tsne.device,
-        "dimensions": tsne.coordinates.shape[1],
-        "perplexity": round(tsne.perplexity, 2),
-        "iterations": tsne.iterations,
-        "divergence": round(tsne.divergence, 4) if math.isfinite(tsne.divergence) else None,
-        "seconds": result.seconds["tsne"],
-    }
-
-
-def hdbscan_facts(result: Map) -> dict[str, Any]:
-    """Return what made the clusters."""
-    clusters = result.clusters
-    return {
-        "library": clusters.library,
-        "device": clusters.device,
-        "clusters": clusters.count,
-        "noise_share": round(noise_share(clusters.labels), 4),
-        "seconds": result.seconds["hdbscan"],
-    }
-
-
 def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, result: Map) -> Summary:
     """Tell what ran, where, and how good the map is."""
     run = cast(str, config.run)
@@ -246,7 +154,7 @@ def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, resu
         details={
             "pca": {"components": kept, "explained": round(explained, 4), "seconds": pca_seconds},
             "tsne": tsne_facts(result),
-            "hdbscan": hdbscan_facts(result),
+            **hdbscan_facts(result),
             "quality": {name: None if value is None else round(value, 4) for name, value in result.quality.items()},
             "leaks": {
                 "pairs": len(result.leaks),

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.data.exceptions import ExecutionTimeoutError
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, NodeDiedError, OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 
 from dfd_ray.config import Config
 from dfd_ray.errors import DfdError, ResourceError
@@ -25,10 +25,17 @@ HELPER_CPUS = 3
 while hardly using it, and on a machine of two cores they would leave none for the work."""
 
 ATTEMPTS = 2
-"""Times a task or an actor that died is tried again. Ray's defaults are without end."""
+"""Times a task of minutes or hours is tried again whose worker died. Ray's defaults are without end."""
 
-DEATHS = 1000
-"""Times one actor is started again when it is videos that kill it, each at most a few times: the end of a broken machine."""
+RETRIES = 50
+"""Times a task of seconds is tried again. The death of one node costs an actor's task about seven: until Ray knows of it, some
+fifteen seconds, the task is sent to the dead actor again and again."""
+
+RESTARTS = 1000
+"""Times one actor is started again: nodes may die all through a long job; tasks that kill their actor end at `RETRIES`."""
+
+DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
+"""What Ray raises when a worker died, as often as it may."""
 
 _shared = False
 
@@ -111,16 +118,16 @@ def check_placeable(stage: str, pool: Pool) -> None:
 def tasks(pool: Pool) -> dict[str, Any]:
     """Return `map_batches` arguments that run a function as tasks."""
     size = pool.max_size or _local_limit()
-    return {"compute": TaskPoolStrategy(size=size), "num_cpus": pool.num_cpus, "max_retries": ATTEMPTS}
+    return {"compute": TaskPoolStrategy(size=size), "num_cpus": pool.num_cpus, "max_retries": RETRIES}
 
 
-def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int | None = None) -> dict[str, Any]:
+def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, Any]:
     """Return `map_batches` arguments that run a class as a pool of actors.
 
     On one machine a pool starts at its full size: there are no nodes to wait for, and growing takes longer than a small job.
     `pools` is how many such pools the dataset has; they part the cores there, or they would hold every CPU between them,
-    and the tasks that feed them would wait for ever. `deaths_of_a_task` is how many workers the videos of one task may kill,
-    where somebody sees to it that they kill no more.
+    and the tasks that feed them would wait for ever. `deaths_of_a_task` is how many workers the videos of one task may kill
+    beyond `RETRIES`, where somebody sees to it that they kill no more.
     """
     cores = _local_limit()
     room = max(1, cores // pools) if cores else None
@@ -132,8 +139,8 @@ def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int | None = None) -> d
         "compute": ActorPoolStrategy(min_size=smallest, max_size=limit),
         "num_cpus": pool.num_cpus,
         "num_gpus": pool.num_gpus,
-        "max_restarts": DEATHS if deaths_of_a_task else ATTEMPTS,
-        "max_task_retries": deaths_of_a_task or ATTEMPTS,
+        "max_restarts": RESTARTS,
+        "max_task_retries": RETRIES + deaths_of_a_task,
     }
 
 
@@ -141,7 +148,8 @@ def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int | None = None) -> d
 def plain_errors() -> Iterator[None]:
     """Within, an error of ours that a task or an actor raised is raised as it was, without Ray's traceback around it.
 
-    Where nothing moved for `resources.wait_minutes`, it is a ResourceError that names the stages at work.
+    That workers or nodes died too often becomes a ResourceError; so does that nothing moved for `resources.wait_minutes`,
+    naming the stages at work.
     """
     try:
         yield
@@ -151,9 +159,13 @@ def plain_errors() -> Iterator[None]:
         inner: BaseException | None = error
         while inner is not None and (isinstance(inner, RayError) or not isinstance(inner, DfdError)):
             inner = getattr(inner, "cause", None) or inner.__cause__
-        if inner is None:
+        if inner is not None:
+            raise inner from None
+        if not isinstance(error, DEATHS):
             raise
-        raise inner from None
+        said = str(error).strip().splitlines()[0]
+        remedy = "once that is mended, the same command goes on where it stopped"
+        raise ResourceError(f"workers died more often than a task is tried again: {said}; {remedy}") from error
 
 
 def waiting() -> float:

@@ -27,9 +27,9 @@ from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torc
 from dfd_ray.pipelines.model_store import is_trained, trained_folds
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
-from dfd_ray.pipelines.score import ScoreFaces
+from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.sections import Evaluate
 from dfd_ray.storage import absolute_uri, exists, join, write_bytes, write_json
 from dfd_ray.tables import read_table, with_metadata
@@ -56,10 +56,10 @@ def evaluate(config: Config) -> Summary:
     scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
     raw = aggregate_videos(scores, config)
     label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
-    fold = np.array([-1 if value is None else value for value in videos.column("fold").to_pylist()])
+    fold = np.array([NO_FOLD if value is None else value for value in videos.column("fold").to_pylist()])
     probability, calibration = probabilities(raw, label, fold, videos, config.evaluate)
     # Videos of a fold that every model has seen are not judged, not even those without a face.
-    probability[(fold >= 0) & ~np.isin(fold, trained_folds(run))] = np.nan
+    probability[(label >= 0) & ~np.isin(fold, trained_folds(run))] = np.nan
     predictions = pa.table(
         {
             "video_id": videos.column("video_id"),
@@ -79,7 +79,7 @@ def require_models(config: Config) -> None:
     """Raise RunError unless every classifier that the configuration asks for is there, and made by it."""
     run = cast(str, config.run)
     folds = read_table(run, "manifest", ["fold"]).column("fold").drop_null().unique().to_pylist()
-    wanted = config.train.folds if config.train.folds is not None else sorted(folds)
+    wanted = config.train.folds if config.train.folds is not None else sorted({*folds} - {TRAIN_ONLY})
     missing = [fold for fold in wanted if not is_trained(config, fold)]
     if missing:
         raise RunError(f"{join(run, 'models')} is not complete: no model without fold {missing[0]}; run `dfd-ray train` first")
@@ -142,7 +142,8 @@ def probabilities(
     A video is calibrated by the scored videos of other folds than its own; one without a face gets their share of FAKE.
     Where one fold only was scored, its groups are parted into two halves that calibrate each other.
     """
-    scored = np.isfinite(raw) & (label >= 0)
+    judged = (label >= 0) & (fold != TRAIN_ONLY)
+    scored = np.isfinite(raw) & judged
     parts = calibration_parts(fold, scored, videos)
     probability = raw.copy()
     for part in np.unique(parts):
@@ -150,7 +151,7 @@ def probabilities(
         others = scored & ~own
         if settings.calibrate and others.any():
             probability[own] = fit_calibration(raw[others], label[others]).apply(raw[own])
-        known = (label >= 0) & ~own if ((label >= 0) & ~own).any() else label >= 0
+        known = judged & ~own if (judged & ~own).any() else judged
         base_rate = float(label[known].mean()) if known.any() else 0.5
         probability[own & ~np.isfinite(raw)] = base_rate
     final = fit_calibration(raw[scored], label[scored]) if settings.calibrate and scored.any() else None

@@ -15,9 +15,9 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError, RunError
-from dfd_ray.pipelines.listing import Entry, read_entries, with_sizes
+from dfd_ray.pipelines.listing import Entry, list_extra_real, read_entries, with_sizes
 from dfd_ray.pipelines.summary import Summary
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.tables import check_compatible, count_rows, read_metadata, with_metadata
 
@@ -44,12 +44,19 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
     """Return the manifest of a corpus, and remarks on videos that are left out and on folds, where one is due."""
     listed, left_out = read_entries(corpus)
     entries = with_sizes(corpus, sorted(listed, key=lambda entry: entry.video_id), config)
-    refuse_repeated(corpus, entries)
     groups = link_groups(entries)
     folds, note = assign_folds([entry.label for entry in entries], groups, config.index.folds, config.index.seed)
+    uris = [join(corpus, entry.video_id) for entry in entries]
+    if config.index.extra_real is not None:
+        parent, extra = list_extra_real(absolute_uri(config.index.extra_real))
+        entries += extra
+        uris += [join(parent, entry.video_id) for entry in extra]
+        groups += [entry.video_id for entry in extra]
+        folds += [TRAIN_ONLY] * len(extra)
+    refuse_repeated(corpus, entries)
     columns = {
         "video_id": [entry.video_id for entry in entries],
-        "uri": [join(corpus, entry.video_id) for entry in entries],
+        "uri": uris,
         "part": [entry.part for entry in entries],
         "label": [entry.label for entry in entries],
         "original": [entry.original for entry in entries],
@@ -65,10 +72,10 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
 
 
 def refuse_repeated(corpus: str, entries: list[Entry]) -> None:
-    """Raise CorpusError if a video is listed twice; the entries are sorted by id."""
-    for one, other in pairwise(entries):
-        if one.video_id == other.video_id:
-            raise CorpusError(f"--corpus {corpus}: '{one.video_id}' is listed twice")
+    """Raise CorpusError if a video is listed twice."""
+    for one, other in pairwise(sorted(entry.video_id for entry in entries)):
+        if one == other:
+            raise CorpusError(f"--corpus {corpus}: '{one}' is listed twice")
 
 
 def write_manifest(run: str, manifest: pa.Table) -> None:
@@ -134,7 +141,7 @@ def summarise(config: Config, started: float, notes: list[str]) -> Summary:
 
     assert config.run is not None
     manifest = read_table(config.run, "manifest", ["label", "group", "fold", "part", "bytes"])
-    labels = manifest.column("label").to_pylist()
+    labels, folds = (manifest.column(name).to_pylist() for name in ("label", "fold"))
     return Summary(
         job="index",
         table=absolute_uri(join(config.run, "manifest")),
@@ -145,7 +152,8 @@ def summarise(config: Config, started: float, notes: list[str]) -> Summary:
         details={
             "videos": {name: labels.count(label) for name, label in [("REAL", "REAL"), ("FAKE", "FAKE"), ("unlabelled", None)]},
             "groups": len(set(manifest.column("group").to_pylist())),
-            "folds": len({fold for fold in manifest.column("fold").to_pylist() if fold is not None}),
+            "folds": len({fold for fold in folds if fold not in (None, TRAIN_ONLY)}),
+            "only trained on": folds.count(TRAIN_ONLY),
             "gigabytes": round(sum(size or 0 for size in manifest.column("bytes").to_pylist()) / 1e9, 3),
             "demo": read_metadata(config.run, "manifest").get("corpus", "").endswith("demo-corpus"),
         },

@@ -82,6 +82,24 @@ def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list
     ]
 
 
+def list_extra_real(folder: str) -> tuple[str, list[Entry]]:
+    """List the videos of a folder of further REAL ones: the place its ids are relative to, and its videos sorted by id.
+
+    Ids begin with the folder's own name, as if it were a part of the corpus. Raises CorpusError if there is none in it.
+    """
+    filesystem, root = open_location(folder)
+    if filesystem.get_file_info(root).type != pafs.FileType.Directory:
+        raise CorpusError(f"index.extra_real = {folder}: there is no such folder")
+    parent, name = posixpath.split(folder.rstrip("/"))
+    entries = [
+        replace(entry, video_id=posixpath.join(name, entry.video_id), part=posixpath.join(name, entry.part or "").rstrip("/"))
+        for entry in list_videos(folder)
+    ]
+    if not entries:
+        raise CorpusError(f"index.extra_real = {folder}: no video in it (looked for {', '.join(VIDEO_SUFFIXES)})")
+    return parent, sorted((replace(entry, label="REAL") for entry in entries), key=lambda entry: entry.video_id)
+
+
 def with_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
     """Look up the sizes that the listing did not bring; a file that is absent is refused or kept without one.
 

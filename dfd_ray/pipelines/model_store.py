@@ -15,7 +15,7 @@ from typing import Any, cast
 from torch import nn
 
 from dfd_ray.config import Config
-from dfd_ray.errors import RunError
+from dfd_ray.errors import RunError, WeightsError
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
 from dfd_ray.storage import exists, join, list_files, read_bytes, write_bytes
@@ -58,7 +58,10 @@ def local_model(run: str, fold: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(read_bytes(model_location(run, fold)))
-        yield path
+        try:
+            yield path
+        except WeightsError as error:
+            raise WeightsError(str(error).replace(str(path), model_location(run, fold))) from error
 
 
 def decoded(facts: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +85,12 @@ def trained_folds(run: str) -> list[int]:
     if not folds:
         raise RunError(f"{join(run, 'models')} holds no model; run `dfd-ray train` first")
     return folds
+
+
+def check_models(run: str) -> None:
+    """Raise WeightsError unless each classifier of the run can be read, and scores as it did when it was saved."""
+    for fold in trained_folds(run):
+        read_model(run, fold)
 
 
 def models_digest(run: str) -> str:

@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.calibration import Calibration
+from dfd_ray.models.explain import check_grad_cam
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.evaluate import aggregate_videos, faces_used
+from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.listing import list_videos
-from dfd_ray.pipelines.model_store import models_digest
+from dfd_ray.pipelines.model_store import check_models, models_digest
 from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
@@ -43,12 +45,17 @@ def predict(config: Config, videos: str, out: str) -> Summary:
     started = time.monotonic()
     run = cast(str, config.run)
     models = models_digest(run)
+    if config.predict.explain:
+        check_grad_cam()
     index_new(config, absolute_uri(videos), out)
     if (known := read_metadata(out, "scores").get("models", models)) != models:
         raise RunError(f"--out {out} was scored by classifiers {known}, and {run} has {models} now; use another --out")
     if not is_complete(out, "scores", config):
+        check_models(run)
         score_new(config, out, models)
     predictions, note = predictions_of(config, read_table(out, "scores").sort_by("video_id"))
+    if config.predict.explain:
+        print(f"explanations: {explain(config, out, predictions)}", flush=True)
     # Made anew each time, since it takes no network and may be calibrated by now; the same again is no work.
     if count_rows(out, "predictions") and exists(join(out, "submission.csv")):
         check_compatible(out, "predictions", config)

@@ -6,13 +6,14 @@ Ray Data's own bars count blocks; a table's files tell of videos only when hundr
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
 from dfd_ray.tables import count_rows
@@ -23,16 +24,19 @@ INTERVAL = 0.5
 
 @ray.remote(num_cpus=0)
 class VideoCounter:
-    """Counts the videos done, by status, and how often each of those at work has been begun."""
+    """Counts the videos done, by status, and knows on which nodes each of those at work has been begun."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.begun: Counter[str] = Counter()
+        self.begun: dict[str, list[str]] = defaultdict(list)
 
-    def begin(self, video: str) -> int:
-        """Return how often a video has been begun without an end, this time included."""
-        self.begun[video] += 1
-        return self.begun[video]
+    def begin(self, video: str, node: str) -> int:
+        """Return how often a video has been begun without an end, this time included, and no node died of or with it."""
+        before = self.begun[video]
+        alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]} if before else set()
+        deaths = sum(one in alive for one in before)
+        before.append(node)
+        return deaths + 1
 
     def end(self, video: str) -> None:
         """Note that whoever began a video has survived it."""
@@ -57,10 +61,11 @@ def report_done(counter: Any, statuses: Iterable[str]) -> None:
 def survived(counter: Any, video: str, attempts: int) -> Iterator[bool]:
     """Yield whether a video may be tried: not if `attempts` workers have begun it and none has come to the end of this context.
 
-    Without a counter, or with one that died, it may.
+    Workers that died with their node do not count. Without a counter, or with one that died, it may.
     """
     try:
-        allowed = counter is None or ray.get(counter.begin.remote(video)) <= attempts
+        here = ray.get_runtime_context().get_node_id() if counter is not None else ""
+        allowed = counter is None or ray.get(counter.begin.remote(video, here)) <= attempts
     except RayError:
         allowed = True
     try:
@@ -77,7 +82,10 @@ def progress_bar(job: str, run: str, table: str) -> Iterator[Any]:
     It starts at what an earlier run has committed. It is for looking at: a video that is tried again counts twice, and
     the summary counts the table itself.
     """
-    counter = VideoCounter.remote()  # type: ignore[attr-defined]
+    here = NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=True
+    )  # it dies with the driver, not before
+    counter = VideoCounter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     stop = threading.Event()
     total, before = count_rows(run, "manifest"), count_rows(run, table)
     bar = tqdm(total=total, initial=before, desc=job, unit="video", mininterval=INTERVAL)

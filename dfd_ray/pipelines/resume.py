@@ -18,6 +18,7 @@ from ray.data.checkpoint import CheckpointConfig
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
+from dfd_ray.pipelines.cluster import RETRIES
 from dfd_ray.storage import delete_folder, exists, join, open_location, write_bytes
 from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, table_files
 
@@ -61,7 +62,8 @@ def resumable(run: str, table: str) -> Iterator[None]:
 def read_rows(run: str, table: str, columns: list[str] | None, rows_per_block: int) -> Dataset:
     """Return a table as a dataset, a block every `rows_per_block` videos, so that few videos are in memory at a time."""
     filesystem, _ = open_location(run)
-    dataset = ray.data.read_parquet(table_files(run, table), filesystem=filesystem, columns=columns)
+    retries = {"max_retries": RETRIES}
+    dataset = ray.data.read_parquet(table_files(run, table), filesystem=filesystem, columns=columns, ray_remote_args=retries)
     return dataset.repartition(target_num_rows_per_block=rows_per_block)
 
 
@@ -74,6 +76,7 @@ def write_rows(dataset: Dataset, run: str, table: str, schema: pa.Schema, rows_p
         schema=schema,
         compression="zstd",
         min_rows_per_file=rows_per_file,
+        ray_remote_args={"max_retries": RETRIES},
     )
     write_bytes(join(run, "logs", f"{table}-stats.txt"), dataset.stats().encode())
 

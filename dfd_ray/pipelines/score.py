@@ -14,12 +14,15 @@ from torch import nn
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec
-from dfd_ray.models.classifier import score_faces
+from dfd_ray.models.classifier import check_golden, score_faces
 from dfd_ray.pipelines.metrics import observe
-from dfd_ray.pipelines.model_store import read_model, trained_folds
+from dfd_ray.pipelines.model_store import model_location, read_model, trained_folds
 from dfd_ray.pipelines.progress import report_done
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.tables import flatten_faces
+
+NO_FOLD = -2
+"""Stands for null, the fold of videos without a label."""
 
 
 class ScoreFaces:
@@ -46,7 +49,7 @@ class ScoreFaces:
         started = time.monotonic()
         faces = flatten_faces(videos, ["fold"])
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
-        fold = pc.fill_null(faces.column("fold"), -1).to_numpy(zero_copy_only=False).astype(int)
+        fold = pc.fill_null(faces.column("fold"), NO_FOLD).to_numpy(zero_copy_only=False).astype(int)
         log_odds = np.zeros(len(images), np.float32)
         for one in np.unique(fold):
             chosen = np.flatnonzero(fold == one)
@@ -62,15 +65,18 @@ class ScoreFaces:
 
     def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> npt.NDArray[np.float32]:
         """Return the log-odds of FAKE, (n,) float32, of faces of a fold; zeros where every model has seen the fold."""
-        models = self.folds if fold < 0 else [fold] if fold in self.folds else []
+        models = self.folds if fold == NO_FOLD else [fold] if fold in self.folds else []
         scores = [score_faces(*self.model(one), images, batch_size=self.batch_size) for one in models]
         return cast("npt.NDArray[np.float32]", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
 
     def model(self, fold: int) -> tuple[nn.Module, InputSpec]:
         """Return the module and input of a model, loaded once."""
         if fold not in self.models:
-            module, spec, _ = read_model(self.run, fold)
-            self.models[fold] = (module.to(self.device), spec)
+            module, spec, facts = read_model(self.run, fold)
+            module.to(self.device)
+            if self.device != "cpu":  # there it was tried as it was read
+                check_golden(module, spec, facts["golden"], model_location(self.run, fold))
+            self.models[fold] = (module, spec)
         return self.models[fold]
 
     def seen_in_training(self, videos: pa.Table) -> list[bool]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -16,45 +17,46 @@ import torch
 from ray.train import Checkpoint
 from ray.train.torch import get_device, prepare_model
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfd_ray.config import Config
-from dfd_ray.errors import TrainingError
+from dfd_ray.errors import DfdError, TrainingError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.aggregation import sigmoid
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
 from dfd_ray.models.classifier import score_faces
-from dfd_ray.models.fine_tuning import freeze_layers, set_training, start_head
+from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
 from dfd_ray.pipelines.model_store import export_model, is_trained
 from dfd_ray.pipelines.summary import elapsed
-from dfd_ray.pipelines.training_data import face_rows
-from dfd_ray.storage import join, write_json
+from dfd_ray.pipelines.tensorboard import write_epoch
+from dfd_ray.pipelines.training_data import FoldPlan, face_rows, tell_epoch
+from dfd_ray.sections import Train
+from dfd_ray.storage import exists, join, read_json, write_json
 from dfd_ray.tables import iterate_batches
 
 PROGRESS = "progress.json"
 """The last finished epoch, beside the checkpoints, for the driver's progress bar."""
-
-
-@dataclass(frozen=True)
-class FoldPlan:
-    """How the model without a fold is trained; the same on every worker."""
-
-    fold: int
-    batch_size: int
-    """Faces a worker and step."""
-    steps: int
-    """Of an epoch, on every worker."""
-    rates: dict[str, float]
-    """How often an epoch shows a face, by label."""
+SCORE, UNSCORED = "score", 1e9
+"""By what Ray keeps the best checkpoint beside the last: the least loss on held-out faces; in mid-epoch it is not known."""
+STOPPED = "stopped.json"
+"""Why training had to stop, beside the checkpoints: for the driver, and for Ray's next attempts, which would end alike."""
 
 
 def train_folds(job: dict[str, Any]) -> None:
     """Train a model for every fold in turn, and keep each as it is finished."""
     config: Config = job["config"]
+    stopped = join(cast(str, config.run), "training", STOPPED)
+    if exists(stopped):
+        raise TrainingError(read_json(stopped)["error"])
     torch.set_num_threads(max(1, int(config.resources.train.num_cpus)))
-    for plan in job["folds"]:
-        if not is_trained(config, plan.fold):  # a worker that starts again finds the folds behind it
-            train_fold(config, plan)
+    try:
+        for plan in job["folds"]:
+            if not is_trained(config, plan.fold):  # a worker that starts again finds the folds behind it
+                train_fold(config, plan)
+    except DfdError as error:
+        write_json(stopped, {"error": str(error)})
+        raise
 
 
 def train_fold(config: Config, plan: FoldPlan) -> None:
@@ -73,36 +75,44 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
         field="train.weights",
     )
     start_head(module)
-    freeze_layers(module, settings.frozen_layers)
-    learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    model = prepare_model(module)
+    module.to(device)
     rule = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(module, multi_avg_fn=rule, use_buffers=True)
-    optimiser = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, cosine(settings.warmup, settings.epochs * plan.steps))
+    optimiser = create_optimiser(module, settings.optimiser, settings.learning_rate, settings.weight_decay)
+    updates = settings.epochs * math.ceil(plan.steps / settings.accumulate)
+    schedule = LambdaLR(optimiser, learning_rate_factor(settings.schedule, settings.warmup, updates))
     state = {"module": module, "average": average, "optimiser": optimiser, "schedule": schedule}
-    history = restore(state, plan.fold)
+    history, losses = restore(state, plan.fold, rank)
 
-    for epoch in range(len(history), settings.epochs):
-        clock, losses = time.monotonic(), []
-        batches = ray.train.get_dataset_shard(f"fold-{plan.fold}").iter_batches(
-            batch_size=plan.batch_size, drop_last=True, prefetch_batches=2
-        )
+    begun, saved = len(history), time.monotonic()
+    for epoch in range(begun, settings.epochs):
+        clock = time.monotonic()
+        if epoch in (begun, settings.frozen_epochs):
+            freeze_layers(module, frozen_layers(settings, epoch))
+            model = prepare_model(module)  # again, since what learns is not what it was
         set_training(model, settings.freeze_norm)
-        for batch in batches:
-            logits = model(normalise(torch.tensor(batch["image"]), spec, device))
-            label = torch.tensor(batch["label"], device=device)
-            loss = nn.functional.cross_entropy(logits, label, label_smoothing=settings.label_smoothing)
-            if not torch.isfinite(loss):
-                raise TrainingError(describe_divergence(loss.item(), epoch + 1, batch["video_id"]))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+        for step, batch in enumerate(batches(config, plan, epoch, rank)):
+            if step < len(losses):
+                continue  # this job was killed in mid-epoch, and has learnt from these faces
+            parts = min(settings.accumulate, plan.steps - step // settings.accumulate * settings.accumulate)
+            whole = step % settings.accumulate == parts - 1
+            model.require_backward_grad_sync = whole  # workers need not agree on parts of an update
+            loss = loss_of(model, batch, spec, device, settings)
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise TrainingError(describe_divergence(losses[-1], epoch + 1, batch["video_id"]))
+            (loss / parts).backward()  # type: ignore[no-untyped-call]
+            if not whole:
+                continue
             if settings.clip_gradient is not None:
-                nn.utils.clip_grad_norm_(learnt, settings.clip_gradient)
+                nn.utils.clip_grad_norm_(module.parameters(), settings.clip_gradient)
             optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
             schedule.step()
             average.update_parameters(module)
-            losses.append(loss.item())
+            if settings.checkpoint_minutes and is_time(saved + 60 * settings.checkpoint_minutes, device):
+                report(config, plan.fold, {"epoch": epoch + 1, "step": step + 1}, history, losses, state, rank)
+                saved = time.monotonic()
         metrics: dict[str, Any] = {
             "epoch": epoch + 1,
             "train_loss": float(np.mean(losses)),
@@ -111,9 +121,43 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
         if rank == 0:
             metrics |= validate(average.module, spec, cast(str, config.run), plan.fold)
         history.append(metrics | {"seconds": elapsed(clock)})
-        report(config, plan.fold, history, state, rank)
+        losses = []
+        report(config, plan.fold, history[-1], history, losses, state, rank)
     if rank == 0:
         export_model(config, plan.fold, average.module, spec, history)
+
+
+def batches(config: Config, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """Yield this worker's batches of an epoch."""
+    if rank == 0:
+        tell_epoch(cast(str, config.run), epoch)  # no worker gets a batch before all have asked, so each gets this epoch's
+    shard = ray.train.get_dataset_shard(f"fold-{plan.fold}")
+    yield from shard.iter_batches(batch_size=plan.batch_size, drop_last=True, prefetch_batches=2)
+
+
+def loss_of(
+    model: nn.Module, batch: dict[str, npt.NDArray[Any]], spec: InputSpec, device: torch.device, settings: Train
+) -> torch.Tensor:
+    """Return the mean cross-entropy of a batch from `augment`, whose labels may lie between REAL and FAKE."""
+    images = normalise(torch.tensor(batch["image"]), spec, device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        logits = model(images)
+    fake = torch.tensor(batch["label"], device=device)
+    return nn.functional.cross_entropy(
+        logits.float(), torch.stack([1 - fake, fake], dim=1), label_smoothing=settings.label_smoothing
+    )
+
+
+def frozen_layers(settings: Train, epoch: int) -> int:
+    """Return how many groups of layers keep their weights in an epoch, counted from 0."""
+    return settings.frozen_layers if settings.frozen_epochs is None or epoch < settings.frozen_epochs else 0
+
+
+def is_time(moment: float, device: torch.device) -> bool:
+    """Return whether a moment has come by the first worker's clock: all must agree, since a checkpoint is made by all."""
+    flag = torch.tensor(float(time.monotonic() >= moment), device=device)
+    torch.distributed.broadcast(flag, 0)
+    return bool(flag)
 
 
 def describe_divergence(loss: float, epoch: int, video_ids: npt.NDArray[np.object_]) -> str:
@@ -143,37 +187,53 @@ def validate(module: nn.Module, spec: InputSpec, run: str, fold: int) -> dict[st
     }
 
 
-def report(config: Config, fold: int, history: list[dict[str, Any]], state: dict[str, Any], rank: int) -> None:
-    """Hand the epoch's metrics to Ray Train, with a checkpoint of all that a resume needs, written by the first worker."""
+def report(
+    config: Config,
+    fold: int,
+    metrics: dict[str, Any],
+    history: list[dict[str, Any]],
+    losses: list[float],
+    state: dict[str, Any],
+    rank: int,
+) -> None:
+    """Hand metrics to Ray Train, with a checkpoint of all that a resume needs.
+
+    The first worker writes what is the same for all: networks, optimiser, schedule, the epochs behind, the losses of the
+    batches of the one at work. Every worker writes its own random state.
+    """
     with tempfile.TemporaryDirectory() as folder:
+        torch.save(random_state(), os.path.join(folder, f"random-{rank}.pt"))
         if rank == 0:
             values = {name: part.state_dict() for name, part in state.items()}
-            torch.save({**values, "fold": fold, "history": history}, os.path.join(folder, "state.pt"))
-            write_json(join(cast(str, config.run), "training", PROGRESS), history[-1] | {"fold": fold})
-        ray.train.report(history[-1], checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None)
+            torch.save({**values, "fold": fold, "history": history, "losses": losses}, os.path.join(folder, "state.pt"))
+            if not losses:
+                write_json(join(cast(str, config.run), "training", PROGRESS), metrics | {"fold": fold})
+                if config.train.tensorboard:
+                    write_epoch(cast(str, config.run), fold, metrics)
+        score = metrics.get("validation_loss")
+        scored = metrics | {SCORE: UNSCORED if score is None else score}
+        ray.train.report(scored, checkpoint=Checkpoint.from_directory(folder))
 
 
-def restore(state: dict[str, Any], fold: int) -> list[dict[str, Any]]:
-    """Load the run's last checkpoint, if it is of this fold, and return the epochs it has behind it."""
+def random_state() -> dict[str, torch.Tensor]:
+    """Return the state of the random numbers that training draws: dropout's."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+
+
+def restore(state: dict[str, Any], fold: int, rank: int) -> tuple[list[dict[str, Any]], list[float]]:
+    """Load the run's last checkpoint, if it is of this fold; return the epochs behind it, and the losses of the one begun."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
-        return []
+        return [], []
     with checkpoint.as_directory() as folder:
         values = torch.load(os.path.join(folder, "state.pt"), map_location="cpu", weights_only=True)
-    if values["fold"] != fold:
-        return []
+        if values["fold"] != fold:
+            return [], []
+        random = torch.load(os.path.join(folder, f"random-{rank}.pt"), map_location="cpu", weights_only=True)
     for name, part in state.items():
         part.load_state_dict(values[name])
-    return list(values["history"])
-
-
-def cosine(warmup: float, steps: int) -> Any:
-    """Return the learning rate's factor by step: a linear rise over the first share of the steps, then a cosine to zero."""
-    rise = max(1, round(warmup * steps))
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return float(0.5 * (1 + np.cos(np.pi * min(1.0, (step - rise) / max(1, steps - rise)))))
-
-    return factor
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random["cuda"])
+    return list(values["history"]), list(values["losses"])

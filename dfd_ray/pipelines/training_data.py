@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -10,39 +11,61 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
-from ray.data import Dataset, RandomSeedConfig
+from ray.data import Dataset
 from ray.data.expressions import col
 
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.blending import self_blend
+from dfd_ray.models.mixing import mix_faces
 from dfd_ray.models.sampling import repeats
 from dfd_ray.pipelines.cluster import tasks
 from dfd_ray.sections import Preprocess, Train
-from dfd_ray.storage import open_location
+from dfd_ray.storage import join, open_location, read_json, write_json
 from dfd_ray.tables import flatten_faces, table_files
 
 AUGMENT_AT_ONCE = 32
 """Faces an augmentation task takes; large enough that both classes are among them."""
+FACES_PER_BLOCK, MOST_BLOCKS = 128, 1000
+"""Into how many parts the shuffled faces fall: enough to keep every core busy, and not so many that each is tiny."""
+KEYS = 2**62
+"""Random keys are drawn below this; two of millions are hardly ever equal."""
 
 Image = npt.NDArray[np.uint8]
 
 
-def training_faces(config: Config, held_out: int, size: int, rates: dict[str, float]) -> Dataset:
-    """Return the faces of the other folds, in a new order every epoch, decoded and augmented to `size` pixels.
+@dataclass(frozen=True)
+class FoldPlan:
+    """How the model without a fold is trained; the same on every worker."""
 
-    `rates` is how often a face is shown, by label.
+    fold: int
+    batch_size: int
+    """Faces a worker and step."""
+    steps: int
+    """Of an epoch, on every worker."""
+    rates: dict[str, float]
+    """How often an epoch shows a face, by label."""
+    shown: int
+    """Faces an epoch shows, to all workers together."""
+
+
+def training_faces(config: Config, plan: FoldPlan, size: int) -> Dataset:
+    """Return the faces of the other folds, in the order of the epoch that was told, decoded and augmented to `size` pixels.
+
+    The order follows from the seed and the epoch alone: faces are sorted by random keys. So it is another one each
+    epoch, and the same one when a killed job comes to that epoch again, whatever machines it is on by then.
     """
     run = cast(str, config.run)
     videos = ray.data.read_parquet(
         table_files(run, "faces"),
         filesystem=open_location(run)[0],
-        columns=["video_id", "label", "fold", "width", "height", "faces"],
+        columns=["video_id", "label", "group", "fold", "width", "height", "faces"],
     )
-    videos = videos.filter(expr=(col("fold") != held_out) & col("label").is_not_null())
-    faces = videos.map_batches(shown_faces, fn_kwargs={"settings": config.preprocess, "rates": rates}, batch_format="pyarrow")
-    faces = faces.random_shuffle(seed=RandomSeedConfig(seed=config.train.seed, reseed_after_execution=True))
+    videos = videos.filter(expr=(col("fold") != plan.fold) & col("label").is_not_null())
+    faces = videos.map_batches(shown_faces, fn_kwargs={"config": config, "rates": plan.rates}, batch_format="pyarrow")
+    blocks = min(2 + plan.shown // FACES_PER_BLOCK, MOST_BLOCKS)
+    faces = faces.sort("key", boundaries=[KEYS // blocks * i for i in range(1, blocks)])
     return faces.map_batches(
         augment,
         fn_kwargs={"size": size, "settings": config.train},
@@ -52,6 +75,11 @@ def training_faces(config: Config, held_out: int, size: int, rates: dict[str, fl
     )
 
 
+def tell_epoch(run: str, epoch: int) -> None:
+    """Note, for the tasks that will order the faces, which epoch comes next; before any worker asks for its batches."""
+    write_json(join(run, "training", "epoch.json"), {"epoch": epoch})
+
+
 def face_rows(videos: pa.Table) -> pa.Table:
     """Flatten labelled videos into faces, with all that both have; `label` becomes 0 for REAL and 1 for FAKE."""
     faces = flatten_faces(videos, [name for name in videos.column_names if name != "faces"])
@@ -59,56 +87,71 @@ def face_rows(videos: pa.Table) -> pa.Table:
     return faces.set_column(faces.column_names.index("label"), "label", label)
 
 
-def shown_faces(videos: pa.Table, settings: Preprocess, rates: dict[str, float]) -> pa.Table:
-    """Flatten as `face_rows`, each face as often as it is shown: `image`, `label`, `video_id`, `landmarks` in its pixels."""
+def shown_faces(videos: pa.Table, config: Config, rates: dict[str, float]) -> pa.Table:
+    """Flatten as `face_rows`, each face as often as it is shown, with its place in the epoch's order.
+
+    Columns: `image`, `label`, `video_id`, `group`, `landmarks` in the image's pixels, and `key`, random by seed, epoch and
+    video.
+    """
     faces = face_rows(videos)
-    places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
-    landmarks = [
-        landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size).ravel()
-        for points, box, width, height in places
-    ]
-    faces = faces.select(["image", "label", "video_id"])
+    landmarks = [points.ravel() for points in landmarks_of(faces, config.preprocess)]
+    faces = faces.select(["image", "label", "video_id", "group"])
     faces = faces.append_column("landmarks", pa.array(landmarks, pa.list_(pa.float32(), 10)))
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()
     names = zip(videos.column("video_id").to_pylist(), videos.column("label").to_pylist(), lengths, strict=True)
-    times = [repeats(video_id, count, rates[label]) for video_id, label, count in names]
-    return faces.take(np.repeat(np.arange(len(faces)), np.concatenate([np.empty(0, np.int64), *times])))
+    times = {video_id: repeats(video_id, count, rates[label]) for video_id, label, count in names}
+    faces = faces.take(np.repeat(np.arange(len(faces)), np.concatenate([np.empty(0, np.int64), *times.values()])))
+    seed = [config.train.seed, read_json(join(cast(str, config.run), "training", "epoch.json"))["epoch"]]
+    keys = [np.random.default_rng([*seed, zlib.crc32(name.encode())]).integers(KEYS, size=t.sum()) for name, t in times.items()]
+    return faces.append_column("key", pa.array(np.concatenate([np.empty(0, np.int64), *keys])))
+
+
+def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[npt.NDArray[np.float32]]:
+    """Return the landmarks (5, 2) of rows of `face_rows`, in pixels of the stored image."""
+    places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
+    return [
+        landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size)
+        for points, box, width, height in places
+    ]
 
 
 def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArray[Any]]:
-    """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) int64, `video_id` (n,).
+    """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) float32, the share of FAKE, `video_id` (n,).
 
     What is random follows from the seed and the faces, in their order: equal batches are augmented alike.
     """
     encoded = faces.column("image").to_pylist()
     seed = [settings.seed, zlib.crc32(b"".join(encoded))]
-    images = [decode_jpeg(image) for image in encoded]
-    label = faces.column("label").to_numpy()
-    landmarks = np.array(faces.column("landmarks").to_pylist(), np.float32).reshape(-1, 5, 2)
-    images = replace_fakes(images, label, landmarks, settings.self_blending, np.random.default_rng(seed))
+    images, label = change_fakes(faces, [decode_jpeg(image) for image in encoded], settings, np.random.default_rng(seed))
     transform = training_augmentation(size, settings.augmentation, seed=seed[1] ^ settings.seed)
     video_id = faces.column("video_id").to_numpy(zero_copy_only=False)
     return {"image": np.stack([transform(image) for image in images]), "label": label, "video_id": video_id}
 
 
-def replace_fakes(
-    images: list[Image],
-    label: npt.NDArray[np.int64],
-    landmarks: npt.NDArray[np.float32],
-    share: float,
-    random: np.random.Generator,
-) -> list[Image]:
-    """Return the images with a share of the FAKE ones, drawn at random, replaced by self-blended REAL ones among them.
+def change_fakes(
+    faces: pa.Table, images: list[Image], settings: Train, random: np.random.Generator
+) -> tuple[list[Image], npt.NDArray[np.float32]]:
+    """Return images and labels with some of the FAKE ones, drawn at random, made of REAL ones among them.
 
-    `images` (n) of any sizes, `label` (n,) of 0 and 1, `landmarks` (n, 5, 2) in pixels of each image. A FAKE image stays
-    where there is no REAL one, or where the landmarks of the one that is drawn span no face.
+    `faces` (n rows) has `label` of 0 and 1, `group`, and `landmarks` in pixels of each of the `images`. A share
+    `self_blending` becomes self-blended REAL faces, and of the rest a share `mixup` is mixed with a REAL face, of its own group
+    where there is one. The labels (n,) are the share of FAKE. A FAKE image stays where there is no REAL one, or where
+    the landmarks span no face. That a face and its blend are augmented apart is meant: alike and side by side,
+    they taught less that carries over (docs/transfer.md).
     """
+    label = faces.column("label").to_numpy()
+    group = faces.column("group").to_numpy(zero_copy_only=False)
+    landmarks = np.array(faces.column("landmarks").to_pylist(), np.float32).reshape(-1, 5, 2)
     reals = np.flatnonzero(label == 0)
-    result = list(images)
-    for place in np.flatnonzero(label == 1):
-        if len(reals) and random.random() < share:
+    result, share = list(images), label.astype(np.float32)
+    for place in np.flatnonzero(label == 1) if len(reals) else []:
+        if random.random() < settings.self_blending:
             source = random.choice(reals)
             blended = self_blend(images[source], landmarks[source], random)
-            if blended is not None:
-                result[place] = blended
-    return result
+            result[place] = images[place] if blended is None else blended
+        elif random.random() < settings.mixup:
+            related = reals[group[reals] == group[place]]
+            source = random.choice(related if len(related) else reals)
+            mixed = mix_faces(images[place], landmarks[place], images[source], landmarks[source], random)
+            result[place], share[place] = (images[place], 1.0) if mixed is None else mixed
+    return result, share

@@ -45,6 +45,8 @@ class RunData:
     history: list[dict[str, Any]] | None
     """One entry per fold: `fold`, `epochs`."""
     metrics: dict[str, Any] | None
+    examples: list[dict[str, Any]]
+    """What training does to faces: `kind`, `name`, `pictures` as JPEGs in base64."""
     remarks: list[str]
     """What is damaged, a sentence each."""
 
@@ -78,6 +80,7 @@ def read_run(run: str, config: Config) -> RunData:
         projection_files=files["projection"],
         history=(history or {}).get("folds") or None,
         metrics=read_object(run, "evaluation/metrics.json", remarks),
+        examples=list((read_object(run, "models/examples.json", remarks) or {}).get("examples") or []),
         remarks=remarks,
     )
 

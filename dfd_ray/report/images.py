@@ -66,3 +66,12 @@ def make_sprites(pictures: Sequence[bytes | None], budget: int) -> Sprites:
         if sum(map(len, sheets)) <= budget:
             break
     return Sprites(sheets, size, SPRITE_COLUMNS)
+
+
+def from_base64(text: object, size: int) -> str:
+    """Return a stored picture as a data: URI of (size, size) pixels, made anew; grey where it is none."""
+    try:
+        data = base64.b64decode(text, validate=True) if isinstance(text, str) else None
+    except ValueError:
+        data = None
+    return to_uri(decode_square(data, size), 80)

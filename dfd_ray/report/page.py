@@ -14,9 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dfd_ray.config import Config
-from dfd_ray.report import figures, overview, scores
+from dfd_ray.report import figures, overview, scores, subgroups
 from dfd_ray.report.data import RunData, count_labels, read_run
 from dfd_ray.report.faces import SampleVideo, sample_videos
+from dfd_ray.report.images import from_base64
 from dfd_ray.report.points import Points, choose_points, island
 from dfd_ray.sections import Report
 from dfd_ray.storage import absolute_uri, join, write_bytes
@@ -24,14 +25,17 @@ from dfd_ray.storage import absolute_uri, join, write_bytes
 SIZE_LIMIT = 14_500_000
 """bytes; a page that would be larger is drawn again with half of everything."""
 NAME_LENGTH = 120
+EXAMPLES_AT_MOST, EXAMPLE_PIXELS = 40, 120
 SCRIPTS = ("figures.js", "map.js", "table.js")
 SECTIONS = {
     "run": ("What was run", ""),
     "balance": ("Are the classes balanced?", ""),
     "faces": ("Is what was found a face?", "preprocess"),
     "map": ("Which faces lie near each other?", "analyze"),
+    "examples": ("What does training see?", ""),
     "training": ("Did training help?", "train"),
     "scores": ("How good are the probabilities?", "evaluate"),
+    "subgroups": ("For which videos do they hold?", ""),
     "videos": ("Which videos are wrong?", "evaluate"),
     "broken": ("Which videos gave no face?", ""),
     "settings": ("With which settings?", ""),
@@ -78,6 +82,9 @@ def render(data: RunData, limits: Report) -> str:
         "absent": absent_parts(data, samples, points, bool(score_list)),
         "headline": scores.headline(score_list, (data.metrics or {}).get("videos")),
         "scores": score_list,
+        "subgroups": subgroups.list_subgroups(data.metrics or {}),
+        "probe": subgroups.metadata_probe(data.metrics or {}),
+        "examples": list_examples(data),
         "jobs": overview.list_jobs(data),
         "changed": overview.changed_settings(data.config),
         "statuses": overview.status_counts(data),
@@ -101,6 +108,15 @@ def render(data: RunData, limits: Report) -> str:
     return environment().get_template("page.html.j2").render(context)
 
 
+def list_examples(data: RunData) -> dict[str, list[tuple[str, list[str]]]]:
+    """Return name and pictures of each thing that training does to faces, by its kind."""
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for one in data.examples[:EXAMPLES_AT_MOST]:
+        pictures = [from_base64(text, EXAMPLE_PIXELS) for text in one.get("pictures", [])[:EXAMPLES_AT_MOST]]
+        found.setdefault(str(one.get("kind", "")), []).append((str(one.get("name", "")), pictures))
+    return found
+
+
 def present_sections(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> dict[str, str]:
     """Return the titles of the sections that have something to show, by their name, in their order."""
     present = {
@@ -108,8 +124,10 @@ def present_sections(data: RunData, samples: list[SampleVideo], points: Points |
         "balance": data.manifest is not None,
         "faces": bool(samples),
         "map": points is not None,
+        "examples": bool(data.examples),
         "training": bool(data.history),
         "scores": scored,
+        "subgroups": bool((data.metrics or {}).get("subgroups") or (data.metrics or {}).get("metadata_probe")),
         "videos": data.predictions is not None,
         "broken": overview.broken_videos(data) is not None,
         "settings": True,

@@ -86,7 +86,7 @@ def test_library_for_many_points_finds_the_same_clusters(monkeypatch: pytest.Mon
     np.testing.assert_array_equal(fast.labels, again.labels)
 
 
-def test_many_points_in_many_dimensions_are_clustered_by_what_is_exact_there() -> None:
+def test_many_points_in_many_dimensions_are_clustered_exactly() -> None:
     """Faces about videos, videos about people, in 50 dimensions: far more faces of a person than near neighbours."""
     rng = np.random.default_rng(0)
     face = np.arange(clusters.FAST_FROM)
@@ -94,9 +94,21 @@ def test_many_points_in_many_dimensions_are_clustered_by_what_is_exact_there() -
     points = rng.normal(size=(person[-1] + 1, 50))[person] + 0.5 * rng.normal(size=(video[-1] + 1, 50))[video]
     points = (points + 0.25 * rng.normal(size=points.shape)) / np.sqrt(1 + np.arange(50))
     result = cluster_hdbscan(points, min_cluster_size=15, min_samples=15, jobs=2)
-    assert result.library == "hdbscan"
+    assert result.library == "fast-hdbscan"
     assert result.count == person[-1] + 1
     assert adjusted_rand_score(person, result.labels) > 0.99
+
+
+@pytest.mark.parametrize("columns", [10, 40])
+def test_both_libraries_are_exact(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """In 10 columns, faces of many people overlap: a tree that is only nearly right gives other clusters."""
+    points = make_people(people=10, videos=10, faces=10)
+    points = np.random.default_rng(1).normal(size=(len(points), columns)) * 2 + np.resize(points.T, (columns, len(points))).T
+    slow = cluster_hdbscan(points, min_cluster_size=8)
+    monkeypatch.setattr(clusters, "FAST_FROM", 0)
+    fast = cluster_hdbscan(points, min_cluster_size=8)
+    assert (slow.library, fast.library) == ("hdbscan", "fast-hdbscan")
+    assert slow.count > 1 and adjusted_rand_score(slow.labels, fast.labels) > 0.99
 
 
 def test_points_are_handed_to_cuml(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,9 @@ with ray_session(load_config()):
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[dict[str, str]]:
     """Start the nodes; yield the address, and the name of each."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 * 2**20})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    )
     try:
         cpu = cluster.add_node(num_cpus=4, object_store_memory=100 * 2**20)
         gpu = cluster.add_node(num_cpus=5, num_gpus=1, object_store_memory=100 * 2**20)

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import json
 import pickle
+import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.special import expit, softmax
 
 from dfd_ray.errors import WeightsError
 from dfd_ray.models.backbones import InputSpec, create_backbone, embed_faces
-from dfd_ray.models.classifier import FAKE, load_classifier, save_classifier, score_faces
+from dfd_ray.models.classifier import FAKE, draw_patterns, load_classifier, save_classifier, score_faces
 
 TINY = "test_efficientnet"
 FACES = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
@@ -60,6 +64,11 @@ def test_two_class_softmax_is_the_sigmoid_and_the_report_s_table():
     np.testing.assert_allclose(softmax(table), [0.93074, 0.000127, 0.06913], atol=5e-6)
 
 
+def facts_of(path: Path) -> dict[str, object]:
+    with safe_open(str(path), framework="pt") as file:
+        return json.loads(file.metadata()["dfd_ray"])
+
+
 class Canary:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,11 +82,11 @@ def test_files_that_are_no_classifier(tmp_path):
     state = {name: value.contiguous() for name, value in network().state_dict().items()}
     save_file(state, tmp_path / "bare.safetensors")
     save_file(state, tmp_path / "odd.safetensors", metadata={"dfd_ray": "[1]"})
-    save_file(state, tmp_path / "lean.safetensors", metadata={"dfd_ray": '{"format_version": 1, "classes": ["REAL", "FAKE"]}'})
+    save_file(state, tmp_path / "lean.safetensors", metadata={"dfd_ray": '{"format_version": 2, "classes": ["REAL", "FAKE"]}'})
     save_file(
         state,
         tmp_path / "newer.safetensors",
-        metadata={"dfd_ray": '{"format_version": 2, "classes": ["REAL", "FAKE"]}'},
+        metadata={"dfd_ray": '{"format_version": 3, "classes": ["REAL", "FAKE"]}'},
     )
     (tmp_path / "pickle.safetensors").write_bytes(pickle.dumps(Canary(canary)))
     torch.save({"x": Canary(canary)}, tmp_path / "torch.safetensors")
@@ -86,7 +95,9 @@ def test_files_that_are_no_classifier(tmp_path):
     (tmp_path / "torn.safetensors").write_bytes(torn[: len(torn) // 2])
     save(tmp_path / "resnet.safetensors", network(), backbone="test_resnet")
     save(tmp_path / "unknown.safetensors", network(), backbone="no_such_net")
-    save(tmp_path / "three.safetensors", network(3))
+    save(tmp_path / "good.safetensors", network())
+    three = {name: value.contiguous() for name, value in network(3).state_dict().items()}
+    save_file(three, tmp_path / "three.safetensors", metadata={"dfd_ray": json.dumps(facts_of(tmp_path / "good.safetensors"))})
     names = "bare odd lean newer pickle torch torn resnet unknown three missing"
     for name in names.split():
         with pytest.raises(WeightsError) as error:
@@ -98,3 +109,54 @@ def test_files_that_are_no_classifier(tmp_path):
 def test_extra_facts_cannot_replace_the_format_s(tmp_path):
     with pytest.raises(ValueError, match="backbone"):
         save(tmp_path / "model.safetensors", network(), extra={"backbone": "x"})
+
+
+@pytest.mark.parametrize("change", ["weight", "mean", "golden", "golden is short", "not a number"])
+def test_a_classifier_that_scores_otherwise_than_it_did_is_refused(tmp_path, change):
+    module = network()
+    with torch.no_grad():
+        module.classifier.weight *= 300  # as sure as a trained one
+    save(tmp_path / "model.safetensors", module)
+    facts = facts_of(tmp_path / "model.safetensors")
+    assert len(set(facts["golden"])) == 4, "the patterns are told apart"
+    if change in ("weight", "not a number"):
+        with torch.no_grad():
+            module.classifier.weight[0] += 1.0 if change == "weight" else float("nan")
+    elif change == "mean":
+        facts["mean"] = [0.5, 0.5, 0.5]
+    elif change == "golden":
+        facts["golden"][2] += 0.1
+    else:
+        facts["golden"].pop()
+    tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
+    save_file(tensors, tmp_path / "changed.safetensors", metadata={"dfd_ray": json.dumps(facts)})
+    message = "golden scores" if change == "golden is short" else "does not score as it did when it was saved"
+    with pytest.raises(WeightsError, match=message) as error:
+        load_classifier(tmp_path / "changed.safetensors")
+    assert "\n" not in str(error.value)
+
+
+def test_the_patterns_are_the_same_everywhere():
+    patterns = draw_patterns()
+    assert patterns.shape == (4, 200, 200, 3)
+    assert zlib.crc32(patterns.tobytes()) == 53766356
+    assert patterns.std() > 50
+
+
+def test_timm_loads_the_file_as_the_readme_says(tmp_path, monkeypatch):
+    module = network()
+    save(tmp_path / "model.safetensors", module)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "timm.create_model" in block)
+    assert len(code.strip().splitlines()) == 5
+    for written, here in (
+        ("tf_efficientnet_lite0", TINY),
+        ("runs/demo/models/fold-0.safetensors", str(tmp_path / "model.safetensors")),
+    ):
+        assert written in code
+        code = code.replace(written, here)
+    names: dict[str, object] = {}
+    exec(code, names)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(names["model"](images), module(images))

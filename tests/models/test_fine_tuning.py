@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import timm
 import torch
 
 from dfd_ray.errors import ConfigurationError
-from dfd_ray.models.fine_tuning import freeze_layers, set_training, start_head
+from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
 
 
 @pytest.fixture
@@ -48,3 +50,30 @@ def test_frozen_normalisation_keeps_its_statistics(network, freeze):
 def test_training_begins_at_even_odds(network):
     start_head(network)
     assert network.eval()(torch.rand(4, 3, 64, 64)).abs().max() < 0.5
+
+
+def test_frozen_layers_thaw_and_what_was_frozen_was_not_touched(network):
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    for name in ("adamw", "sgd"):
+        freeze_layers(network, 6)
+        optimiser = create_optimiser(network, name, 0.1, 0.5)
+        network(torch.rand(4, 3, 64, 64)).square().sum().backward()
+        optimiser.step()
+        changed = {n for n, value in network.named_parameters() if not torch.equal(value, before[n])}
+        assert changed == {"classifier.weight", "classifier.bias"}, "neither by a gradient nor by the decay"
+        optimiser.zero_grad()
+    freeze_layers(network, 0)
+    network(torch.rand(4, 3, 64, 64)).square().sum().backward()
+    optimiser.step()
+    assert not torch.equal(network.conv_stem.weight, before["conv_stem.weight"])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "polynomial"])
+def test_the_learning_rate_rises_then_falls_to_zero(schedule):
+    factor = learning_rate_factor(schedule, 0.1, 100)
+    rates = [factor(update) for update in range(101)]
+    assert rates[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert rates[10] == 1.0
+    assert all(later < earlier for earlier, later in pairwise(rates[10:]))
+    assert rates[100] == pytest.approx(0.0)
+    assert rates[55] == pytest.approx(0.5 if schedule == "cosine" else 0.5**0.9)

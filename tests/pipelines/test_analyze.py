@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from dfd_ray.pipelines.analyze import map_and_cluster
+import numpy as np
+import numpy.typing as npt
+
+from dfd_ray.pipelines.face_map import hdbscan_facts, map_and_cluster, tsne_facts, video_means
 from dfd_ray.sections import Analyze
+
+
+def make_truth(video: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+    return {
+        "video": np.array([f"{i}.mp4" for i in video], object),
+        "group": np.array([f"{i}.mp4" for i in video // 4], object),
+        "fold": video % 2,
+        "label": np.where(video % 4 < 2, "REAL", "FAKE"),
+    }
 
 
 def test_the_map_is_measured_and_a_video_in_two_folds_is_named() -> None:
@@ -13,16 +25,36 @@ def test_the_map_is_measured_and_a_video_in_two_folds_is_named() -> None:
     video = np.repeat(np.arange(8), 20)
     scores = (rng.normal(size=(8, 1, 6)) * 20 + rng.normal(size=(8, 20, 6))).reshape(-1, 6).astype(np.float32)
     scores[20:40] = scores[:20] + np.float32(0.01)
-    truth = {
-        "video": np.array([f"{i}.mp4" for i in video], object),
-        "group": np.array([f"{i}.mp4" for i in video // 4], object),
-        "fold": video % 2,
-        "label": np.where(video % 4 < 2, "REAL", "FAKE"),
-    }
-    result = map_and_cluster(scores, truth, Analyze(iterations=30, min_cluster_size=8, min_samples=5, device="cpu"), jobs=1)
+    result = map_and_cluster(
+        scores, make_truth(video), Analyze(iterations=30, min_cluster_size=8, min_samples=5, device="cpu"), jobs=1
+    )
     assert result.clusters.count == 7  # the copied video and its copy are one
     assert result.quality["purity_video"] == 140 / 160
     assert result.quality["stability"] == 1.0
     assert [(leak.first, leak.second, leak.faces) for leak in result.leaks] == [("0.mp4", "1.mp4", 40)]
     measured = ["trustworthiness", "neighbour_preservation", "silhouette", "stability", "purity_video", "purity_group"]
     assert set(measured) < set(result.quality) and "purity_fold" not in result.quality
+
+
+def test_clusters_of_the_map_and_of_videos_are_told_apart() -> None:
+    """Three people of four videos each: faces cluster by video, means of videos by person."""
+    rng = np.random.default_rng(0)
+    video = np.repeat(np.arange(12), 10)
+    places = np.repeat(rng.normal(size=(3, 8)) * 30, 4, axis=0) + rng.normal(size=(12, 8)) * 3
+    scores = (places[video] + rng.normal(size=(120, 8)) * 0.1).astype(np.float32)
+    settings = Analyze(iterations=100, min_cluster_size=8, min_samples=4, min_cluster_videos=3, cluster_on="tsne", device="cpu")
+    result = map_and_cluster(scores, make_truth(video), settings, jobs=1)
+    assert (result.clusters.count, result.video_clusters.count) == (12, 3)
+    by_face = result.video_clusters.labels[result.video]
+    assert all(len(set(by_face[start : start + 40])) == 1 for start in (0, 40, 80))
+    faces, videos = (hdbscan_facts(result)[name] for name in ("hdbscan", "hdbscan_videos"))
+    assert (faces["on"], faces["dimensions"], faces["neighbours"], faces["library"]) == ("tsne", 3, 4, "hdbscan")
+    assert (videos["on"], videos["dimensions"], videos["neighbours"], videos["clusters"]) == ("pca", 8, 3, 3)
+    told = {"library", "device", "dimensions", "perplexity", "neighbours", "iterations", "divergence", "seconds"}
+    assert set(tsne_facts(result)) == told and tsne_facts(result)["neighbours"] == 119
+
+
+def test_means_of_videos_follow_the_faces() -> None:
+    video, means = video_means(np.array([[0, 4], [2, 2], [1, 0]], np.float32), np.array(["b", "a", "b"], object))
+    np.testing.assert_array_equal(video, [1, 0, 1])
+    np.testing.assert_array_equal(means, [[2, 2], [0.5, 2]])

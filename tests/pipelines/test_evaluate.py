@@ -9,8 +9,9 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.evaluate import aggregate_videos
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.pipelines.evaluate import aggregate_videos, probabilities
+from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
+from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.storage import read_json
 from dfd_ray.tables import read_table
 
@@ -50,3 +51,23 @@ def test_the_number_of_faces_that_count_does_not_tell_the_label() -> None:
     ]
     real, fake = aggregate_videos(pa.Table.from_pylist(rows, schema=SCHEMAS["scores"]), config)
     assert real == pytest.approx(fake) == pytest.approx(0.5)
+
+
+def test_videos_that_are_only_trained_on_count_for_no_probability() -> None:
+    raw = np.array([0.2, 0.9, 0.4, 0.7, np.nan, np.nan])
+    label, fold = np.array([0, 1, 0, 1, 1, 0]), np.array([0, 0, 1, 1, 1, TRAIN_ONLY])
+    videos = pa.table({"group": list("abcdef")})
+    settings = load_config().evaluate
+    with_extra, calibration = probabilities(raw, label, fold, videos, settings)
+    without, same = probabilities(raw[:5], label[:5], fold[:5], videos.slice(0, 5), settings)
+    np.testing.assert_array_equal(with_extra[:5], without)
+    assert calibration == same
+
+
+def test_a_face_that_is_only_trained_on_is_not_scored(finished_run: Path) -> None:
+    models = ScoreFaces(str(finished_run), "cpu", 8)
+    face = [np.full((240, 240, 3), 99, np.uint8)]
+    assert models.score(face, TRAIN_ONLY) == [0]
+    assert models.score(face, NO_FOLD) == pytest.approx(np.mean([models.score(face, fold) for fold in models.folds]), abs=1e-5)
+    videos = pa.table({"fold": pa.array([TRAIN_ONLY, None, models.folds[0]], pa.int32())})
+    assert models.seen_in_training(videos) == [True, False, False]

@@ -199,3 +199,31 @@ def test_a_run_is_of_one_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "nothing done" in capsys.readouterr().out
     assert main(["index", "--run", run, "--corpus", str(tmp_path / "two")]) == 2
     assert "use another --run" in capsys.readouterr().err
+
+
+def test_further_real_videos_are_of_no_fold(tmp_path: Path) -> None:
+    write_part(tmp_path / "corpus", "part", {name: fact("FAKE" if name in "ab" else "REAL") for name in "abcd"})
+    for name in ("x.mp4", "inner/y.mp4"):
+        (tmp_path / "more" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "more" / name).write_bytes(b"xyz")
+    plain, _ = build_manifest(str(tmp_path / "corpus"), load_config(None, ["index.folds=2"]))
+    manifest, _ = build_manifest(
+        str(tmp_path / "corpus"), load_config(None, ["index.folds=2", f"index.extra_real={tmp_path / 'more'}"])
+    )
+    assert manifest.slice(0, 4).equals(plain)
+    inner, outer = manifest.slice(4).to_pylist()
+    assert (inner["video_id"], inner["part"]) == ("more/inner/y.mp4", "more/inner")
+    assert (outer["video_id"], outer["part"]) == ("more/x.mp4", "more")
+    assert outer == outer | {"label": "REAL", "fold": -1, "group": "more/x.mp4", "uri": f"{tmp_path}/more/x.mp4", "bytes": 3}
+
+
+@pytest.mark.parametrize("extra", ["missing", "empty", "corpus/part"])
+def test_further_real_videos_must_be_there_and_not_in_the_corpus_too(
+    tmp_path: Path, extra: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_part(tmp_path / "corpus", "part", {"a.mp4": fact()})
+    (tmp_path / "empty").mkdir()
+    command = ["index", "--run", str(tmp_path / "run"), "--corpus", str(tmp_path / "corpus")]
+    assert main([*command, "--set", f"index.extra_real={tmp_path / extra}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "run" / "manifest").exists()

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.config import Config, load_config
+from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
-from dfd_ray.pipelines.train import labelled_videos, plan_fold
-from dfd_ray.pipelines.training_data import augment, replace_fakes, shown_faces, training_faces
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, plan_fold
+from dfd_ray.pipelines.training_data import FoldPlan, augment, change_fakes, shown_faces, tell_epoch, training_faces
+from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 
 SIZE = 32
 FACES = {("REAL", 0): [3, 4], ("REAL", 1): [5, 2], ("FAKE", 0): [2, 9], ("FAKE", 1): [6, 13, 0]}
@@ -42,7 +43,7 @@ def table() -> pa.Table:
             colour += 5 * length
             rows.append({"video_id": f"{len(rows)}.mp4", "label": label, "fold": fold, "status": "ok", "faces": faces})
     for row in rows:
-        row |= {"width": 640, "height": 480}
+        row |= {"group": f"g{row['fold']}", "width": 640, "height": 480}
     return pa.Table.from_pylist(rows, schema=SCHEMAS["faces"])
 
 
@@ -53,6 +54,7 @@ def config(table: pa.Table, tmp_path: Path) -> Config:
     for i in range(0, len(table), 3):
         pq.write_table(table.slice(i, 3), folder / f"part-{i}.parquet")
     settings = ["preprocess.crop_size=32", "train.augmentation=none"]
+    tell_epoch(str(tmp_path), 0)
     return load_config(None, settings, run=str(tmp_path))
 
 
@@ -67,11 +69,15 @@ def greys(config: Config, fold: int) -> list[tuple[str, int, int]]:
     ]
 
 
+PLAN = FoldPlan(fold=0, batch_size=4, steps=6, rates={"REAL": 1.0, "FAKE": 1.0}, shown=26)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_an_epoch_shows_every_face_once_to_one_worker(config: Config, ray: None, workers: int) -> None:
-    faces = training_faces(config, 0, SIZE, {"REAL": 1.0, "FAKE": 1.0})
+    faces = training_faces(config, PLAN, SIZE)
     orders = []
-    for _ in range(2):
+    for epoch in range(2):
+        tell_epoch(str(config.run), epoch)
         shards = faces.streaming_split(workers, equal=False)
         rows = [(row["video_id"], int(row["label"]), round(row["image"].mean())) for shard in drain(shards) for row in shard]
         assert Counter(rows) == Counter(greys(config, 0))
@@ -87,21 +93,28 @@ def drain(shards: list[object]) -> list[list[dict[str, object]]]:
         return list(pool.map(lambda shard: list(shard.iter_rows()), shards))
 
 
-def test_epochs_differ_in_order_and_workers_get_equal_shares(config: Config, ray: None) -> None:
+def test_an_epoch_has_its_own_order_and_has_it_again_and_workers_get_equal_shares(config: Config, ray: None) -> None:
+    from ray.data import DataContext
+
     plan = plan_fold(load_config(None, ["train.workers=2", "train.batch_size=4"]), 0, labelled_videos(str(config.run)))
-    shards = training_faces(config, 0, SIZE, plan.rates).streaming_split(2, equal=True)
-    epochs = [drain(shards) for _ in range(2)]
-    for epoch in epochs:
-        assert [len(shard) // plan.batch_size for shard in epoch] == [plan.steps, plan.steps] == [3, 3]
-    names = [[str(row["video_id"]) for shard in epoch for row in shard] for epoch in epochs]
-    assert names[0] != names[1]
+    assert (plan.shown, plan.steps) == (26, 3)
+    faces = training_faces(config, plan, SIZE)
+    faces.context.execution_options.preserve_order = True  # as `train` has it
+    assert not DataContext.get_current().execution_options.preserve_order
+    names = []
+    for epoch in (0, 1, 0):
+        tell_epoch(str(config.run), epoch)
+        shards = drain(faces.streaming_split(2, equal=True))
+        assert [len(shard) // plan.batch_size for shard in shards] == [plan.steps, plan.steps]
+        names.append([[(str(row["video_id"]), round(row["image"].mean())) for row in shard] for shard in shards])
+    assert names[0] == names[2] != names[1]
 
 
 def test_balanced_classes_are_shown_equally_often_and_the_driver_knows_how_often(config: Config, table: pa.Table) -> None:
     balanced = config.model_copy(update={"train": config.train.model_copy(update={"balance": True, "batch_size": 2})})
     plan = plan_fold(balanced, 0, labelled_videos(str(config.run)))
     others = table.filter(np.array([row["fold"] == 1 for row in table.to_pylist()]))
-    shown = shown_faces(others, balanced.preprocess, plan.rates)
+    shown = shown_faces(others, balanced, plan.rates)
     label = shown.column("label").to_numpy()
     assert plan.steps == len(shown) // 2
     assert label.sum() == 19
@@ -112,14 +125,14 @@ def test_balanced_classes_are_shown_equally_often_and_the_driver_knows_how_often
 
 
 def test_landmarks_are_those_of_the_crop(config: Config, table: pa.Table) -> None:
-    shown = shown_faces(table.slice(0, 1), config.preprocess, {"REAL": 1.0})
+    shown = shown_faces(table.slice(0, 1), config, {"REAL": 1.0})
     left, right, nose, *_ = np.array(shown.column("landmarks").to_pylist()[0]).reshape(5, 2)
     # The box of 100 pixels with margin 0.6 begins at 70 and is 160 wide.
     np.testing.assert_allclose([left, right, nose], np.array([(60, 70), (100, 70), (80, 90)]) * 32 / 160, atol=1e-5)
 
 
 def test_equal_batches_are_augmented_alike_and_other_seeds_otherwise(config: Config, table: pa.Table) -> None:
-    shown = shown_faces(table.slice(0, 4), config.preprocess, {"REAL": 1.0})
+    shown = shown_faces(table.slice(0, 4), config, {"REAL": 1.0})
     settings = [config.train.model_copy(update={"augmentation": "best", "seed": seed}) for seed in (0, 0, 1)]
     first, second, other = (augment(shown, SIZE, each)["image"] for each in settings)
     assert first.shape == (14, SIZE, SIZE, 3)
@@ -128,16 +141,50 @@ def test_equal_batches_are_augmented_alike_and_other_seeds_otherwise(config: Con
     assert (first != other).any()
 
 
+POINTS = np.array([(26, 27), (38, 27), (32, 33), (27, 39), (37, 39)], np.float32)
+
+
+def drawn(label: list[int], group: list[str]) -> tuple[pa.Table, list[np.ndarray]]:
+    """Return faces of noise, one picture a class, as rows for `change_fakes`."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    landmarks = [POINTS.ravel().tolist()] * len(label)
+    rows = pa.table({"label": label, "group": group, "landmarks": pa.array(landmarks, pa.list_(pa.float32(), 10))})
+    return rows, [noise[one] for one in label]
+
+
 def test_a_share_of_the_fakes_is_made_of_real_faces() -> None:
-    random = np.random.default_rng(0)
-    noise = [random.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
-    label = np.array([0] + [1] * 400)
-    images = [noise[0]] + [noise[1]] * 400
-    landmarks = np.tile(np.array([(26, 27), (38, 27), (32, 33), (27, 39), (37, 39)], np.float32), (401, 1, 1))
+    faces, images = drawn([0] + [1] * 400, ["a"] * 401)
     for share in (0.0, 0.5, 1.0):
-        result = replace_fakes(images, label, landmarks, share, np.random.default_rng(1))
+        settings = load_config(None, [f"train.self_blending={share}"]).train
+        result, label = change_fakes(faces, images, settings, np.random.default_rng(1))
         assert result[0] is images[0]
-        made = [image for image in result[1:] if image is not noise[1]]
+        assert label.tolist() == [0.0] + [1.0] * 400
+        made = [image for image in result[1:] if image is not images[1]]
         assert len(made) / 400 == pytest.approx(share, abs=0.08)
-        assert all((image[:4] == noise[0][:4]).all() and (image != noise[0]).any() for image in made)
-    assert replace_fakes(images[1:], label[1:], landmarks, 1.0, random) == images[1:]
+        assert all((image[:4] == images[0][:4]).all() and (image != images[0]).any() for image in made)
+    alone, images = drawn([1] * 3, ["a"] * 3)
+    assert change_fakes(alone, images, settings, np.random.default_rng(1))[0] == images
+
+
+def test_mixed_fakes_have_the_share_that_their_label_says_and_a_real_face_of_their_group() -> None:
+    faces, images = drawn([0, 0] + [1] * 60, ["a", "b"] + ["b"] * 60)
+    images[0] = np.zeros_like(images[0])  # of another group
+    settings = load_config(None, ["train.mixup=1"]).train
+    result, label = change_fakes(faces, images, settings, np.random.default_rng(1))
+    assert label[:2].tolist() == [0.0, 0.0]
+    assert 0.4 < label[2:].mean() < 0.6
+    for image, share in zip(result[2:], label[2:], strict=True):
+        expected = share * images[2].astype(float) + (1 - share) * images[1].astype(float)
+        np.testing.assert_allclose(image, expected, atol=1.01)
+
+
+def test_videos_that_are_only_trained_on_are_in_every_models_faces_and_held_out_by_none() -> None:
+    both = {"REAL": 4, "FAKE": 4}
+    counts = {0: both, 1: {"REAL": 0, "FAKE": 4}, TRAIN_ONLY: {"REAL": 9, "FAKE": 0}}
+    assert folds_to_train(load_config(), counts) == [0, 1]
+    with pytest.raises(TrainingError, match=r"fold -1; this run has \[0, 1\]"):
+        folds_to_train(load_config(None, ["train.folds=[-1]"]), counts)
+    with pytest.raises(TrainingError, match="at least two groups"):
+        folds_to_train(load_config(), {0: both, TRAIN_ONLY: both})
+    videos = [Labelled(str(fold), label, fold, count) for fold, one in counts.items() for label, count in one.items()]
+    assert [plan_fold(load_config(None, ["train.batch_size=2"]), fold, videos).steps for fold in (0, 1)] == [6, 8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,7 +91,7 @@ def make_projection(videos: list[dict[str, Any]], dimensions: int) -> list[dict[
             }
             row |= {"x": x, "y": y, "z": z if dimensions == 3 else None, "pca": random.normal(0, [4, 2, 1, 1]).tolist()}
             cluster = -1 if len(rows) % 7 == 0 else number // 4
-            rows.append(row | {"cluster": cluster, "membership": 0.9, "thumbnail": draw_face(number, 64)})
+            rows.append(row | {"cluster": cluster, "membership": 0.9, "video_cluster": 0, "thumbnail": draw_face(number, 64)})
     return rows
 
 
@@ -110,6 +111,10 @@ def make_metrics(videos: int) -> dict[str, Any]:
     def score(value: float, spread: float = 0.05) -> dict[str, float]:
         return {"value": value, "low": value - spread, "high": value + spread}
 
+    def subgroup(auc: float | None) -> dict[str, Any]:
+        area = {"value": None, "low": None, "high": None} if auc is None else score(auc)
+        return {"videos": 9, "by_class": {"REAL": 3, "FAKE": 6}, "scores": {"log_loss": score(0.3), "roc_auc": area}}
+
     names = ("log_loss_balanced", "average_precision", "balanced_accuracy", "brier")
     real = -(-videos // 4)
     return {
@@ -120,6 +125,12 @@ def make_metrics(videos: int) -> dict[str, Any]:
         "constants": {"natural": 0.5623, "balanced": 0.6931},
         "roc": {"fpr": [0, 0, 0.2, 0.3, 1], "tpr": [0, 0.5, 0.8, 0.93, 1], "threshold": [1.9, 0.9, 0.6, 0.5, 0.1]},
         "aggregation": "mean",
+        "subgroups": {
+            "skin_tone": {name: subgroup(0.5) for name in ("dark", "light", "unknown")},
+            "resolution": {name: subgroup(0.6) for name in ("1080 and more", "under 480", "720 to 1079")},
+            "part": {HOSTILE: subgroup(None), "part_10": subgroup(0.7), "part_2": subgroup(0.8)},
+        },
+        "metadata_probe": {"roc_auc": score(0.654)},
         "by_status": {"ok": videos - 3, "error": 2, "no_face": 1},
     }
 
@@ -130,6 +141,17 @@ def make_history() -> dict[str, Any]:
         return {"epoch": number, **loss, "validation_auc": 0.5 + 0.1 * number, "learning_rate": 3e-4, "seconds": 31.0}
 
     return {"folds": [{"fold": fold, "epochs": [epoch(fold, number) for number in (1, 2, 3)]} for fold in (0, 1)]}
+
+
+def make_examples() -> dict[str, Any]:
+    """Return pictures of which one is no picture, under a name made to do harm."""
+    pictures = [base64.b64encode(draw_face(number)).decode() for number in range(3)]
+    rows = [
+        ("augmentation", "Gauss Noise", pictures),
+        ("self-blended", "", pictures),
+        ("mixed", HOSTILE, ['"><script>', "AAAA"]),
+    ]
+    return {"examples": [dict(zip(("kind", "name", "pictures"), row, strict=True)) for row in rows]}
 
 
 def make_summaries(videos: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -196,6 +218,7 @@ def make_run(run: Path, count: int = 40, dimensions: int = 3) -> Path:
     for job, summary in make_summaries(videos).items():
         write_json(run / "summaries" / f"{job}.json", summary)
     write_json(run / "models" / "history.json", make_history())
+    write_json(run / "models" / "examples.json", make_examples())
     write_json(run / "evaluation" / "metrics.json", make_metrics(count))
     (run / "config.yaml").write_text(CONFIG.to_yaml())
     return run

@@ -32,7 +32,7 @@ def text_of(page: str) -> str:
 
 def test_every_section_is_there_once_and_in_order(whole_page: Page) -> None:
     page, _ = whole_page
-    names = ["run", "balance", "faces", "map", "training", "scores", "videos", "broken", "settings"]
+    names = ["run", "balance", "faces", "map", "examples", "training", "scores", "subgroups", "videos", "broken", "settings"]
     assert re.findall(r'<section id="(\w+)">', page) == names
     assert re.findall(r'<a href="#(\w+)">', page[: page.index("<main>")]) == names
     assert "data-absent" not in page
@@ -53,6 +53,24 @@ def test_the_counts_are_those_of_the_tables(whole_page: Page) -> None:
     assert "37 ok 1 error: broken_stream 1 error: empty 1 no_face" in text
     assert "3 of 40 videos." in text
     assert "REAL to FAKE is 1 : 3.00 in videos and 1 : 1.08 in faces: 10 frames are taken" in text
+
+
+def test_subgroups_stand_in_their_natural_order_beside_what_the_files_give_away(whole_page: Page) -> None:
+    text = text_of(whole_page[0])
+    assert "has an AUC of 0.654 (95 % interval 0.604 to 0.704)" in text
+    for names in (["part_2", "part_10"], ["under 480", "720 to 1079", "1080 and more"], ["light", "dark", "unknown"]):
+        rows = [text.index(f" {name} ", text.index("AUC beside chance")) for name in names]
+        assert rows == sorted(rows), names
+    assert "part_2 3 6 0.300 0.250 to 0.350 0.800 0.750 to 0.850" in text
+    assert "one class only" in text
+
+
+def test_what_training_does_to_faces_is_shown(whole_page: Page) -> None:
+    page = whole_page[0]
+    section = page[page.index('<section id="examples">') : page.index('<section id="training">')]
+    assert section.count('src="data:image/jpeg;base64,') == section.count("<img") == 8
+    assert "Gauss Noise" in section
+    assert "<script" not in section
 
 
 def test_the_time_of_a_job_that_had_nothing_to_do_is_not_counted(whole_page: Page) -> None:
@@ -203,7 +221,9 @@ def test_sections_without_data_are_not_present(new_run: Callable[..., Path]) -> 
     run = new_run(4)
     rmtree(run / "predictions")
     data = read_run(str(run), Config())
-    assert set(present_sections(data, [], None, False)) == {"run", "balance", "training", "broken", "settings"}
+    assert set(present_sections(data, [], None, False)) == {
+        *("run", "balance", "examples", "training", "subgroups", "broken", "settings")
+    }
 
 
 def test_a_long_name_loses_its_middle() -> None:

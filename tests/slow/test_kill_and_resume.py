@@ -127,32 +127,6 @@ def processes_of(driver: int, victim: str) -> list[psutil.Process]:
     return found
 
 
-def test_training_killed_between_epochs_goes_on_where_it_was(finished_run: Path, tmp_path: Path) -> None:
-    import shutil
-
-    run = tmp_path / "run"
-    for table in ("manifest", "faces"):
-        shutil.copytree(finished_run / table, run / table)
-    shutil.copy(finished_run / "config.yaml", run / "config.yaml")
-    more = ["--run", str(run), "--set", "train.epochs=6", "--set", "train.folds=[0]"]
-    job = start("train", *more)
-    deadline = time.monotonic() + 300
-    while not list(run.glob("training/*/checkpoint*")):
-        assert job.poll() is None, job.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    job.send_signal(signal.SIGKILL)
-    job.communicate()
-    assert not (run / "models").exists()
-    time.sleep(5)
-    finish(start("train", *more))
-    import json
-
-    epochs = json.loads((run / "models" / "history.json").read_text())["folds"][0]["epochs"]
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4, 5, 6]
-    assert not (run / "training").exists()
-
-
 @pytest.mark.timeout(1500)
 def test_the_demo_runs_from_end_to_end(tmp_path: Path, demo_corpus: Path) -> None:
     run = tmp_path / "run"

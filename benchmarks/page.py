@@ -1,0 +1,160 @@
+"""The page of all results, `docs/benchmarks.md`, made from `benchmarks/results/*.json`.
+
+python -m benchmarks.page
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import RESULTS
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Made by `python -m benchmarks.page` from what is kept in `benchmarks/results/`; `make bench` runs every benchmark on the machine
+that it is called on, and then makes this page. Ours and its peers are measured in the same run. A ratio above 1 is how many
+times better ours is.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: how ours and a peer did, and whether less is better."""
+
+    what: str
+    unit: str
+    ours: float
+    peer: str
+    theirs: float
+    less_is_better: bool = False
+
+    def markdown(self) -> str:
+        """Return the row of a table."""
+        ratio = self.theirs / self.ours if self.less_is_better else self.ours / self.theirs
+        return f"| {self.what} | {self.ours:.3g} {self.unit} | {self.peer} | {self.theirs:.3g} {self.unit} | {ratio:.3g} |"
+
+
+def preprocess_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare the job with the report's recipe, a plain loop, and bare decoding."""
+    seconds = result["seconds"]
+    for name, peer in [
+        ("recipe", "the report's recipe"),
+        ("loop", "the same functions in a plain loop"),
+        ("floor", "nothing but decoding"),
+    ]:
+        yield Row(
+            f"{result['frames']} frames of {sum(result['videos'].values())} clips",
+            "s",
+            seconds["ray"],
+            peer,
+            seconds[name],
+            True,
+        )
+    by_height = result["seconds_by_height"]
+    for height, clips in result["videos_by_height"].items():
+        ours, theirs = by_height["loop"][height], by_height["recipe"][height]
+        yield Row(f"{clips} clips of {height}, without Ray", "s", ours, "the report's recipe", theirs, True)
+
+
+def embed_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare each network with the report's loop, in the precision that `auto` would take of it here."""
+    for name, found in result["backbones"].items():
+        speed = found["images_per_cpu_second"]
+        for precision in ("fp32", "bf16"):
+            what = f"{name}, {precision}" + (f", cosine {found['bf16_cosine_to_fp32']:.4f}" if precision == "bf16" else "")
+            yield Row(what, "images/CPU s", speed[precision], "the report's loop, fp32", speed["report"])
+    ray = result["ray"]["faces_per_second"]
+    yield Row(f"{result['ray']['backbone']} through Ray", "faces/s", ray["ray"], "the same in a plain loop", ray["loop"])
+
+
+def detection_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare a search of a whole frame with facenet-pytorch's."""
+    ours, theirs = result["cpu_ms_per_frame"]["dfd_ray"], result["cpu_ms_per_frame"]["facenet-pytorch"]
+    what = (
+        f"{result['frames']} frames, {result['found']} of {result['reference_faces']} faces found, IoU {result['mean_iou']:.3f}"
+    )
+    yield Row(what, "CPU ms/frame", ours, "facenet-pytorch 2.5.3", theirs, True)
+
+
+def pca_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare merged moments with scikit-learn in memory."""
+    yield Row(
+        f"{result['rows']:,} rows of 2,560 to 50", "s", result["seconds"]["total"], "scikit-learn, all in memory",
+        result["scikit_learn_seconds"], True,
+    )  # fmt: skip
+
+
+def scale_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare what a video costs in the smallest corpus and in larger ones."""
+    first, *others = result["results"]
+    for other in others:
+        what, peer = f"a video of {other['rows']:,}", f"of {first['rows']:,}"
+        yield Row(f"CPU time of {what}", "ms", other["cpu_ms_per_row"], peer, first["cpu_ms_per_row"], True)
+        yield Row(f"memory at most, {what}", "GiB", other["peak_gib"], peer, first["peak_gib"], True)
+
+
+def curve_rows(ours: str) -> Callable[[dict[str, Any]], Iterator[Row]]:
+    """Return what compares a method with the others at the most points that both came to within the limit."""
+
+    def rows(result: dict[str, Any]) -> Iterator[Row]:
+        done = {
+            name: {point["points"]: point["seconds"] for point in curve if "stopped" not in point}
+            for name, curve in result["curves"].items()
+        }
+        for name, times in done.items():
+            if name != ours and (common := times.keys() & done[ours].keys()):
+                size = max(common)
+                yield Row(f"{ours}, {size:,} points", "s", done[ours][size], name, times[size], True)
+
+    return rows
+
+
+SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
+    "preprocess": ("Preprocessing", preprocess_rows),
+    "detection": ("Detection", detection_rows),
+    "embed": ("Embedding", embed_rows),
+    "pca": ("PCA", pca_rows),
+    "reduction": ("Maps", curve_rows("PCA + t-SNE")),
+    "clustering": ("Clusters", curve_rows("HDBSCAN (hdbscan)")),
+    "scale": ("Scale", scale_rows),
+}
+"""Title of each benchmark's section, and what makes its rows."""
+
+
+def describe(machine: dict[str, Any]) -> str:
+    """Return one line about a machine and the versions on it."""
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    processor = f"{machine['processor']} ({machine['instructions'] or 'no AVX'})"
+    return f"{machine['cores']} cores of {processor}, {machine['memory_gib']} GiB; Python {machine['python']}, {packages}"
+
+
+def make_page(results: list[dict[str, Any]]) -> str:
+    """Return the page for the results of some machines, each a dictionary by benchmark."""
+    parts = [HEAD]
+    for name, (title, rows) in SECTIONS.items():
+        parts.append(f"\n## {title}\n")
+        found = [result[name] for result in results if name in result]
+        if not found:
+            parts.append(f"\n`python -m benchmarks.{name}` has not been run to its end yet.\n")
+        for result in found:
+            parts.append(f"\n`{result['command']}`\n\n| | ours | peer | peer's | ratio |\n|---|---|---|---|---|\n")
+            parts += [row.markdown() + "\n" for row in rows(result)]
+            parts.append(f"\n{describe(result['machine'])}.\n")
+    return "".join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(
+        make_page([json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-cores.json"))]), encoding="utf-8"
+    )
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

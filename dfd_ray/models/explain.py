@@ -1,0 +1,55 @@
+"""Where a classifier looks: Grad-CAM, by pytorch-grad-cam, which is an extra: `pip install 'dfd-ray[explain]'`."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from dfd_ray.errors import ConfigurationError
+from dfd_ray.models.backbones import InputSpec, normalise
+from dfd_ray.models.classifier import FAKE
+
+Image = npt.NDArray[np.uint8]
+OPACITY = 0.45
+"""Of the colours laid over a face where the network looks most."""
+
+
+def check_grad_cam() -> None:
+    """Raise ConfigurationError where the package is not installed."""
+    if importlib.util.find_spec("pytorch_grad_cam") is None:
+        raise ConfigurationError("predict.explain needs a package: pip install 'dfd-ray[explain]'")
+
+
+def explain_face(module: nn.Module, spec: InputSpec, image: Image) -> npt.NDArray[np.float32]:
+    """Return how much each place of a face speaks for FAKE, (h, w) float32 from 0 to 1.
+
+    `image` (h, w, 3) uint8 RGB; `module` a classifier in eval mode, as it comes. By the last stage's features, so the map is
+    coarse: 7 or 8 places a side. Raises ConfigurationError for a network whose features are no map, such as a transformer's.
+    Source: R. Selvaraju et al., "Grad-CAM" (2017, arXiv 1610.02391).
+    """
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    stages = cast(Any, module).feature_info
+    batch = normalise(torch.tensor(image[None]), spec, next(module.parameters()).device)
+    try:
+        with GradCAM(model=module, target_layers=[module.get_submodule(stages[-1]["module"])]) as method:
+            heat = method(input_tensor=batch, targets=[ClassifierOutputTarget(FAKE)])[0]
+    except (ValueError, IndexError) as error:
+        raise ConfigurationError(
+            f"predict.explain: Grad-CAM needs a convolutional network, not {type(module).__name__}"
+        ) from error
+    return np.asarray(cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def paint_heat(image: Image, heat: npt.NDArray[np.float32]) -> Image:
+    """Return a face (h, w, 3) uint8 RGB with `heat` (h, w) from 0 to 1 laid over it: nothing at 0, red at 1."""
+    colours = cv2.applyColorMap(np.uint8(255 * np.clip(heat, 0, 1)), cv2.COLORMAP_TURBO)[:, :, ::-1]
+    weight = OPACITY * np.clip(heat, 0, 1)[:, :, None]
+    return np.asarray(np.rint((1 - weight) * image + weight * colours), np.uint8)

@@ -1,0 +1,81 @@
+"""Pictures of what training does to faces, for the report: each augmentation by itself, self-blended and mixed faces."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfd_ray.config import Config
+from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
+from dfd_ray.models.augment import show_steps
+from dfd_ray.models.blending import self_blend
+from dfd_ray.models.mixing import mix_faces
+from dfd_ray.pipelines.training_data import face_rows, landmarks_of
+from dfd_ray.storage import join, write_json
+from dfd_ray.tables import iterate_batches
+
+PIXELS = 120
+DRAWS = 4
+"""Pictures of each augmentation."""
+PAIRS = 4
+"""REAL and FAKE faces that self-blended and mixed ones are made of."""
+
+Image = npt.NDArray[np.uint8]
+
+
+def write_examples(config: Config) -> None:
+    """Write `models/examples.json`: what the configuration's training does, shown on the run's own faces."""
+    settings = config.train
+    faces = {label: some_faces(config, label) for label in ("REAL", "FAKE")}
+    random = np.random.default_rng(settings.seed)
+    found: list[dict[str, Any]] = []
+    for face, _ in faces["REAL"][:1]:
+        if settings.augmentation != "none":
+            shown = show_steps(face, settings.augmentation, PIXELS, DRAWS)
+            found += [example("augmentation", name, [face, *pictures]) for name, pictures in shown]
+    if settings.self_blending:
+        for face, landmarks in faces["REAL"]:
+            blended = self_blend(face, landmarks, random)
+            if blended is not None:
+                found.append(example("self-blended", "", [face, blended, difference(face, blended)]))
+    if settings.mixup:
+        for (fake, its), (real, others) in zip(faces["FAKE"], faces["REAL"], strict=False):
+            mixed = mix_faces(fake, its, real, others, random)
+            if mixed is not None:
+                found.append(example("mixed", f"{mixed[1]:.0%} FAKE", [fake, real, mixed[0]]))
+    write_json(
+        join(cast(str, config.run), "models", "examples.json"), {"augmentation": settings.augmentation, "examples": found}
+    )
+
+
+def some_faces(config: Config, label: str) -> list[tuple[Image, npt.NDArray[np.float32]]]:
+    """Return the first face of some videos of a class, each with its landmarks."""
+    found: list[tuple[Image, npt.NDArray[np.float32]]] = []
+    columns = ["video_id", "label", "width", "height", "faces"]
+    for videos in iterate_batches(cast(str, config.run), "faces", columns, 8):
+        own = videos.filter(pc.equal(videos.column("label"), label))
+        faces = face_rows(own)
+        first = np.unique(faces.column("video_id").to_numpy(zero_copy_only=False), return_index=True)[1]
+        faces = faces.take(pa.array(first))
+        images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
+        found += zip(images, landmarks_of(faces, config.preprocess), strict=True)
+        if len(found) >= PAIRS:
+            break
+    return found[:PAIRS]
+
+
+def difference(first: Image, second: Image) -> Image:
+    """Return by how much two pictures differ, grey where they do not, four times as strong as it is."""
+    return np.asarray(np.clip(128 + 4 * (second.astype(np.int16) - first), 0, 255), np.uint8)
+
+
+def example(kind: str, name: str, pictures: list[Image]) -> dict[str, Any]:
+    """Return pictures as they are stored: small JPEGs in base64, under what they show."""
+    small = [cv2.resize(picture, (PIXELS, PIXELS), interpolation=cv2.INTER_AREA) for picture in pictures]
+    return {"kind": kind, "name": name, "pictures": [base64.b64encode(encode_jpeg(image)).decode() for image in small]}

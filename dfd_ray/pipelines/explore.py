@@ -1,0 +1,91 @@
+"""explore: the whole map, however large, in embedding-atlas, a viewer that has an environment of its own."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import cast
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfd_ray.config import Config
+from dfd_ray.errors import ResourceError, RunError
+from dfd_ray.pipelines.summary import Summary, elapsed
+from dfd_ray.storage import absolute_uri, join
+from dfd_ray.tables import count_rows, iterate_batches, read_table
+
+VIEWER = "embedding-atlas"
+# It needs another llvmlite and pandas than ours, so it never shares our environment: uvx and pipx make it one.
+LAUNCHERS = ([VIEWER], ["uvx", VIEWER], ["pipx", "run", VIEWER])
+"""How it may be started: the first whose program is there."""
+OPTIONS = ["--x", "x", "--y", "y", "--image", "thumbnail"]
+COLUMNS = [
+    "video_id",
+    "label",
+    "cluster",
+    "video_cluster",
+    "membership",
+    "frame_index",
+    "face_index",
+    "x",
+    "y",
+    "z",
+    "thumbnail",
+]
+"""Of `projection/`; the components are left out, since they are most of its bytes and nothing in the viewer shows them."""
+
+
+def explore(config: Config) -> Summary:
+    """Write `explore/faces.parquet`, a row a face, and open it in the viewer until that is closed.
+
+    Raises RunError where the run has no map or the viewer fails, ResourceError where the viewer cannot be started.
+    """
+    started = time.monotonic()
+    run = cast(str, config.run)
+    if not count_rows(run, "projection"):
+        raise RunError(f"{join(run, 'projection')} holds no faces; run `dfd-ray analyze` first")
+    # The viewer reads a local file.
+    folder = Path(tempfile.mkdtemp(prefix="dfd-ray-explore-")) if "://" in run else Path(absolute_uri(run)) / "explore"
+    folder.mkdir(exist_ok=True)
+    table = folder / "faces.parquet"
+    faces = write_table(run, table)
+    open_viewer(table)
+    return Summary("explore", str(table), rows=faces, ok=faces, seconds=elapsed(started))
+
+
+def write_table(run: str, table: Path) -> int:
+    """Write one Parquet file of all faces, with the probabilities of their videos where there are some; return the rows."""
+    scored = count_rows(run, "predictions") > 0
+    predictions = read_table(run, "predictions", ["video_id", "probability"]) if scored else None
+    count, writer = 0, None
+    for batch in iterate_batches(run, "projection", COLUMNS):
+        faces = batch.select(COLUMNS).replace_schema_metadata(None)
+        if predictions is not None:
+            row = pc.index_in(faces.column("video_id"), value_set=predictions.column("video_id").combine_chunks())
+            faces = faces.append_column("probability", predictions.column("probability").take(row))
+        writer = writer or pq.ParquetWriter(table, faces.schema, compression="zstd")
+        writer.write_table(faces)
+        count += len(faces)
+    if writer:
+        writer.close()
+    return count
+
+
+def open_viewer(table: Path) -> None:
+    """Run the viewer until it ends, or is interrupted; it tells its address itself."""
+    arguments = [str(table), *OPTIONS]
+    command = next((launcher for launcher in LAUNCHERS if shutil.which(launcher[0])), None)
+    if command is None:
+        by_hand = shlex.join(["uvx", VIEWER, *arguments])
+        raise ResourceError(f"{VIEWER} is not here, nor uvx or pipx to get it with: `pip install uv`, then `{by_hand}`")
+    try:
+        code = subprocess.run([*command, *arguments], check=False).returncode
+    except KeyboardInterrupt:  # that is how it is closed
+        return
+    if code:
+        raise RunError(f"`{shlex.join([*command, *arguments])}` ended with exit code {code}")

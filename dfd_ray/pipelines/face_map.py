@@ -1,0 +1,152 @@
+"""What `analyze` computes once PCA has made the vectors small: the map, the clusters, and how good both are."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfd_ray.analysis import (
+    ClusterResult,
+    Leak,
+    TsneResult,
+    choose_device,
+    cluster_hdbscan,
+    embed_tsne,
+    find_leaks,
+    neighbour_preservation,
+    noise_share,
+    purity,
+    silhouette,
+    stability,
+    trustworthiness,
+)
+from dfd_ray.pipelines.summary import elapsed
+from dfd_ray.sections import Analyze
+
+
+@dataclass(frozen=True)
+class Map:
+    """The points of the map, in the order of the scores."""
+
+    tsne: TsneResult
+    clusters: ClusterResult
+    video: npt.NDArray[np.int64]
+    """Each face's video (n,): a row of `video_clusters`."""
+    video_clusters: ClusterResult
+    facts: dict[str, dict[str, Any]]
+    """Of `clusters` and `video_clusters`: what was clustered, by how many neighbours."""
+    quality: dict[str, float | None]
+    leaks: list[Leak]
+    seconds: dict[str, float]
+
+
+def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArray[Any]], settings: Analyze, jobs: int) -> Map:
+    """Run t-SNE and HDBSCAN on PCA's scores, of faces and of videos, and measure them.
+
+    `scores` (n, d); `truth` has each face's video, group, fold and label, (n,) each. `jobs` is the number of CPU threads, 0 for
+    all of the machine's.
+    """
+    device = choose_device(settings.device)
+    threads = jobs or os.cpu_count() or 1
+    clock = time.monotonic()
+    tsne = embed_tsne(
+        scores,
+        dimensions=settings.dimensions,
+        perplexity=settings.perplexity,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        device=device,
+        jobs=threads,
+    )
+    seconds = {"tsne": elapsed(clock)}
+    clock = time.monotonic()
+    cluster = partial(
+        cluster_hdbscan,
+        min_cluster_size=settings.min_cluster_size,
+        min_samples=settings.min_samples,
+        device=device,
+        jobs=threads,
+    )
+    space = scores if settings.cluster_on == "pca" else tsne.coordinates
+    clusters = cluster(space)
+    seconds["hdbscan"] = elapsed(clock)
+    clock = time.monotonic()
+    video, means = video_means(scores, truth["video"])
+    video_clusters = cluster_hdbscan(means, min_cluster_size=settings.min_cluster_videos, device=device, jobs=threads)
+    seconds["hdbscan_videos"] = elapsed(clock)
+    quality: dict[str, float | None] = {
+        "trustworthiness": trustworthiness(scores, tsne.coordinates),
+        "neighbour_preservation": neighbour_preservation(scores, tsne.coordinates),
+        "trustworthiness_pca": trustworthiness(scores, scores[:, : settings.dimensions]),
+        "neighbour_preservation_pca": neighbour_preservation(scores, scores[:, : settings.dimensions]),
+        "silhouette": silhouette(space, clusters.labels),
+        "stability": stability(space, clusters.labels, lambda some: cluster(some).labels),
+        **{f"purity_{name}": purity(clusters.labels, truth[name]) for name in ("video", "group", "label")},
+    }
+    facts = {
+        "hdbscan": {
+            "of": "faces",
+            "on": settings.cluster_on,
+            "dimensions": space.shape[1],
+            "neighbours": settings.min_samples or settings.min_cluster_size,
+        },
+        "hdbscan_videos": {
+            "of": "means of videos",
+            "on": "pca",
+            "dimensions": scores.shape[1],
+            "neighbours": settings.min_cluster_videos,
+        },
+    }
+    leaks = find_leaks(scores, truth["video"], truth["fold"])
+    return Map(tsne, clusters, video, video_clusters, facts, quality, leaks, seconds)
+
+
+def video_means(
+    scores: npt.NDArray[np.float32], video: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return each face's video (n,), from 0, and the mean scores of every video (v, d).
+
+    Faces of a video are near-duplicates, so that clusters of faces are mostly videos; those of means can be people.
+    """
+    names, row, sizes = np.unique(video, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(names), scores.shape[1]))
+    np.add.at(sums, row, scores)
+    return row, sums / sizes[:, None]
+
+
+def tsne_facts(result: Map) -> dict[str, Any]:
+    """Return what made the map."""
+    tsne = result.tsne
+    return {
+        "library": tsne.library,
+        "device": tsne.device,
+        "dimensions": tsne.coordinates.shape[1],
+        "perplexity": round(tsne.perplexity, 2),
+        "neighbours": tsne.neighbours,
+        "iterations": tsne.iterations,
+        "divergence": round(tsne.divergence, 4) if math.isfinite(tsne.divergence) else None,
+        "seconds": result.seconds["tsne"],
+    }
+
+
+def hdbscan_facts(result: Map) -> dict[str, dict[str, Any]]:
+    """Return what made the clusters of faces (`hdbscan`) and of videos (`hdbscan_videos`)."""
+    made = {"hdbscan": result.clusters, "hdbscan_videos": result.video_clusters}
+    return {
+        name: {
+            "library": clusters.library,
+            "device": clusters.device,
+            **result.facts[name],
+            "clusters": clusters.count,
+            "noise_share": round(noise_share(clusters.labels), 4),
+            "seconds": result.seconds[name],
+        }
+        for name, clusters in made.items()
+    }

@@ -1,0 +1,43 @@
+"""The page of explanations: faces of new videos, and where the classifiers look on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from dfd_ray.report.images import decode_square, to_uri
+from dfd_ray.report.page import asset, environment
+from dfd_ray.storage import absolute_uri, join, write_bytes
+
+PIXELS, QUALITY = 200, 80
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A video, its probability of FAKE, and some of its faces, each plain and with the heat laid over it."""
+
+    video_id: str
+    probability: float
+    frames: list[int]
+    pictures: list[tuple[bytes, bytes]]
+    """JPEGs."""
+
+
+def write_explanations(out: str, explanations: list[Explanation]) -> str:
+    """Write `<out>/explanations.html`, one self-contained page without scripts, and return its location."""
+    videos = [
+        {
+            "video_id": one.video_id,
+            "probability": one.probability,
+            "faces": [
+                (frame, *(to_uri(decode_square(picture, PIXELS), QUALITY) for picture in pair))
+                for frame, pair in zip(one.frames, one.pictures, strict=True)
+            ],
+        }
+        for one in explanations
+    ]
+    page = environment().get_template("explanations.html.j2").render(videos=videos, css=Markup(asset("page.css")))
+    location = join(absolute_uri(out), "explanations.html")
+    write_bytes(location, page.encode())
+    return location

@@ -1,0 +1,174 @@
+"""The page in a real browser, headless Chromium, offline; skipped where there is none.
+
+Chromium is driven over its own debugging pipe: its messages are JSON, ended by a zero byte, so no driver is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"]
+FLAGS += ["--disable-background-networking", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
+FLAGS += ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # WebGL without a graphics card
+PATIENCE = 120
+"""Seconds to wait for an answer: a loaded machine takes long to start a browser."""
+SCREENSHOTS = os.environ.get("DFD_SCREENSHOTS")
+"""Folder for pictures of the page, to look at."""
+
+
+class Browser:
+    """One page of a Chromium that was started with a debugging pipe."""
+
+    def __init__(self, process: subprocess.Popen[bytes], reading: int, writing: int) -> None:
+        self.process, self.reading, self.writing = process, reading, writing
+        self.buffer, self.number = b"", 0
+        self.events: list[dict[str, Any]] = []
+        self.session: str | None = None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.writing, json.dumps(message).encode() + b"\0")
+        number = self.number
+        answer = self.wait(lambda heard: heard.get("id") == number)
+        assert "error" not in answer, answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def wait(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return the next message that is wanted; the others are kept as events."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            while b"\0" in self.buffer:
+                line, self.buffer = self.buffer.split(b"\0", 1)
+                heard: dict[str, Any] = json.loads(line)
+                if wanted(heard):
+                    return heard
+                self.events.append(heard)
+            if not select.select([self.reading], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError(f"Chromium did not answer within {PATIENCE} s")
+            heard_bytes = os.read(self.reading, 1 << 20)
+            if not heard_bytes:
+                raise EOFError("Chromium ended")
+            self.buffer += heard_bytes
+
+    def open(self, page: Path, width: int) -> None:
+        self.events.clear()
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
+        self.call("Page.navigate", url=page.as_uri())
+        self.wait(lambda heard: heard.get("method") == "Page.loadEventFired")
+
+    def run(self, script: str) -> Any:
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def screenshot(self, name: str) -> None:
+        if SCREENSHOTS:
+            height = self.run("document.documentElement.scrollHeight")
+            width = self.run("innerWidth")
+            clip = {"x": 0, "y": 0, "width": width, "height": min(height, 12_000), "scale": 1}
+            data = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"]
+            Path(SCREENSHOTS, f"{name}.png").write_bytes(base64.b64decode(data))
+
+    def complaints(self) -> list[Any]:
+        """Return what the console was told, exceptions, and requests that left the file."""
+        found: list[Any] = []
+        for event in self.events:
+            method, facts = event.get("method"), event.get("params", {})
+            if method == "Runtime.exceptionThrown":
+                found.append(facts["exceptionDetails"])
+            elif method == "Runtime.consoleAPICalled" and facts["type"] in ("error", "assert"):
+                found.append(facts["args"])
+            elif method == "Log.entryAdded" and facts["entry"]["level"] == "error":
+                found.append(facts["entry"])
+            elif method == "Network.requestWillBeSent" and not facts["request"]["url"].startswith(("file:", "data:", "blob:")):
+                found.append(facts["request"]["url"])
+        return found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on PATH (Debian: apt-get install chromium)")
+    (commands, writing), (reading, answers) = os.pipe(), os.pipe()
+    profile = tmp_path_factory.mktemp("profile")
+    # Chromium reads from descriptor 3 and writes to 4. Where these are taken, numbers beyond 9 pass through the shell.
+    inside = [os.dup(descriptor) for descriptor in (commands, answers)]
+    command = f'exec "$@" 3<&{inside[0]} 4>&{inside[1]}'
+    process = subprocess.Popen(
+        ["bash", "-c", command, "bash", program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        pass_fds=inside,
+        stderr=subprocess.DEVNULL,
+    )
+    for descriptor in (commands, answers, *inside):
+        os.close(descriptor)
+    try:
+        yield Browser(process, reading, writing)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_opens_offline_whole_and_no_wider_than_the_window(
+    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int
+) -> None:
+    run = new_run(40)
+    _, islands = page_of(run)
+    browser.open(run / "report" / "index.html", width)
+    drawn = browser.run("document.getElementById('map-tsne').data[0].x.length")
+    assert drawn == len(islands["map-data"]["video"]) > 100
+    assert browser.run("document.getElementById('map-pca').data[0].x.length") == drawn
+    empty = "[...document.querySelectorAll('.plot')].filter(plot => !plot.querySelector('svg, canvas')).map(plot => plot.id)"
+    assert browser.run(empty) == []
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    outside = "[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, .plot, pre, svg') && "
+    outside += "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+    assert browser.run(outside) == []
+    browser.screenshot(f"page-{width}")
+    assert browser.complaints() == []
+
+
+def test_hovering_over_a_point_shows_its_face(
+    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any]
+) -> None:
+    run = new_run(12, dimensions=2)
+    page_of(run)
+    browser.open(run / "report" / "index.html", 1280)
+    assert browser.run("document.getElementById('hover').hidden") is True
+    script = "const map = document.getElementById('map-tsne'); map.scrollIntoView({block: 'center', behavior: 'instant'});"
+    script += "new Promise(done => setTimeout(() => { const box = map.querySelector('.point').getBoundingClientRect();"
+    script += "done([box.x + box.width / 2, box.y + box.height / 2]); }, 300))"
+    x, y = browser.run(script)
+    for step in (5, 2, 0):  # plotly looks at movements, one at most every 50 ms
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + step, y=y)
+        time.sleep(0.2)
+    shown = "new Promise(done => { const look = () => document.getElementById('hover').hidden ? setTimeout(look, 50) : done("
+    shown += "[document.getElementById('hover-text').innerText, document.getElementById('hover-face').style.backgroundImage]);"
+    shown += "look(); setTimeout(() => done(null), 5000); })"
+    text, picture = browser.run(shown)
+    assert ".mp4" in text and "frame" in text and "cluster" in text
+    assert picture.startswith('url("data:image/')
+    browser.screenshot("hover")
+    assert browser.complaints() == []

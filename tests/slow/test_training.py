@@ -1,0 +1,183 @@
+"""Training whole, on faces that are drawn: what it computes, what kills cost it, and how it ends when it cannot go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dfd_ray.cli import main
+from dfd_ray.config import load_config
+from dfd_ray.faces.crop import encode_jpeg
+from dfd_ray.models.backbones import create_backbone
+from dfd_ray.schemas import SCHEMAS
+from dfd_ray.tables import with_metadata
+
+pytestmark = pytest.mark.slow
+
+TINY = "test_efficientnet"
+SETTINGS = [
+    *(f"preprocess.{name}" for name in ("crop_size=64", "frames_real=4", "frames_fake=4")),
+    *(f"train.{name}" for name in (f"backbone={TINY}", "weights=random", "image_size=64", "folds=[0]")),
+]
+PLAIN = ["augmentation=none", "dropout=0", "label_smoothing=0", "freeze_norm=true", "optimiser=sgd", "epochs=1", "warmup=0"]
+"""Nothing random, and no face that touches another: gradients depend on the faces of an update alone."""
+RANDOM = ["augmentation=best", "self_blending=0.3", "mixup=0.3", "dropout=0.3", "average=0.9", "batch_size=4", "accumulate=2"]
+"""All that is random, and a step that is but a part of an update."""
+
+
+def draw_run(run: Path, videos: int = 4, faces: int = 4) -> Path:
+    """Write `manifest/` and `faces/` of two folds of so many videos of each class, brighter where they are FAKE."""
+    config, random = load_config(None, SETTINGS, run=str(run)), np.random.default_rng(0)
+    names = ("box", "landmarks", "probability")
+    place = ([20.0, 20.0, 60.0, 60.0], [32.0, 36.0, 48.0, 36.0, 40.0, 44.0, 34.0, 52.0, 46.0, 52.0], 1.0)
+    rows = []
+    for number in range(4 * videos):
+        fake, fold = number % 2, number // 2 % 2
+        pictures = [random.integers(90 * fake, 90 * fake + 160, (64, 64, 3), dtype=np.uint8) for _ in range(faces)]
+        found = [
+            {
+                "frame_index": i,
+                "time": 0.0,
+                "face_index": 0,
+                "image": encode_jpeg(picture),
+                **dict(zip(names, place, strict=True)),
+            }
+            for i, picture in enumerate(pictures)
+        ]
+        facts = {"video_id": f"part/{number:02}.mp4", "label": ("REAL", "FAKE")[fake], "group": f"g{number // 2}", "fold": fold}
+        rows.append({**facts, "status": "ok", "width": 640, "height": 480, "seconds_spent": 0.0, "faces": found})
+    manifest = [{name: row[name] for name in ("video_id", "label", "group", "fold")} | {"uri": "/none"} for row in rows]
+    for table, content in (("manifest", manifest), ("faces", rows)):
+        (run / table).mkdir(parents=True)
+        schema = with_metadata(SCHEMAS[table], table, config)
+        for part in range(2):
+            pq.write_table(pa.Table.from_pylist(content[part::2], schema=schema), run / table / f"part-{part}.parquet")
+    (run / "config.yaml").write_text(config.to_yaml())
+    return run
+
+
+def flags(settings: list[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", f"train.{setting}")]
+
+
+def start(run: Path, settings: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dfd_ray.cli", "train", "--run", str(run), *flags(settings)]
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(job: subprocess.Popen[str], reached: Callable[[], Any]) -> Any:
+    """Return what `reached` gives as soon as that is something."""
+    deadline = time.monotonic() + 300
+    while not (found := reached()):
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    """Return an epoch a row, without the time it took."""
+    (fold,) = json.loads((run / "models" / "history.json").read_text())["folds"]
+    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in fold["epochs"]]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "models" / "fold-0.safetensors")
+
+
+def test_two_workers_learn_from_a_batch_what_one_learns_from_twice_the_batch(ray: None, tmp_path: Path) -> None:
+    ways = {"one": ["batch_size=16"], "two": ["batch_size=8", "workers=2"], "parts": ["batch_size=4", "accumulate=4"]}
+    found = {}
+    for name, settings in ways.items():
+        run = draw_run(tmp_path / name, videos=2)  # 16 faces to learn from: one update
+        assert main(["train", "--run", str(run), *flags([*PLAIN, *settings])]) == 0
+        found[name] = weights(run)
+        assert history(run)[0]["train_loss"] == pytest.approx(history(tmp_path / "one")[0]["train_loss"], abs=1e-6)
+    torch.manual_seed(0)
+    begun = create_backbone(TINY, weights="random", num_classes=2)[0].state_dict()
+    moved = max(float((found["one"][name] - value).abs().max()) for name, value in begun.items() if "blocks" in name)
+    assert moved > 1e-4
+    for name, value in found["one"].items():
+        for other in ("two", "parts"):
+            torch.testing.assert_close(found[other][name], value, rtol=0, atol=1e-6, msg=f"{other}: {name}")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = draw_run(tmp_path_factory.mktemp("undisturbed") / "run")
+    job = start(run, [*RANDOM, "epochs=4"])
+    output, _ = job.communicate(timeout=400)
+    assert job.returncode == 0, output
+    return run
+
+
+def assert_same(run: Path, other: Path) -> None:
+    for mine, theirs in zip(history(run), history(other), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-6)
+    for name, value in weights(other).items():
+        torch.testing.assert_close(weights(run)[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("minutes", [None, 1e-6], ids=["between epochs", "in mid-epoch"])
+def test_killed_training_ends_as_if_it_had_not_been_killed(undisturbed: Path, tmp_path: Path, minutes: float | None) -> None:
+    run = draw_run(tmp_path / "run")
+    settings = [*RANDOM, "epochs=4", *([f"checkpoint_minutes={minutes}"] if minutes else [])]
+    job = start(run, settings)
+    wait_for(job, (run / "training" / "progress.json").exists)  # of the first epoch
+    folders = set(run.glob("training/*/checkpoint*"))
+    wait_for(job, lambda: set(run.glob("training/*/checkpoint*")) - folders)
+    job.send_signal(signal.SIGKILL)
+    job.communicate()
+    assert not (run / "models").exists()
+    time.sleep(3)  # until Ray has noticed
+    job = start(run, settings)
+    output, _ = job.communicate(timeout=400)
+    assert job.returncode == 0, output
+    assert_same(run, undisturbed)
+    assert not (run / "training").exists()
+
+
+def test_training_goes_on_when_a_worker_is_killed(undisturbed: Path, tmp_path: Path) -> None:
+    run = draw_run(tmp_path / "run")
+    job = start(run, [*RANDOM, "epochs=4"])
+    wait_for(job, (run / "training" / "progress.json").exists)
+    for process in psutil.Process(job.pid).children(recursive=True):
+        if "RayTrainWorker" in " ".join(process.cmdline()):
+            process.kill()
+            break
+    else:
+        pytest.fail("no worker of Ray Train is to be seen")
+    output, _ = job.communicate(timeout=400)
+    assert job.returncode == 0, output
+    assert_same(run, undisturbed)
+
+
+def test_a_loss_that_is_no_number_ends_training_in_one_line(
+    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = create_backbone(TINY, weights="random", num_classes=2)[0]
+    state = {name: value.contiguous() for name, value in module.state_dict().items()}
+    state["conv_stem.weight"][0] = float("nan")
+    save_file(state, tmp_path / "bad.safetensors")
+    run = draw_run(tmp_path / "run")
+    assert main(["train", "--run", str(run), *flags([f"weights={tmp_path / 'bad.safetensors'}", "batch_size=4"])]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("dfd-ray train: the loss is nan in epoch 1, on faces of part/")
+    assert "lower train.learning_rate" in error
+    assert not (run / "models").exists()
