@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError
 
-PLAIN = "AMD EPYC without AVX-512"
-WIDE = "AMD EPYC with AVX-512"
+PLAIN = "benchmarks/results/amd-epyc-avx2-2-cores.json"
+WIDE = "benchmarks/results/amd-epyc-avx512f-2-cores.json"
 FACES_A_FRAME = 1.1
 """1,075 faces in 968 sampled frames of FaceForensics++ and DeepFakeDetection (README, `preprocess.search_every=8`)."""
 UNMEASURED = ("analyze", "train", "evaluate")
@@ -35,13 +35,13 @@ class Cost:
 
 
 COSTS = (
-    Cost("decode", "", 27.76, PLAIN, "benchmarks/results/amd-epyc-avx2-2-cores.json"),
-    Cost("detect", "", 38.69, PLAIN, "benchmarks/results/amd-epyc-avx2-2-cores.json"),
-    Cost("embed", "tf_efficientnet_b7 fp32", 6.04, WIDE, "benchmarks/results/amd-epyc-avx512f-2-cores.json"),
-    Cost("embed", "tf_efficientnet_b7 bf16", 10.88, WIDE, "benchmarks/results/amd-epyc-avx512f-2-cores.json"),
-    Cost("embed", "tf_efficientnet_b0 fp32", 61.6, WIDE, "benchmarks/results/amd-epyc-avx512f-2-cores.json"),
-    Cost("embed", "tf_efficientnet_b0 bf16", 92.2, WIDE, "benchmarks/results/amd-epyc-avx512f-2-cores.json"),
-    Cost("embed", "tf_efficientnet_lite0 fp32", 76.5, WIDE, "benchmarks/results/amd-epyc-avx512f-2-cores.json"),
+    Cost("decode", "", 27.76, "AMD EPYC without AVX-512", PLAIN),
+    Cost("detect", "", 38.69, "AMD EPYC without AVX-512", PLAIN),
+    Cost("embed", "tf_efficientnet_b7 fp32", 6.04, "AMD EPYC with AVX-512", WIDE),
+    Cost("embed", "tf_efficientnet_b7 bf16", 10.88, "AMD EPYC with AVX-512", WIDE),
+    Cost("embed", "tf_efficientnet_b0 fp32", 61.6, "AMD EPYC with AVX-512", WIDE),
+    Cost("embed", "tf_efficientnet_b0 bf16", 92.2, "AMD EPYC with AVX-512", WIDE),
+    Cost("embed", "tf_efficientnet_lite0 fp32", 76.5, "AMD EPYC with AVX-512", WIDE),
 )
 """All on a CPU: no stage has been timed on a GPU. Clips of 480p to 1080p; faces of 240 x 240."""
 

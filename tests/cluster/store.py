@@ -41,6 +41,8 @@ class Store:
     """A running server, the key of a user who may do everything in it, and the requests that came through the bad network."""
 
     endpoint: str
+    direct: str
+    """The server itself, for who must not be disturbed."""
     key: str
     secret: str
     requests: list[str] = field(default_factory=list)
@@ -78,7 +80,7 @@ def running_store(bad_every: int) -> Iterator[Store]:
     try:
         await_answer(f"{server}/moto-api/", process)
         answer = subprocess.run([python, "-c", SET_UP, server, BUCKET], capture_output=True, text=True, check=True, timeout=120)
-        store = Store("", *json.loads(answer.stdout))
+        store = Store("", server, *json.loads(answer.stdout))
         with bad_network(port, store, bad_every) as store.endpoint:
             yield store
     finally:
@@ -108,7 +110,7 @@ def bad_network(port: int, store: Store, bad_every: int) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(self.length())
             number = next(count)
             store.requests.append(f"{self.command} {self.path}")
             if number % bad_every == 0:
@@ -128,6 +130,21 @@ def bad_network(port: int, store: Store, bad_every: int) -> Iterator[str]:
             upstream.close()
 
         do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
+
+        def length(self) -> int:
+            return int(self.headers.get("Content-Length", 0))
+
+        def chunks(self) -> bytes:
+            """Return a body sent in chunks, as it was sent."""
+            raw = b""
+            while True:
+                raw += (line := self.rfile.readline())
+                if not (size := int(line.split(b";")[0], 16)):
+                    break
+                raw += self.rfile.read(size + 2)
+            while (line := self.rfile.readline()) not in (b"\r\n", b""):  # trailers
+                raw += line
+            return raw + b"\r\n"
 
         def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response_only(status)

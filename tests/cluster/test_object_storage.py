@@ -59,7 +59,7 @@ def finished(store: Store, small_corpus: Path, flags: list[str]) -> Iterator[Fin
     """Run the pipeline in a process of its own, with corpus and run in the store."""
     address = store.environment()
     bucket = pafs.S3FileSystem(
-        access_key=store.key, secret_key=store.secret, endpoint_override=address["AWS_ENDPOINT_URL"], region="us-east-1"
+        access_key=store.key, secret_key=store.secret, endpoint_override=store.direct, region="us-east-1"
     )
     pafs.copy_files(str(small_corpus), CORPUS.removeprefix("s3://"), destination_filesystem=bucket, use_threads=False)
     folder = Path(tempfile.mkdtemp(prefix="dfd-s3-", dir="/tmp"))  # short: sockets in it may not exceed 107 characters
