@@ -107,7 +107,7 @@ def draw(name: str, curves: dict[str, list[dict[str, Any]]], qualities: Sequence
         for number, (method, rows) in enumerate(curves.items()):
             known = [row for row in rows if row.get(value) is not None]
             axis.plot(
-                [row["points"] for row in known], [row[value] for row in known], marker="os^vD<>"[number % 7], label=method
+                [row["points"] for row in known], [row[value] for row in known], marker="os^vD<>P"[number % 8], label=method
             )
         axis.set(xlabel="points", title=value.replace("_", " "), xscale="log", yscale="log" if value == "seconds" else "linear")
         axis.grid(alpha=0.3)

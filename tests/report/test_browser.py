@@ -21,7 +21,7 @@ import pytest
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"]
 FLAGS += ["--disable-background-networking", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
 FLAGS += ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # WebGL without a graphics card
-PATIENCE = 120
+PATIENCE = 300
 """Seconds to wait for an answer: a loaded machine takes long to start a browser."""
 SCREENSHOTS = os.environ.get("DFD_SCREENSHOTS")
 """Folder for pictures of the page, to look at."""
