@@ -7,6 +7,7 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, cast
 
 import pyarrow.compute as pc
 import ray
-from ray.data import ExecutionOptions
+from ray.data import DataContext, ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -110,7 +111,7 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
 
 def ordered_ingest() -> ExecutionOptions:
     """Return options under which faces come in their order, and not in that in which the tasks are done."""
-    options = DataConfig.default_ingest_options()
+    options = copy.deepcopy(DataContext.get_current().execution_options)
     options.preserve_order = True
     return options
 

@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dfd_ray.config import Config, load_config
-from dfd_ray.errors import TrainingError
+from dfd_ray.errors import TrainingError, WeightsError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.pipelines import train_loop
-from dfd_ray.pipelines.model_store import read_model_facts
+from dfd_ray.pipelines.model_store import check_models, read_model_facts
 from dfd_ray.pipelines.train import labelled_videos, plan_fold
 from dfd_ray.pipelines.training_data import augment, shown_faces, tell_epoch
 from dfd_ray.storage import exists, read_json
@@ -166,3 +167,17 @@ def test_a_trained_model_of_ours_is_gone_on_from(worker: Worker, draw_run: Calla
     train(second, ["epochs=1", "batch_size=4", f"weights={model}", "learning_rate=1e-9", "freeze_norm=true", "average=0.5"])
     before, after = load_file(model), load_file(second / "models" / "fold-0.safetensors")
     torch.testing.assert_close(after["conv_stem.weight"], before["conv_stem.weight"], rtol=0, atol=1e-5)
+
+
+def test_a_model_that_was_changed_is_refused_by_its_name(worker: Worker, draw_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = draw_run(tmp_path / "run")
+    train(run, ["augmentation=none", "epochs=6", "batch_size=4", "learning_rate=0.003"])
+    check_models(str(run))
+    model = run / "models" / "fold-0.safetensors"
+    with safe_open(str(model), framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(model)
+    tensors["classifier.weight"] *= -1
+    save_file(tensors, model, metadata=metadata)
+    with pytest.raises(WeightsError, match=r"run/models/fold-0\.safetensors does not score as it did when it was saved"):
+        check_models(str(run))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfd_ray.config import load_config
+from dfd_ray.errors import ConfigurationError, ResourceError, TrainingError
+from dfd_ray.pipelines import train
+from dfd_ray.pipelines.tensorboard import check_tensorboard, write_epoch
+
+
+@pytest.fixture
+def small_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train.ray, "cluster_resources", lambda: {"CPU": 5.0})
+
+
+def test_more_workers_than_the_machine_has_are_refused(small_cluster: None) -> None:
+    train.check_room(load_config(None, ["train.workers=4"]))
+    with pytest.raises(ResourceError, match=r"asks for 9 CPUs \(8 workers, and a task that feeds them\), Ray has 5; lower"):
+        train.check_room(load_config(None, ["train.workers=8"]))
+    with pytest.raises(ResourceError, match=r"asks for 2 GPUs .*, Ray has 0; lower"):
+        train.check_room(load_config(None, ["train.workers=2", "resources.train.num_gpus=1"]))
+
+
+def test_of_a_cluster_it_is_said_at_once_since_nodes_may_come(
+    small_cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    train.check_room(load_config(None, ["train.workers=8"]))
+    assert "dfd-ray: training asks for 9 CPUs" in capsys.readouterr().err
+    train.check_room(load_config(None, ["train.workers=4"]))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_class_that_is_in_one_fold_only_is_said(draw_run: Callable[..., Path], tmp_path: Path) -> None:
+    videos = train.labelled_videos(str(draw_run(tmp_path / "run")))
+    one_fold = [video for video in videos if video.label == "FAKE" or video.fold == 0]
+    with pytest.raises(TrainingError, match="all REAL faces are in fold 0"):
+        train.folds_to_train(load_config(), train.faces_by_fold(one_fold))
+    fakes = [video for video in videos if video.label == "FAKE"]
+    with pytest.raises(TrainingError, match="there is no REAL one"):
+        train.folds_to_train(load_config(), train.faces_by_fold(fakes))
+    assert train.folds_to_train(load_config(), train.faces_by_fold(videos)) == [0, 1]
+
+
+def test_without_tensorboard_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'dfd-ray\[tensorboard\]'"):
+        check_tensorboard()
+
+
+def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="an extra: pip install 'dfd-ray[tensorboard]'")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for epoch in (1, 2):
+        write_epoch(str(tmp_path), 3, {"epoch": epoch, "train_loss": 0.5 / epoch, "validation_auc": None})
+    found = EventAccumulator(str(tmp_path / "tensorboard" / "fold-3"))
+    found.Reload()
+    assert [(event.step, event.value) for event in found.Scalars("train_loss")] == [(1, 0.5), (2, 0.25)]
+    assert found.Tags()["scalars"] == ["train_loss"]
