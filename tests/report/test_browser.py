@@ -80,12 +80,12 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def screenshot(self, name: str) -> None:
+    def screenshot(self, name: str, whole: bool) -> None:
         if SCREENSHOTS:
-            height = self.run("document.documentElement.scrollHeight")
-            width = self.run("innerWidth")
-            clip = {"x": 0, "y": 0, "width": width, "height": min(height, 12_000), "scale": 1}
-            data = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"]
+            width, height = self.run("[innerWidth, Math.min(document.documentElement.scrollHeight, 12000)]")
+            clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+            more = {"clip": clip, "captureBeyondViewport": True} if whole else {}
+            data = self.call("Page.captureScreenshot", **more)["data"]
             Path(SCREENSHOTS, f"{name}.png").write_bytes(base64.b64decode(data))
 
     def complaints(self) -> list[Any]:
@@ -146,7 +146,7 @@ def test_the_page_opens_offline_whole_and_no_wider_than_the_window(
     outside = "[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, .plot, pre, svg') && "
     outside += "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
     assert browser.run(outside) == []
-    browser.screenshot(f"page-{width}")
+    browser.screenshot(f"page-{width}", whole=True)
     assert browser.complaints() == []
 
 
@@ -170,5 +170,5 @@ def test_hovering_over_a_point_shows_its_face(
     text, picture = browser.run(shown)
     assert ".mp4" in text and "frame" in text and "cluster" in text
     assert picture.startswith('url("data:image/')
-    browser.screenshot("hover")
+    browser.screenshot("hover", whole=False)
     assert browser.complaints() == []
