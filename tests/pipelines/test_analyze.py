@@ -42,7 +42,7 @@ def test_clusters_of_the_map_and_of_videos_are_told_apart() -> None:
     video = np.repeat(np.arange(12), 10)
     places = np.repeat(rng.normal(size=(3, 8)) * 30, 4, axis=0) + rng.normal(size=(12, 8)) * 3
     scores = (places[video] + rng.normal(size=(120, 8)) * 0.1).astype(np.float32)
-    settings = Analyze(iterations=100, min_cluster_size=8, min_samples=4, min_cluster_videos=3, cluster_on="tsne", device="cpu")
+    settings = Analyze(iterations=300, min_cluster_size=8, min_samples=4, min_cluster_videos=3, cluster_on="tsne", device="cpu")
     result = map_and_cluster(scores, make_truth(video), settings, jobs=1)
     assert (result.clusters.count, result.video_clusters.count) == (12, 3)
     by_face = result.video_clusters.labels[result.video]

@@ -113,7 +113,7 @@ def test_a_pickle_in_a_training_checkpoint_is_not_loaded(tmp_path: Path, monkeyp
     checkpoint = train_loop.Checkpoint.from_directory(str(folder))
     monkeypatch.setattr(train_loop.ray.train, "get_checkpoint", lambda: checkpoint)
     with pytest.raises(pickle.UnpicklingError, match="weights_only"):
-        train_loop.restore({}, 0)
+        train_loop.restore({}, 0, 0)
     assert not (tmp_path / "canary").exists()
 
 

@@ -146,7 +146,7 @@ POINTS = np.array([(26, 27), (38, 27), (32, 33), (27, 39), (37, 39)], np.float32
 
 def drawn(label: list[int], group: list[str]) -> tuple[pa.Table, list[np.ndarray]]:
     """Return faces of noise, one picture a class, as rows for `change_fakes`."""
-    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    noise = list(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8))
     landmarks = [POINTS.ravel().tolist()] * len(label)
     rows = pa.table({"label": label, "group": group, "landmarks": pa.array(landmarks, pa.list_(pa.float32(), 10))})
     return rows, [noise[one] for one in label]
