@@ -24,8 +24,18 @@ pytestmark = pytest.mark.slow
 
 DrawRun = Callable[..., Path]
 TINY = "test_efficientnet"
-PLAIN = ["augmentation=none", "dropout=0", "label_smoothing=0", "freeze_norm=true", "optimiser=sgd", "epochs=1", "warmup=0"]
-"""Nothing random, and no face that touches another: gradients depend on the faces of an update alone."""
+PLAIN = [
+    "augmentation=none",
+    "dropout=0",
+    "label_smoothing=0",
+    "freeze_norm=true",
+    "optimiser=sgd",
+    "epochs=1",
+    "warmup=0",
+    "learning_rate=1",
+]
+"""Nothing random, and no face that touches another: gradients depend on the faces of an update alone. The one update is
+the gradient itself, almost twice with Nesterov's momentum."""
 RANDOM = ["augmentation=best", "self_blending=0.3", "mixup=0.3", "dropout=0.3", "average=0.9", "batch_size=4", "accumulate=2"]
 """All that is random, and a step that is but a part of an update."""
 
@@ -69,7 +79,6 @@ def test_two_workers_learn_from_a_batch_what_one_learns_from_twice_the_batch(
         run = draw_run(tmp_path / name, videos=2)  # 16 faces to learn from: one update
         assert main(["train", "--run", str(run), *flags([*PLAIN, *settings])]) == 0
         found[name] = weights(run)
-        assert history(run)[0]["train_loss"] == pytest.approx(history(tmp_path / "one")[0]["train_loss"], abs=1e-6)
     torch.manual_seed(0)
     begun = create_backbone(TINY, weights="random", num_classes=2)[0].state_dict()
     moved = max(float((found["one"][name] - value).abs().max()) for name, value in begun.items() if "blocks" in name)
