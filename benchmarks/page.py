@@ -114,6 +114,23 @@ def curve_rows(ours: str) -> Callable[[dict[str, Any]], Iterator[Row]]:
     return rows
 
 
+def train_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare training with its slower half, and two workers with one."""
+    speed = result["faces_per_second"]
+    slower = min("input", "step", key=lambda name: speed[name])
+    yield Row("training", "faces/s", speed["together"], f"its slower half alone, the {slower}", speed[slower])
+    yield Row("two workers of a core", "faces/s", speed["workers_2"], "one", speed["together"])
+
+
+def ablation_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare the whole recipe with the recipe but for one setting, by the mean log loss out of fold."""
+    means = {name: sum(one["log_loss"]["value"] for one in seeds) / len(seeds) for name, seeds in result["rows"].items()}
+    ours = next(iter(means))
+    for name, mean in means.items():
+        if name != ours:
+            yield Row(f"{ours}, log loss", "", means[ours], name, mean, True)
+
+
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
     "preprocess": ("Preprocessing", preprocess_rows),
     "detection": ("Detection", detection_rows),
@@ -122,6 +139,8 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
     "reduction": ("Maps", curve_rows("PCA + t-SNE")),
     "clustering": ("Clusters", curve_rows("HDBSCAN (hdbscan)")),
     "scale": ("Scale", scale_rows),
+    "train": ("Training", train_rows),
+    "ablations": ("What training needs", ablation_rows),
 }
 """Title of each benchmark's section, and what makes its rows."""
 
