@@ -2,8 +2,8 @@
 
 DFD_CRASH_AT names the point: `module:Class.method:before` or `:after`, or `:torn`, which is after it, with the newest file
 that it wrote cut in half. The first process that comes there kills the job's
-driver, and then itself, both as by SIGKILL; with DFD_CRASH_HOW=stop it only stops itself, as by SIGSTOP.
-DFD_CRASH_DONE is a file that it leaves, with its process id, so that it happens once. Without DFD_CRASH_AT nothing is changed.
+driver, and then itself, both as by SIGKILL; DFD_CRASH_DONE is a file that it leaves, so that it happens once.
+Without DFD_CRASH_AT nothing is changed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,10 @@ from typing import Any
 
 
 def crash() -> None:
-    """Kill the driver and this process, or stop this process, if nobody has yet."""
+    """Kill the driver and this process, if nobody has yet."""
     try:
-        with open(os.environ["DFD_CRASH_DONE"], "x", encoding="ascii") as done:
-            done.write(str(os.getpid()))
+        os.close(os.open(os.environ["DFD_CRASH_DONE"], os.O_CREAT | os.O_EXCL))
     except FileExistsError:
-        return
-    if os.environ.get("DFD_CRASH_HOW") == "stop":
-        os.kill(os.getpid(), signal.SIGSTOP)
         return
     for process in (int(os.environ["DFD_CRASH_DRIVER"]), os.getpid()):
         os.kill(process, signal.SIGKILL)
