@@ -17,7 +17,6 @@ import pytest
 
 from dfd_ray import storage
 from dfd_ray.cli import main
-from dfd_ray.tables import read_table
 
 from .store import BUCKET, Store, running_store
 
@@ -90,19 +89,6 @@ def finished(store: Store, small_corpus: Path, flags: list[str]) -> Iterator[Fin
         yield Finished(job.stdout, folder, store.requests[before:])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_the_tables_are_as_on_a_disk(finished: Finished, environment: Store, finished_run: Path) -> None:
-    tables = {}
-    for place in (RUN, str(finished_run)):
-        faces = read_table(place, "faces").drop_columns(["seconds_spent", "uri", "error"]).sort_by("video_id").to_pylist()
-        others = [
-            sorted(read_table(place, name, ["video_id"]).column("video_id").to_pylist())
-            for name in ("manifest", "embeddings", "scores", "predictions", "projection")
-        ]
-        tables[place] = (faces, others)
-    assert tables[RUN] == tables[str(finished_run)]
-    assert storage.exists(f"{RUN}/report/index.html")
 
 
 def test_the_network_did_fail_on_the_way(finished: Finished, store: Store) -> None:
