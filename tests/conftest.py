@@ -181,6 +181,17 @@ def preprocessed_run(small_corpus: Path, ray: None, flags: list[str], tmp_path_f
     return run
 
 
+@pytest.fixture
+def indexed(small_corpus: Path, flags: list[str], tmp_path: Path) -> str:
+    """Index a run that commits every video by itself, so that there are many commits to be killed between."""
+    from dfd_ray.cli import main
+
+    run = str(tmp_path / "run")
+    one = ["--set", "resources.videos_per_file=1", "--set", "resources.videos_per_task=1"]
+    assert main(["index", "--run", run, "--corpus", str(small_corpus), *flags, *one]) == 0
+    return run
+
+
 @pytest.fixture(scope="session")
 def real_corpus() -> Path:
     """Find the real clips, which are not part of the project; the test is skipped where they are not."""

@@ -39,7 +39,10 @@ class Groups:
     starts: Int64Array
 
     def reach(self, rows: slice, columns: slice) -> Float32Array:
-        """Return the squares of the mutual reachabilities, but for the core distances of the columns: see `nearest`."""
+        """Return the squares of the mutual reachabilities, but for the core distances of the columns.
+
+        Who takes the least of several columns adds those afterwards, to fewer numbers.
+        """
         left, right = self.points[rows], self.points[columns]
         norms = np.einsum("ij,ij->i", left, left)[:, None], np.einsum("ij,ij->i", right, right)[:, None]
         ones = np.ones_like(norms[0]), np.ones_like(norms[1])

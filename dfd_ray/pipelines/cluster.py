@@ -105,14 +105,18 @@ def check_placeable(stage: str, pool: Pool) -> None:
             continue
         asked = f"{stage} asks for {wanted:g} {resource}s a worker"
         remedy = f"--set resources.{stage}.{field}={largest:g}"
-        if not os.environ.get("RAY_ADDRESS"):
-            raise ResourceError(f"{asked}, this machine has {largest:g}; {remedy}")
-        print(
-            f"dfd-ray: {asked}, no node of the cluster has more than {largest:g}; waiting for one, {waiting() / 60:g} minutes "
+        refuse_or_wait(
+            f"{asked}, this machine has {largest:g}; {remedy}",
+            f"{asked}, no node of the cluster has more than {largest:g}; waiting for one, {waiting() / 60:g} minutes "
             f"at most (resources.wait_minutes). If none is coming, stop the job and start a larger node, or {remedy}",
-            file=sys.stderr,
-            flush=True,
         )
+
+
+def refuse_or_wait(refusal: str, notice: str) -> None:
+    """Raise ResourceError on one machine, which will not grow; on a cluster say on standard error what is waited for."""
+    if not os.environ.get("RAY_ADDRESS"):
+        raise ResourceError(refusal)
+    print(f"dfd-ray: {notice}", file=sys.stderr, flush=True)
 
 
 def tasks(pool: Pool) -> dict[str, Any]:

@@ -82,9 +82,8 @@ def progress_bar(job: str, run: str, table: str) -> Iterator[Any]:
     It starts at what an earlier run has committed. It is for looking at: a video that is tried again counts twice, and
     the summary counts the table itself.
     """
-    here = NodeAffinitySchedulingStrategy(
-        ray.get_runtime_context().get_node_id(), soft=True
-    )  # it dies with the driver, not before
+    # Beside the driver, so that it does not die with some other node and forget which videos have killed a worker.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     counter = VideoCounter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     stop = threading.Event()
     total, before = count_rows(run, "manifest"), count_rows(run, table)

@@ -8,8 +8,6 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 from __future__ import annotations
 
 import copy
-import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,10 +23,10 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from tqdm import tqdm
 
 from dfd_ray.config import Config
-from dfd_ray.errors import ResourceError, TrainingError
+from dfd_ray.errors import TrainingError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.sampling import balancing_rates, repeats
-from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session
+from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session, refuse_or_wait
 from dfd_ray.pipelines.examples import write_examples
 from dfd_ray.pipelines.model_store import is_trained, read_model_facts
 from dfd_ray.pipelines.resume import require
@@ -195,11 +193,7 @@ def check_room(config: Config) -> None:
             f"{resources.get(name, 0):g}"
         )
         remedy = f"lower train.workers or resources.train.num_{name.lower()}s"
-        if not os.environ.get("RAY_ADDRESS"):
-            raise ResourceError(f"{asked}; {remedy}")
-        print(
-            f"dfd-ray: {asked}; waiting for nodes. If none are coming, stop the job and {remedy}", file=sys.stderr, flush=True
-        )
+        refuse_or_wait(f"{asked}; {remedy}", f"{asked}; waiting for nodes. If none are coming, stop the job and {remedy}")
 
 
 @contextmanager

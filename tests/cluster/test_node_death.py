@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-from dfd_ray.cli import main
 from dfd_ray.tables import count_rows, read_table
 
 pytestmark = pytest.mark.slow
@@ -34,15 +33,6 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.shutdown()
-
-
-@pytest.fixture
-def indexed(small_corpus: Path, flags: list[str], tmp_path: Path) -> str:
-    """Index a run that commits every video by itself."""
-    run = str(tmp_path / "run")
-    one = ["--set", "resources.videos_per_file=1", "--set", "resources.videos_per_task=1"]
-    assert main(["index", "--run", run, "--corpus", str(small_corpus), *flags, *one]) == 0
-    return run
 
 
 def start(cluster: Cluster, run: str) -> subprocess.Popen[str]:

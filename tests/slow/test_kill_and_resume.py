@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 
-from dfd_ray.cli import main
 from dfd_ray.tables import count_rows, read_table
 
 pytestmark = pytest.mark.slow
@@ -55,15 +54,6 @@ def faces_of(run: Path) -> dict[str, dict[str, Any]]:
     found = {row["video_id"]: row for row in rows}
     assert len(found) == len(rows)
     return found
-
-
-@pytest.fixture
-def indexed(small_corpus: Path, flags: list[str], tmp_path: Path) -> str:
-    """Index a run that commits every video by itself, so that there are many commits to be killed between."""
-    run = str(tmp_path / "run")
-    one = ["--set", "resources.videos_per_file=1", "--set", "resources.videos_per_task=1"]
-    assert main(["index", "--run", run, "--corpus", str(small_corpus), *flags, *one]) == 0
-    return run
 
 
 def test_preprocess_killed_at_every_point_of_its_writing_ends_with_the_same_rows(
