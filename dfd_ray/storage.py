@@ -12,9 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from dfd_ray.errors import ConfigurationError, RunError
+from dfd_ray.remote_file import RemoteFile
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What a disk says when it is full, over a quota, read-only, not ours, or broken."""
@@ -150,8 +152,14 @@ def write_bytes(location: str, data: bytes) -> None:
 def read_bytes(location: str) -> bytes:
     """Return a file's content; FileNotFoundError when there is none."""
     filesystem, path = open_location(location)
-    with filesystem.open_input_stream(path) as stream:
-        return bytes(stream.read())
+    with open_input(path, filesystem) as file:
+        return bytes(file.read())
+
+
+def open_input(path: str, filesystem: pafs.FileSystem) -> pa.NativeFile:
+    """Open a file to read from anywhere in it; FileNotFoundError when there is none."""
+    file = filesystem.open_input_file(path)
+    return file if isinstance(filesystem, pafs.LocalFileSystem) else pa.PythonFile(RemoteFile(file), "r")
 
 
 def write_json(location: str, value: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
-from dfd_ray.storage import join, list_files, open_location
+from dfd_ray.storage import join, list_files, open_input, open_location
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"dfd_ray"
@@ -74,7 +75,8 @@ def read_footer(path: str, filesystem: pafs.FileSystem) -> pq.FileMetaData:
     Importing Ray Data registers types whose values, or whose parameters, are pickles: reading them runs what they hold.
     """
     try:
-        metadata = pq.read_metadata(path, filesystem=filesystem)
+        with open_input(path, filesystem) as file:
+            metadata = pq.read_metadata(file)
         types = [field.type for field in metadata.schema.to_arrow_schema()]
     except pa.ArrowInvalid:
         raise
@@ -100,7 +102,11 @@ def read_table(run: str, table: str, columns: Sequence[str] | None = None) -> pa
     files = table_files(run, table)
     if not files:
         raise RunError(f"{join(run, table)} holds no table; run `dfd-ray {WRITER[table]}` first")
-    return pa.concat_tables(open_file(path, filesystem).read(columns=list(columns) if columns else None) for path in files)
+    pieces = []
+    for path in files:
+        with open_file(path, filesystem) as file:
+            pieces.append(file.read(columns=list(columns) if columns else None))
+    return pa.concat_tables(pieces)
 
 
 def iterate_batches(
@@ -118,9 +124,12 @@ def iterate_batches(
                 yield pa.Table.from_batches([batch])
 
 
-def open_file(path: str, filesystem: pafs.FileSystem) -> pq.ParquetFile:
+@contextmanager
+def open_file(path: str, filesystem: pafs.FileSystem) -> Iterator[pq.ParquetFile]:
     """Open one file of a table; RunError when it may hold code."""
-    return pq.ParquetFile(path, filesystem=filesystem, metadata=read_footer(path, filesystem))
+    metadata = read_footer(path, filesystem)
+    with open_input(path, filesystem) as file:
+        yield pq.ParquetFile(file, metadata=metadata)
 
 
 def check_compatible(run: str, table: str, config: Config) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
+
+from dfd_ray.remote_file import RemoteFile
 
 BLOCK_BYTES = 8 * 2**20
 """Of a range. Most videos of DFDC are smaller: they are read once, although they are walked through before they are decoded."""
@@ -11,47 +12,28 @@ BLOCKS_KEPT = 4
 """Ranges kept; more than the places between which a container makes its reader go to and fro."""
 
 
-class RangeReader(io.RawIOBase):
+class RangeReader(RemoteFile):
     """An open file of `pyarrow.fs`, read in ranges of `BLOCK_BYTES`, of which the last few are kept."""
 
     def __init__(self, file: Any) -> None:
-        self.file = file
-        self.bytes = int(file.size())
-        self.position = 0
+        super().__init__(file)
         self.blocks: dict[int, memoryview] = {}
 
-    def readable(self) -> bool:
-        """Return that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return that it can seek."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move as files do, without a request."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.bytes}[whence]
-        self.position = max(0, start + offset)
-        return self.position
-
-    def tell(self) -> int:
-        """Return the position in bytes."""
-        return self.position
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer to the end of the range at the position, and return how many bytes that were; 0 at the end."""
+    def read(self, size: int = -1) -> bytes:
+        """Return at most so many bytes from the position, to the end of its range; all to the end when `size` is negative."""
+        if size < 0:
+            return self.readall()
         number, offset = divmod(self.position, BLOCK_BYTES)
         if self.position >= self.bytes:
-            return 0
-        part = self.block(number)[offset : offset + len(buffer)]
-        memoryview(buffer).cast("B")[: len(part)] = part
+            return b""
+        part = bytes(self.block(number)[offset : offset + size])
         self.position += len(part)
-        return len(part)
+        return part
 
     def block(self, number: int) -> memoryview:
         """Return a range, from those kept or from the store."""
         if number not in self.blocks:
             if len(self.blocks) == BLOCKS_KEPT:
                 del self.blocks[next(iter(self.blocks))]
-            self.blocks[number] = memoryview(self.file.read_at(BLOCK_BYTES, number * BLOCK_BYTES))
+            self.blocks[number] = memoryview(self.read_at(BLOCK_BYTES, number * BLOCK_BYTES))
         return self.blocks[number]

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dfd_ray.config import Config, parse_config
 from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.storage import join, open_location, read_bytes, read_json
-from dfd_ray.tables import iterate_batches, read_metadata, table_files
+from dfd_ray.tables import iterate_batches, read_footer, read_metadata, table_files
 
 JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate")
 OUTCOME_COLUMNS = ["video_id", "label", "status", "error_stage", "error"]
@@ -106,7 +105,7 @@ def readable_files(run: str, table: str, remarks: list[str]) -> list[str]:
     readable = []
     for path in files:
         try:
-            if pq.read_metadata(path, filesystem=filesystem).num_rows:
+            if read_footer(path, filesystem).num_rows:
                 readable.append(path)
         except (pa.ArrowInvalid, OSError):
             remarks.append(f"{table}/{path.rsplit('/', 1)[-1]} is cut off and was left out.")

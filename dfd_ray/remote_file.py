@@ -1,0 +1,75 @@
+"""A file of object storage as Python sees files, whose reads are repeated where the store's client gives up."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+import time
+from typing import Any
+
+PASSING = re.compile(r"AWS Error (INTERNAL_FAILURE|NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE)|HTTP status 5")
+"""Errors of a store that pass; those that Ray Data repeats its own reads on (`DataContext.retried_io_errors`)."""
+READS = 8
+"""Times that a range is asked for. The client within each makes as many requests (`storage.REQUESTS`), but for one case:
+where an error's text is longer than the range, which of a small file it is, it fails at once with INTERNAL_FAILURE."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0
+"""Seconds between two reads: twice as long each time, give or take a quarter, so that readers do not come all at once."""
+
+
+class RemoteFile(io.RawIOBase):
+    """An open file of `pyarrow.fs`, read by ranges; an error that passes is waited for."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.bytes = int(file.size())
+        self.position = 0
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it can seek."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move as files do, without a request."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.bytes}[whence]
+        self.position = max(0, start + offset)
+        return self.position
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        return self.position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return so many bytes from the position, in one request; fewer at the end, all to the end when `size` is negative."""
+        rest = max(0, self.bytes - self.position)
+        part = self.read_at(rest if size < 0 else min(size, rest), self.position)
+        self.position += len(part)
+        return part
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as `read` does, and return how many bytes that were."""
+        part = self.read(len(buffer))
+        memoryview(buffer).cast("B")[: len(part)] = part
+        return len(part)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Return a range; raises the store's OSError when it stays."""
+        pause = FIRST_PAUSE
+        for _ in range(READS - 1):
+            try:
+                return bytes(self.file.read_at(size, offset))
+            except OSError as error:
+                if not PASSING.search(str(error)):
+                    raise
+            time.sleep(pause * random.uniform(0.75, 1.25))
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return bytes(self.file.read_at(size, offset))
+
+    def close(self) -> None:
+        """Close the file in the store, too."""
+        self.file.close()
+        super().close()
