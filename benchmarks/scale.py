@@ -86,7 +86,7 @@ def make_manifest(run: Path, clips: list[Path], rows: int) -> None:
 def begin(run: Path, finished: Path, rows: int) -> None:
     """Leave a run as a job that was killed at BEGUN would have: the rows of a finished run under the manifest's names."""
     found = read_table(str(finished), "faces")
-    manifest = read_table(str(run), "manifest", ["video_id", "uri", "label", "group", "fold"]).slice(0, int(BEGUN * rows))
+    manifest = read_table(str(run), "manifest", ["video_id", "label", "group", "fold"]).slice(0, int(BEGUN * rows))
     for table in ("faces", "checkpoints/faces"):
         (run / table).mkdir(parents=True)
     for start in range(0, len(manifest), ROWS_A_FILE):

@@ -26,13 +26,17 @@ from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, tab
 def is_complete(run: str, table: str, config: Config) -> bool:
     """Return whether a table has every row of the manifest, and `check_whole` has found no fault in it.
 
-    Raises RunError if there is no manifest, or if another configuration made the table.
+    Raises RunError if there is no manifest, if another configuration made the table, or if a video is in it twice.
     """
     expected = count_rows(run, "manifest")
     if not expected:
         raise RunError(f"--run {run} holds no manifest; run `dfd-ray index` first")
     check_compatible(run, table, config)
-    return expected == count_rows(run, table) and not exists(join(run, "checkpoints", table))
+    if expected != count_rows(run, table):
+        return False
+    if exists(join(run, "checkpoints", table)):  # the job died before its count, or a write that was given up came after it
+        check_whole(run, table)
+    return True
 
 
 def require(run: str, table: str, config: Config) -> None:
@@ -88,5 +92,6 @@ def check_whole(run: str, table: str) -> None:
     missing = len(expected) - pc.sum(pc.is_in(expected, value_set=found.combine_chunks())).as_py()
     repeated = len(found) - pc.count_distinct(found).as_py()
     if missing or repeated:
-        raise RunError(f"{join(run, table)}: {missing} videos are missing and {repeated} are there twice; run the job again")
+        remedy = "delete that folder to start again" if repeated else "run the job again"
+        raise RunError(f"{join(run, table)}: {missing} videos are missing and {repeated} are there twice; {remedy}")
     delete_folder(join(run, "checkpoints", table))

@@ -104,6 +104,19 @@ def test_preprocess_survives_a_worker_that_is_killed(indexed: str, preprocessed_
     assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
 
 
+def test_a_write_that_was_given_up_and_goes_on_changes_nothing(indexed: str, preprocessed_run: Path, tmp_path: Path) -> None:
+    path = f"{CRASH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done, late = tmp_path / "done", tmp_path / "done.late"
+    finish(start("preprocess", "--run", indexed, PYTHONPATH=path, DFD_CRASH_AT=f"{WRITING}:late", DFD_CRASH_DONE=str(done)))
+    assert done.exists()
+    deadline = time.monotonic() + 30
+    while not late.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
+    assert "nothing done" in finish(start("preprocess", "--run", indexed), limit=60)
+
+
 def processes_of(driver: int, victim: str) -> list[psutil.Process]:
     """Return the descendants of a driver whose command line names the victim: an actor's class, or the decoder's module."""
     found = []

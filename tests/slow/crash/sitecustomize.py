@@ -3,6 +3,8 @@
 DFD_CRASH_AT names the point: `module:Class.method:before` or `:after`, or `:torn`, which is after it, with the newest file
 that it wrote cut in half. The first process that comes there kills the job's
 driver, and then itself, both as by SIGKILL; DFD_CRASH_DONE is a file that it leaves, so that it happens once.
+With `:late` only the process itself is killed, and a copy of it goes on from the point when the driver has ended: an attempt
+that was given up and is not dead. It leaves DFD_CRASH_DONE with `.late` when it has done what was wrapped.
 Without DFD_CRASH_AT nothing is changed.
 """
 
@@ -14,7 +16,8 @@ import importlib.machinery
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +30,28 @@ def crash() -> None:
         return
     for process in (int(os.environ["DFD_CRASH_DRIVER"]), os.getpid()):
         os.kill(process, signal.SIGKILL)
+
+
+def give_up_and_go_on(function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+    """Kill this process, if none was yet; a copy of it calls the function after the driver's end."""
+    try:
+        os.close(os.open(os.environ["DFD_CRASH_DONE"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    from ray import cloudpickle
+
+    copied = cloudpickle.dumps((arguments, named))  # what Ray keeps in shared memory may go with the process
+    driver = int(os.environ["DFD_CRASH_DRIVER"])
+    if os.fork():
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.setsid()  # Ray ends the group of its processes with the job
+    os.closerange(3, 4096)  # so that Ray sees the end of the one that is killed
+    while os.path.exists(f"/proc/{driver}"):
+        time.sleep(0.05)
+    arguments, named = cloudpickle.loads(copied)
+    function(*arguments, **named)
+    os.close(os.open(os.environ["DFD_CRASH_DONE"] + ".late", os.O_CREAT))
+    os._exit(0)
 
 
 def tear(folder: str) -> None:
@@ -66,6 +91,8 @@ class CrashPoint(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         def wrapped(*arguments: Any, **named: Any) -> Any:
             if self.when == "before":
                 crash()
+            if self.when == "late":
+                give_up_and_go_on(function, *arguments, **named)
             result = function(*arguments, **named)
             if self.when == "torn":
                 tear(arguments[0].path)
