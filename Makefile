@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 S3 := .venv-s3/.ready
+PEERS := .venv-peers/.ready
 
-.PHONY: setup demo test test-slow lint docs bench clean
+.PHONY: setup demo test test-slow lint docs bench bench-peers clean
 
 setup: $(READY)
 
@@ -42,6 +43,15 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# Face detectors that ours is measured beside; TensorFlow alone is 2 GB.
+bench-peers: $(PEERS)
+
+$(PEERS):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+		dlib-bin face_recognition_models 'setuptools<81' mtcnn tensorflow-cpu 'opencv-python-headless<5'
+	@touch $@
 
 clean:
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache

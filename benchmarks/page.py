@@ -81,12 +81,38 @@ def detection_rows(result: dict[str, Any]) -> Iterator[Row]:
     yield Row(what, "CPU ms/frame", ours, "facenet-pytorch 2.5.3", theirs, True)
 
 
+def detectors_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare with each detector at each size, and the ways to read every tenth frame."""
+    for size, detectors in result["sizes"].items():
+        ours = detectors["dfd_ray"]
+        for name, theirs in detectors.items():
+            if name != "dfd_ray" and "missing" not in theirs:
+                what = f"{size}, {accuracy_of('ours', ours)}, {accuracy_of('peer', theirs)}"
+                yield Row(what, "frames/s", ours["frames_per_second"], name, theirs["frames_per_second"])
+    reading = result["reading"]
+    for name in ("read", "grab and retrieve"):
+        what = f"every tenth frame of ten videos, {reading['dfd_ray']['frames']}"
+        yield Row(what, "s", reading["dfd_ray"]["seconds"], f"OpenCV, {name}", reading[name]["seconds"], True)
+
+
+def accuracy_of(whose: str, detector: dict[str, Any]) -> str:
+    """Return in words in how many of its frames a detector finds a face, and how many of facenet-pytorch's faces."""
+    met = detector["agreement"]["of_reference"]
+    return f"{whose} finds a face in {detector['accuracy']:.1%} of {detector['frames']} and {met:.1%} of facenet-pytorch's"
+
+
 def pca_rows(result: dict[str, Any]) -> Iterator[Row]:
     """Compare merged moments with scikit-learn in memory."""
     yield Row(
         f"{result['rows']:,} rows of 2,560 to 50", "s", result["seconds"]["total"], "scikit-learn, all in memory",
         result["scikit_learn_seconds"], True,
     )  # fmt: skip
+
+
+def face_map_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare what `analyze` computes with the time that the report gives for its own."""
+    what = f"PCA, {result['tsne']['dimensions']}-D t-SNE and HDBSCAN of {result['faces']:,} faces, and how good they are"
+    yield Row(what, "s", result["seconds"]["total"], "the report, as it says", result["report_seconds"], True)
 
 
 def scale_rows(result: dict[str, Any]) -> Iterator[Row]:
@@ -134,10 +160,12 @@ def ablation_rows(result: dict[str, Any]) -> Iterator[Row]:
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
     "preprocess": ("Preprocessing", preprocess_rows),
     "detection": ("Detection", detection_rows),
+    "detectors": ("Face detectors", detectors_rows),
     "embed": ("Embedding", embed_rows),
     "pca": ("PCA", pca_rows),
+    "face_map": ("The map of all faces", face_map_rows),
     "reduction": ("Maps", curve_rows("PCA + t-SNE")),
-    "clustering": ("Clusters", curve_rows("HDBSCAN (hdbscan)")),
+    "clustering": ("Clusters", curve_rows("HDBSCAN (dfd_ray)")),
     "scale": ("Scale", scale_rows),
     "train": ("Training", train_rows),
     "ablations": ("What training needs", ablation_rows),

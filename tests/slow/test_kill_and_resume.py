@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from dfd_ray.cli import main
 from dfd_ray.tables import count_rows, read_table
 
 pytestmark = pytest.mark.slow
@@ -93,13 +95,7 @@ def test_preprocess_killed_at_ten_moments_ends_with_the_same_rows(indexed: str, 
 @pytest.mark.parametrize("victim", ["MapBatches(ExtractAndDetect)", "dfd_ray.pipelines.decoder"])
 def test_preprocess_survives_a_worker_that_is_killed(indexed: str, preprocessed_run: Path, victim: str) -> None:
     job = start("preprocess", "--run", indexed)
-    deadline = time.monotonic() + 300
-    while not (found := processes_of(job.pid, victim)):
-        assert job.poll() is None, job.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1)  # into its work
-    found[0].kill()
+    kill_first(job, victim)
     finish(job)
     assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
 
@@ -115,6 +111,27 @@ def test_a_write_that_was_given_up_and_goes_on_changes_nothing(indexed: str, pre
         time.sleep(0.1)
     assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
     assert "nothing done" in finish(start("preprocess", "--run", indexed), limit=60)
+
+
+def test_embed_survives_an_actor_that_is_killed(preprocessed_run: Path, tmp_path: Path) -> None:
+    undisturbed, run = (shutil.copytree(preprocessed_run, tmp_path / name) for name in ("undisturbed", "run"))
+    assert main(["embed", "--run", str(undisturbed)]) == 0
+    job = start("embed", "--run", str(run))
+    kill_first(job, "MapBatches(EmbedFaces)")
+    finish(job)
+    rows = [read_table(str(folder), "embeddings").sort_by("video_id").to_pylist() for folder in (undisturbed, run)]
+    assert rows[0] == rows[1]
+
+
+def kill_first(job: subprocess.Popen[str], victim: str) -> None:
+    """Kill the first process of a job that names the victim, as soon as it has been at work for a second."""
+    deadline = time.monotonic() + 300
+    while not (found := processes_of(job.pid, victim)):
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
+    found[0].kill()
 
 
 def processes_of(driver: int, victim: str) -> list[psutil.Process]:

@@ -1,0 +1,181 @@
+"""The report's table 3.1: face detectors on 300 frames of 540 x 960, 720 x 1280 and 1080 x 1920, how fast and how well.
+
+    make bench-peers && python -m benchmarks.detectors [FOLDER OF VIDEOS] [--limit SECONDS]
+
+Without a folder the demo corpus is made. The frames are ten that follow each other of each of thirty videos all over the
+folder, scaled to each size, in turn of each video one. A detector stops after the seconds and says how many frames it had looked at by then. dlib, TensorFlow's
+MTCNN and OpenCV's Haar cascades come from an environment of their own (`.venv-peers`); one that is not there is a row that
+says so.
+
+- `agreement`: of the faces that facenet-pytorch, unbatched, gives a probability of 0.95 or more, how many another finds, on
+  the frames that both have looked at; and how many it finds a frame that facenet-pytorch does not see. Boxes agree from an
+  overlap (IoU) of 0.3 on: the detectors frame a face differently.
+- `accuracy`: the share of frames in which a face is found, after the report's section 3.2.2.2. The videos are the labels: in
+  DFDC's and FaceForensics++'s a face is to be seen throughout, by the way they were chosen; of the demo's, one has none.
+
+Then the report's experiment of section 3.2.2.3, every tenth frame of ten videos: OpenCV's `read`, its `grab` and `retrieve`,
+and ours, which decodes nothing but the groups of pictures that it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from benchmarks.detect_one import DETECTORS
+from benchmarks.machine import report
+from dfd_ray.demo import make_demo_corpus
+from dfd_ray.errors import VideoError
+from dfd_ray.video import decode_video
+
+SIZES = ((540, 960), (720, 1280), (1080, 1920))
+FRAMES, RUN = 300, 10
+PEERS = Path(__file__).parent.parent / ".venv-peers" / "bin" / "python"
+OF_PEERS = {"dlib, HOG", "dlib, CNN", "mtcnn on TensorFlow", "OpenCV, Haar"}
+REFERENCE = "facenet-pytorch"
+SURE, SEEN, OVERLAP = 0.95, 0.9, 0.3
+"""Probability of a face of the reference, of one that counts as found, and the overlap from which two boxes are of one face."""
+EVERY, VIDEOS = 10, 10
+
+
+def readable(folder: Path) -> list[Path]:
+    """Return the videos that have frames enough."""
+    found = []
+    for path in sorted(folder.rglob("*.mp4")):
+        capture = cv2.VideoCapture(str(path))
+        if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 3 * RUN:
+            found.append(path)
+        capture.release()
+    return found
+
+
+def read_frames(videos: list[Path], height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return FRAMES frames (n, height, width, 3) RGB of evenly chosen videos: one of each, then of each the next one."""
+    runs = FRAMES // RUN
+    chosen = [videos[i * len(videos) // runs] for i in range(runs)]
+    frames = []
+    for path in chosen:
+        capture = cv2.VideoCapture(str(path))
+        capture.set(cv2.CAP_PROP_POS_FRAMES, RUN)
+        for _ in range(RUN):
+            frames.append(cv2.cvtColor(cv2.resize(capture.read()[1], (width, height)), cv2.COLOR_BGR2RGB))
+        capture.release()
+    return np.stack([frames[number] for start in range(RUN) for number in range(start, FRAMES, RUN)])
+
+
+def run(name: str, frames: Path, limit: float) -> dict[str, Any]:
+    """Return what a detector did, or under `missing` why it did nothing."""
+    python = str(PEERS) if name in OF_PEERS else sys.executable
+    if not Path(python).exists():
+        return {"missing": "not installed; `make bench-peers` installs it"}
+    script = str(Path(__file__).parent / "detect_one.py")
+    done = subprocess.run([python, script, name, str(frames), str(limit)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"missing": (done.stderr.strip().splitlines() or ["failed"])[-1]}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def compare(found: list[list[list[float]]], reference: list[list[list[float]]]) -> dict[str, float | None]:
+    """Return how far one detector's boxes agree with the reference's on the frames that both looked at."""
+    wanted = met = extra = 0
+    both = min(len(found), len(reference))
+    for ours, theirs in zip(found, reference, strict=False):
+        one, other = (torch.tensor(boxes, dtype=torch.float32).reshape(-1, 5) for boxes in (ours, theirs))
+        one = one[one[:, 4] >= SEEN]
+        overlap = box_iou(one[:, :4], other[:, :4])
+        sure = other[:, 4] >= SURE
+        wanted += int(sure.sum())
+        if len(one):
+            met += int((overlap.max(dim=0).values[sure] >= OVERLAP).sum()) if len(other) else 0
+            extra += int((overlap.max(dim=1).values < OVERLAP).sum()) if len(other) else len(one)
+    return {"frames_compared": both, "of_reference": met / wanted if wanted else None, "others_a_frame": extra / max(both, 1)}
+
+
+def measure_size(videos: list[Path], size: tuple[int, int], limit: float) -> dict[str, dict[str, Any]]:
+    """Return, by detector, frames a second, agreement and accuracy at one size."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "frames.npy"
+        np.save(path, read_frames(videos, *size))
+        done = {name: run(name, path, limit) for name in DETECTORS}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, result in done.items():
+        if "missing" in result:
+            rows[name] = result
+            continue
+        boxes = result["boxes"]
+        rows[name] = {
+            "frames": result["frames"],
+            "frames_per_second": result["frames"] / result["seconds"],
+            "accuracy": sum(any(box[4] >= SEEN for box in frame) for frame in boxes) / len(boxes),
+        }
+        if "boxes" in done[REFERENCE]:
+            rows[name]["agreement"] = compare(boxes, done[REFERENCE]["boxes"])
+        print(f"{size[0]} x {size[1]}", name, rows[name], flush=True)
+    return rows
+
+
+def read_all(path: Path) -> int:
+    """Decode and convert every frame, and keep every tenth: the loop that the report starts from."""
+    capture, kept, number = cv2.VideoCapture(str(path)), 0, 0
+    while capture.read()[0]:
+        kept += number % EVERY == 0
+        number += 1
+    return kept
+
+
+def grab_and_retrieve(path: Path) -> int:
+    """Decode every frame, and convert every tenth: the report's improvement."""
+    capture, kept, number = cv2.VideoCapture(str(path)), 0, 0
+    while capture.grab():
+        if number % EVERY == 0:
+            kept += capture.retrieve()[0]
+        number += 1
+    return kept
+
+
+def sample(path: Path) -> int:
+    """Decode as many frames, spread evenly, with ours."""
+    count = -(-int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)) // EVERY)
+    try:
+        return len([frame.to_rgb() for frame in decode_video(str(path), count).frames])
+    except VideoError:
+        return 0
+
+
+def measure_reading(videos: list[Path]) -> dict[str, dict[str, float]]:
+    """Return, by way of reading, seconds and frames for ten videos, one after the other."""
+    chosen = videos[:: max(1, len(videos) // VIDEOS)][:VIDEOS]
+    result = {}
+    for name, read in (("read", read_all), ("grab and retrieve", grab_and_retrieve), ("dfd_ray", sample)):
+        started = time.perf_counter()
+        frames = sum(read(path) for path in chosen)
+        result[name] = {"seconds": time.perf_counter() - started, "frames": frames}
+        print(name, result[name], flush=True)
+    return result
+
+
+def main() -> None:
+    """Measure, print, and keep the result."""
+    parser = argparse.ArgumentParser(description="Face detectors on 300 frames of three sizes")
+    parser.add_argument("folder", nargs="?", type=Path, help="videos; default the demo corpus")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds a detector may take for a size")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        videos = readable(options.folder or make_demo_corpus(Path(scratch) / "demo-corpus"))
+        sizes = {f"{height} x {width}": measure_size(videos, (height, width), options.limit) for height, width in SIZES}
+        report("detectors", {"limit_seconds": options.limit, "sizes": sizes, "reading": measure_reading(videos)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""All of `dfd-ray analyze` but its tables: PCA, 3-D t-SNE, HDBSCAN and their quality, for as many faces as the report mapped.
+
+    python -m benchmarks.face_map [FACES] [COMMAND-LINE SETTINGS, such as analyze.dimensions=2]
+
+The report took 45 minutes for some 130,000 faces. Vectors have 2,560 numbers, as EfficientNet-B7's: the points that
+`benchmarks.curves` shapes like PCA's scores of faces, turned into all dimensions, and noise in every one. `cpu_seconds` is the
+CPU time of it all, which says what it costs whatever else the machine does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.curves import FACES as OF_A_VIDEO
+from benchmarks.curves import Points, make_faces
+from benchmarks.machine import report
+from dfd_ray.analysis import PCA, Moments
+from dfd_ray.config import Config, load_config
+from dfd_ray.pipelines.face_map import map_and_cluster, tsne_facts
+
+FACES = 130_000
+WIDTH = 2560
+BLOCK = 1_500
+"""Rows at once, as many as 128 videos have faces."""
+FOLDS = 5
+REPORT_MINUTES = 45
+
+
+def blocks(points: Points) -> Iterator[Points]:
+    """Yield the points (n, d) as vectors (n, WIDTH), a block at a time, the same ones each time."""
+    random = np.random.default_rng(1)
+    turned, _ = np.linalg.qr(random.normal(size=(WIDTH, points.shape[1])))
+    for start in range(0, len(points), BLOCK):
+        part = points[start : start + BLOCK]
+        yield (part @ turned.T + random.normal(size=(len(part), WIDTH)) * 0.02).astype(np.float32)
+
+
+def reduce(points: Points, components: int) -> tuple[Points, float]:
+    """Return PCA's scores of the vectors, and the seconds that took without making the vectors."""
+    moments, seconds = Moments.empty(WIDTH), 0.0
+    for block in blocks(points):
+        started = time.perf_counter()
+        moments = moments.merge(Moments.of(block))
+        seconds += time.perf_counter() - started
+    started = time.perf_counter()
+    pca, scores = PCA.fit(moments, components), []
+    seconds += time.perf_counter() - started
+    for block in blocks(points):
+        started = time.perf_counter()
+        scores.append(pca.transform(block))
+        seconds += time.perf_counter() - started
+    return np.concatenate(scores), seconds
+
+
+def main(faces: int, config: Config) -> None:
+    """Measure, print, and keep the result."""
+    points, person = make_faces(faces)
+    scores, pca_seconds = reduce(points, config.analyze.components)
+    video = np.arange(faces) // OF_A_VIDEO
+    truth = {"video": video, "group": person, "fold": person % FOLDS, "label": np.where(video % 5, "FAKE", "REAL")}
+    started, used = time.perf_counter(), time.process_time()
+    result = map_and_cluster(scores, truth, config.analyze, 0)
+    whole, cpu = time.perf_counter() - started, time.process_time() - used
+    seconds = {"pca": pca_seconds, **result.seconds}
+    report(
+        "face_map",
+        {
+            "faces": faces,
+            "seconds": seconds | {"quality": whole - sum(result.seconds.values()), "total": pca_seconds + whole},
+            "cpu_seconds": pca_seconds + cpu,
+            "report_seconds": REPORT_MINUTES * 60,
+            "tsne": tsne_facts(result),
+            "clusters": len(set(result.clusters.labels.tolist()) - {-1}),
+            "people": int(person[-1]) + 1,
+            "quality": result.quality,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else FACES, load_config(None, sys.argv[2:]))
