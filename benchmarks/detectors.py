@@ -3,9 +3,9 @@
     make bench-peers && python -m benchmarks.detectors [FOLDER OF VIDEOS] [--limit SECONDS]
 
 Without a folder the demo corpus is made. The frames are ten that follow each other of each of thirty videos all over the
-folder, scaled to each size, in turn of each video one. A detector stops after the seconds and says how many frames it had looked at by then. dlib, TensorFlow's
-MTCNN and OpenCV's Haar cascades come from an environment of their own (`.venv-peers`); one that is not there is a row that
-says so.
+folder, scaled to each size, in turn of each video one. A detector stops after the seconds and says how many frames it had
+looked at by then. dlib, TensorFlow's MTCNN and OpenCV's Haar cascades come from an environment of their own (`.venv-peers`);
+one that is not there is a row that says so.
 
 - `agreement`: of the faces that facenet-pytorch, unbatched, gives a probability of 0.95 or more, how many another finds, on
   the frames that both have looked at; and how many it finds a frame that facenet-pytorch does not see. Boxes agree from an
