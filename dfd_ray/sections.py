@@ -142,6 +142,9 @@ class Train(Section):
     tensorboard: bool = Field(
         False, description="write the metrics for TensorBoard, to RUN/tensorboard, too", json_schema_extra=NOT_CONTENT
     )
+    mlflow: str | None = Field(
+        None, description="tracking URI of an MLflow that is told the metrics, too", json_schema_extra=NOT_CONTENT
+    )
 
 
 class Evaluate(Section):

@@ -17,7 +17,7 @@ from dfd_ray.sections import NOT_CONTENT, Section
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = sorted((PROJECT / "configs").glob("*.yaml"))
-LEFT_OUT = {"video_deadline", "decoder_memory_gib", "follow_links", "batch_size", "checkpoint_minutes", "tensorboard"}
+LEFT_OUT = {"video_deadline", "decoder_memory_gib", "follow_links", "batch_size", "checkpoint_minutes", "tensorboard", "mlflow"}
 """Fields that may be marked NOT_CONTENT: each changes how long or how parallel, never what."""
 
 OTHER_VALUES: dict[str, Any] = {
@@ -86,6 +86,7 @@ OTHER_VALUES: dict[str, Any] = {
     "train.workers": 2,
     "train.checkpoint_minutes": 5.0,
     "train.tensorboard": True,
+    "train.mlflow": "http://localhost:5000",
     "evaluate.aggregation": "confident",
     "evaluate.calibrate": False,
     "evaluate.clip": 0.02,

@@ -31,7 +31,7 @@ from dfd_ray.pipelines.examples import write_examples
 from dfd_ray.pipelines.model_store import is_trained, read_model_facts
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
-from dfd_ray.pipelines.tensorboard import check_tensorboard
+from dfd_ray.pipelines.trackers import check_trackers
 from dfd_ray.pipelines.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.pipelines.training_data import FoldPlan, training_faces
 from dfd_ray.schemas import TRAIN_ONLY
@@ -54,8 +54,7 @@ def train(config: Config) -> Summary:
     pending = [fold for fold in folds if not is_trained(config, fold)]
     if not pending:
         return summarise(config, started, folds, note="already complete; nothing done")
-    if config.train.tensorboard:
-        check_tensorboard()
+    check_trackers(config.train)
     # Weights that cannot be had are found out here, before anything is started.
     _, spec = create_backbone(
         config.train.backbone,

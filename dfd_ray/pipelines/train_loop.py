@@ -29,7 +29,7 @@ from dfd_ray.models.classifier import score_faces
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
 from dfd_ray.pipelines.model_store import export_model, is_trained
 from dfd_ray.pipelines.summary import elapsed
-from dfd_ray.pipelines.tensorboard import write_epoch
+from dfd_ray.pipelines.trackers import log_epoch
 from dfd_ray.pipelines.training_data import FoldPlan, face_rows, tell_epoch
 from dfd_ray.sections import Train
 from dfd_ray.storage import exists, join, read_json, write_json
@@ -208,8 +208,7 @@ def report(
             torch.save({**values, "fold": fold, "history": history, "losses": losses}, os.path.join(folder, "state.pt"))
             if not losses:
                 write_json(join(cast(str, config.run), "training", PROGRESS), metrics | {"fold": fold})
-                if config.train.tensorboard:
-                    write_epoch(cast(str, config.run), fold, metrics)
+                log_epoch(config, fold, metrics)
         score = metrics.get("validation_loss")
         scored = metrics | {SCORE: UNSCORED if score is None else score}
         ray.train.report(scored, checkpoint=Checkpoint.from_directory(folder))

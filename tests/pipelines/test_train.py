@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from dfd_ray.config import load_config
-from dfd_ray.errors import ConfigurationError, ResourceError, TrainingError
+from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.pipelines import train
-from dfd_ray.pipelines.tensorboard import check_tensorboard, write_epoch
 
 
 @pytest.fixture
@@ -43,21 +42,3 @@ def test_a_class_that_is_in_one_fold_only_is_said(draw_run: Callable[..., Path],
     with pytest.raises(TrainingError, match="there is no REAL one"):
         train.folds_to_train(load_config(), train.faces_by_fold(fakes))
     assert train.folds_to_train(load_config(), train.faces_by_fold(videos)) == [0, 1]
-
-
-def test_without_tensorboard_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'dfd-ray\[tensorboard\]'"):
-        check_tensorboard()
-
-
-def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="an extra: pip install 'dfd-ray[tensorboard]'")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    for epoch in (1, 2):
-        write_epoch(str(tmp_path), 3, {"epoch": epoch, "train_loss": 0.5 / epoch, "validation_auc": None})
-    found = EventAccumulator(str(tmp_path / "tensorboard" / "fold-3"))
-    found.Reload()
-    assert [(event.step, event.value) for event in found.Scalars("train_loss")] == [(1, 0.5), (2, 0.25)]
-    assert found.Tags()["scalars"] == ["train_loss"]
