@@ -16,6 +16,7 @@ from markupsafe import Markup
 from dfd_ray.config import Config
 from dfd_ray.report import figures, overview, scores, subgroups
 from dfd_ray.report.data import RunData, count_labels, read_run
+from dfd_ray.report.details import details_island
 from dfd_ray.report.faces import SampleVideo, sample_videos
 from dfd_ray.report.images import from_base64
 from dfd_ray.report.points import Points, choose_points, island
@@ -26,7 +27,7 @@ SIZE_LIMIT = 14_500_000
 """bytes; a page that would be larger is drawn again with half of everything."""
 NAME_LENGTH = 120
 EXAMPLES_AT_MOST, EXAMPLE_PIXELS = 40, 120
-SCRIPTS = ("figures.js", "map.js", "table.js")
+SCRIPTS = ("figures.js", "map.js", "details.js", "table.js")
 SECTIONS = {
     "run": ("What was run", ""),
     "balance": ("Are the classes balanced?", ""),
@@ -62,6 +63,7 @@ def fit(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
         max_points=max(10, limits.max_points // 2),
         sample_videos=limits.sample_videos // 2,
         max_rows=max(1, limits.max_rows // 2),
+        pictured_rows=limits.pictured_rows // 2,
         clusters=limits.clusters // 2,
     )
     return page if len(page) <= most or smaller == limits else fit(data, smaller, most)
@@ -69,10 +71,11 @@ def fit(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
 
 def render(data: RunData, limits: Report) -> str:
     """Return the page as HTML; every name from outside is escaped, in the text and in the scripts' data."""
-    points = choose_points(data, limits.max_points, limits.clusters)
+    rows = scores.worst_first(data.predictions, limits.max_rows) if data.predictions is not None else None
+    pictured = rows.column("video_id").to_pylist()[: limits.pictured_rows] if rows is not None else []
+    points = choose_points(data, limits.max_points, limits.clusters, pictured)
     samples = sample_videos(data, limits.sample_videos)
     score_list = scores.list_scores(data.metrics or {})
-    rows = scores.worst_first(data.predictions, limits.max_rows) if data.predictions is not None else None
     drawn = draw_figures(data)
     script = "\n".join(asset(name) for name in SCRIPTS)
     plotly = plotly_script() if drawn or points else ""
@@ -99,11 +102,12 @@ def render(data: RunData, limits: Report) -> str:
         "cluster_qualities": overview.cluster_qualities(quality_of(data)),
         "figures": drawn,
         "rows": rows,
+        "pictured": len(pictured),
         "css": Markup(asset("page.css")),
         "plotly": Markup(plotly),
         "script": Markup(script),
         "script_hashes": [script_hash(text) for text in (plotly, script) if text],
-        "islands": islands(data, points, drawn, rows),
+        "islands": islands(data, points, drawn, rows, len(pictured)),
     }
     return environment().get_template("page.html.j2").render(context)
 
@@ -159,14 +163,17 @@ def draw_figures(data: RunData) -> dict[str, figures.Figure]:
     return drawn
 
 
-def islands(data: RunData, points: Points | None, drawn: dict[str, figures.Figure], rows: pa.Table | None) -> dict[str, Markup]:
+def islands(
+    data: RunData, points: Points | None, drawn: dict[str, figures.Figure], rows: pa.Table | None, pictured: int
+) -> dict[str, Markup]:
     """Return the data of the page's scripts, as JSON, by the id of the element that carries it."""
     found: dict[str, Any] = {"figures-data": drawn}
     if points is not None:
         found["map-data"] = island(points, probabilities(data.predictions))
         found["map-data"]["videos"] = [shorten(name) for name in found["map-data"]["videos"]]
     if rows is not None:
-        found["table-data"] = scores.table_island(rows)
+        portraits = points.portraits if points is not None else {}
+        found["table-data"] = scores.table_island(rows) | details_island(data, rows, pictured, portraits)
         found["table-data"]["video_id"] = [shorten(name) for name in found["table-data"]["video_id"]]
     return {name: as_json(value) for name, value in found.items()}
 
