@@ -15,7 +15,7 @@ from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.storage import join, open_location, read_bytes, read_json
 from dfd_ray.tables import iterate_batches, read_footer, read_metadata, table_files
 
-JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate")
+JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate", "predict")
 TABLES = ("manifest", "faces", "scores", "projection", "predictions")
 OUTCOME_COLUMNS = ["video_id", "label", "status", "error_stage", "error"]
 ROWS_AT_ONCE = 4096

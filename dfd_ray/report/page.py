@@ -42,6 +42,8 @@ SECTIONS = {
     "settings": ("With which settings?", ""),
 }
 """The sections in their order: title, and the job that makes what they show where that may still be missing."""
+ORDERS = {False: "largest errors", True: "most likely fakes"}
+"""What stands first in the table of videos; in a folder of `predict` there are no errors to know of."""
 
 
 def build_report(run: str, config: Config) -> str:
@@ -83,7 +85,9 @@ def render(data: RunData, limits: Report) -> str:
         "data": data,
         "sections": present_sections(data, samples, points, bool(score_list)),
         "absent": absent_parts(data, samples, points, bool(score_list)),
-        "headline": scores.headline(score_list, (data.metrics or {}).get("videos")),
+        "headline": scores.tell_predictions(data.predictions)
+        if predicted(data) and data.predictions is not None
+        else scores.headline(score_list, (data.metrics or {}).get("videos")),
         "scores": score_list,
         "subgroups": subgroups.list_subgroups(data.metrics or {}),
         "probe": subgroups.metadata_probe(data.metrics or {}),
@@ -103,6 +107,7 @@ def render(data: RunData, limits: Report) -> str:
         "figures": drawn,
         "rows": rows,
         "pictured": len(pictured),
+        "order": ORDERS[predicted(data)],
         "css": Markup(asset("page.css")),
         "plotly": Markup(plotly),
         "script": Markup(script),
@@ -136,7 +141,13 @@ def present_sections(data: RunData, samples: list[SampleVideo], points: Points |
         "broken": overview.broken_videos(data) is not None,
         "settings": True,
     }
-    return {name: title for name, (title, _) in SECTIONS.items() if present[name]}
+    titles = {name: title for name, (title, _) in SECTIONS.items() if present[name]}
+    return titles | ({"videos": "Which videos are likely FAKE?"} if predicted(data) and "videos" in titles else {})
+
+
+def predicted(data: RunData) -> bool:
+    """Return whether this is a folder of `predict`, whose videos nobody has labelled."""
+    return "predict" in data.summaries and "index" not in data.summaries
 
 
 def absent_parts(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> list[tuple[str, str]]:
@@ -144,6 +155,8 @@ def absent_parts(data: RunData, samples: list[SampleVideo], points: Points | Non
 
     A section that is empty because the job found nothing to show is left out without a word here.
     """
+    if predicted(data):
+        return []
     present = present_sections(data, samples, points, scored)
     done = {"preprocess": data.outcomes is not None}
     return [(title, job) for name, (title, job) in SECTIONS.items() if job and name not in present and not done.get(job, False)]

@@ -113,3 +113,25 @@ def test_two_faces_of_a_frame_are_told_apart(curve: Curve | None, known: float |
     shown = show_portraits([Portrait(7, 1, b"no picture")], curve)
     assert shown is not None
     assert shown[0][:2] == [7, known]
+
+
+def test_a_folder_of_predictions_begins_with_the_likely_fakes(
+    new_run: Callable[..., Path], page_of: Callable[..., Page]
+) -> None:
+    run = new_run(12)
+    for folder in ("faces", "projection", "models", "evaluation", "summaries"):
+        rmtree(run / folder)
+    [path] = (run / "predictions").iterdir()
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, table.schema.field("label"), pa.nulls(len(table), pa.string())), path)
+    (run / "summaries").mkdir()
+    (run / "summaries" / "predict.json").write_text('{"rows": 12, "ok": 9, "no_face": 1, "errors": {"empty": 2}}')
+    page, data = page_of(run)
+    chances = data["table-data"]["probability"]
+    assert chances == sorted(chances, reverse=True)
+    assert "Which videos are likely FAKE?" in page
+    assert "of 9 videos with a face have a probability of FAKE of 0.5 or more" in page
+    assert "the most likely fakes first" in page
+    assert "data-absent" not in page
+    assert row((page, data), FAKE)["chances"] == [0.269, 0.321, 0.378, 0.438]
+    assert row((page, data), FAKE)["heat"]

@@ -66,7 +66,7 @@ function heat(index) {
 function remark(index) {
   if (videos.status[index] === "no_face") return "Read to the end, no face found.";
   if (videos.reason[index]) return videos.reason[index];
-  if (index >= videos.pictured && videos.pictured) return `Only the ${videos.pictured} largest errors carry pictures of faces.`;
+  if (index >= videos.pictured && videos.faces.some(one => one)) return `Only the first ${videos.pictured} rows, as the page opens, carry pictures of faces.`;
   return "";
 }
 
