@@ -20,6 +20,8 @@ FACES_DRAWN = 160
 """Faces of a video that its chart has a dot for, at most."""
 PORTRAIT_PIXELS, PORTRAIT_QUALITY = 72, 72
 HEAT_PIXELS, HEAT_FACES = 120, 3
+REASON_LENGTH = 300
+"""Characters of what a decoder said, at most."""
 
 Scores = npt.NDArray[np.float64]
 
@@ -81,12 +83,15 @@ def read_heat(data: RunData, videos: Sequence[str]) -> dict[str, list[list[Any]]
     """Return frame, face and heat map, both as data: URIs, of the faces that were explained, by video."""
     wanted, found = set(videos), {}
     for one in data.explanations:
-        if one.get("video_id") in wanted:
+        if isinstance(one, dict) and one.get("video_id") in wanted:
             faces = zip(one.get("frames") or [], one.get("pictures") or [], strict=False)
-            found[str(one["video_id"])] = [
-                [int(frame), *(from_base64(text, HEAT_PIXELS) for text in pair[:2])] for frame, pair in list(faces)[:HEAT_FACES]
+            whole = [
+                (frame, pair) for frame, pair in faces if isinstance(frame, int) and isinstance(pair, list) and len(pair) == 2
             ]
-    return found
+            found[one["video_id"]] = [
+                [frame, *(from_base64(text, HEAT_PIXELS) for text in pair)] for frame, pair in whole[:HEAT_FACES]
+            ]
+    return {video: faces for video, faces in found.items() if faces}
 
 
 def details_island(
@@ -108,7 +113,7 @@ def details_island(
         "chances": [curve and curve.probabilities for curve in drawn],
         "faces": [show_portraits(portraits.get(video, []), curves.get(video)) for video in videos],
         "heat": [heat.get(video) for video in videos],
-        "reason": [reasons.get(video) for video in videos],
+        "reason": [(reasons.get(video) or "")[:REASON_LENGTH] or None for video in videos],
     }
 
 

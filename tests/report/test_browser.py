@@ -186,16 +186,17 @@ def test_a_row_opens_to_the_faces_of_its_video_by_click_and_by_key(
     assert browser.complaints() == []
 
 
+@pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_overlaps_where_text_is_twice_as_large(
-    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any]
+    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int
 ) -> None:
     run = new_run(40)
     page_of(run)
-    browser.open(run / "report" / "index.html", 1280)
+    browser.open(run / "report" / "index.html", width)
     browser.run("document.documentElement.style.fontSize = '200%'; document.querySelector('.opener').click()")
-    assert browser.run("document.documentElement.scrollWidth") <= 1280
+    assert browser.run("document.documentElement.scrollWidth") <= width
     assert browser.run(OVERLAPS) == []
-    browser.screenshot("large", whole=True)
+    browser.screenshot(f"large-{width}", whole=True)
 
 
 # Pieces of text whose boxes cut into each other although neither holds the other; plotly's own drawings are left out.

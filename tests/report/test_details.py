@@ -59,6 +59,13 @@ def test_what_is_no_picture_does_not_reach_the_page(whole_page: Page) -> None:
     assert '"><script>' not in json.dumps(whole_page[1]["table-data"]["heat"])
 
 
+def test_explanations_that_are_damaged_are_no_heat_map(new_run: Callable[..., Path], page_of: Callable[..., Page]) -> None:
+    run = new_run(12)
+    ones = [7, {"video_id": FAKE, "frames": ["x", 3], "pictures": [["a", "b"], "c"]}, {"video_id": REAL}]
+    (run / "explanations.json").write_text(json.dumps({"explanations": ones}))
+    assert not any(page_of(run)[1]["table-data"]["heat"])
+
+
 def test_the_largest_errors_carry_pictures_and_the_page_says_so(whole_run: Path, page_of: Callable[..., Page]) -> None:
     page, data = page_of(whole_run, pictured_rows=5)
     assert "the 5 largest errors carry pictures" in page
