@@ -173,6 +173,9 @@ class Report(Section):
     max_points: int = Field(5000, ge=10, le=50_000, description="points drawn in a scatter, sampled evenly by cluster")
     sample_videos: int = Field(12, ge=0, le=100, description="videos whose faces are shown with their boxes")
     max_rows: int = Field(2000, ge=1, le=20_000, description="rows of the table of predictions")
+    pictured_rows: int = Field(
+        100, ge=0, le=1000, description="rows of that table that open to pictures of faces, the largest errors first"
+    )
     clusters: int = Field(8, ge=0, le=50, description="largest clusters shown as a sheet of faces")
 
 

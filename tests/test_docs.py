@@ -7,11 +7,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from dfd_ray.cli import _parser
 from dfd_ray.config import load_config
+from dfd_ray.faces.following import find_faces
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
@@ -67,6 +70,31 @@ def test_a_documented_setting_is_a_field(page: Path) -> None:
         for part in name.split("."):
             assert hasattr(model, part), f"{page}: there is no setting {name}"
             model = getattr(model, part)
+
+
+def test_the_detector_that_the_extending_page_shows_is_one() -> None:
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(source, names)
+    pictures = [lambda: np.zeros((90, 160, 3), np.uint8)] * 9
+    looks = sorted(find_faces(names["MiddleDetector"](), pictures, search_every=4), key=lambda look: look[0])
+    assert [position for position, _, _ in looks] == list(range(9))
+    for _, _, faces in looks:
+        assert faces.boxes.tolist() == [[40, 22.5, 120, 67.5]]
+        assert (faces.landmarks.shape, faces.probabilities.shape) == ((1, 5, 2), (1,))
+
+
+def test_the_places_that_the_extending_page_names_are_there() -> None:
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`(dfd_ray/[a-z_/]+\.py)`", page):
+        assert (ROOT / path).is_file(), path
+    code = " ".join((ROOT / "dfd_ray" / path).read_text(encoding="utf-8") for path in PLACES)
+    for name in ("class Ranking", "def scores", "MEANINGS", "CLUSTER_QUALITIES", "QUALITIES", "class Detect", "FaceDetector("):
+        assert name in code, name
+
+
+PLACES = ("models/metrics.py", "report/scores.py", "report/overview.py", "pipelines/preprocess.py")
 
 
 def test_the_reference_pages_are_as_the_code_has_them() -> None:

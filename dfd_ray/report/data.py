@@ -15,7 +15,8 @@ from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.storage import join, open_location, read_bytes, read_json
 from dfd_ray.tables import iterate_batches, read_footer, read_metadata, table_files
 
-JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate")
+JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate", "predict")
+TABLES = ("manifest", "faces", "scores", "projection", "predictions")
 OUTCOME_COLUMNS = ["video_id", "label", "status", "error_stage", "error"]
 ROWS_AT_ONCE = 4096
 
@@ -40,12 +41,15 @@ class RunData:
     """`OUTCOME_COLUMNS`, `face_count`, and `file`, the index into `face_files`."""
     predictions: pa.Table | None
     face_files: list[str]
+    score_files: list[str]
     projection_files: list[str]
     history: list[dict[str, Any]] | None
     """One entry per fold: `fold`, `epochs`."""
     metrics: dict[str, Any] | None
     examples: list[dict[str, Any]]
     """What training does to faces: `kind`, `name`, `pictures` as JPEGs in base64."""
+    explanations: list[dict[str, Any]]
+    """Where the classifiers look: `video_id`, `frames`, `pictures` as pairs of JPEGs in base64, a face and its heat."""
     remarks: list[str]
     """What is damaged, a sentence each."""
 
@@ -57,7 +61,7 @@ def read_run(run: str, config: Config) -> RunData:
     """
     remarks: list[str] = []
     summaries = {job: found for job in JOBS if (found := read_object(run, f"summaries/{job}.json", remarks)) is not None}
-    files = {table: readable_files(run, table, remarks) for table in ("manifest", "faces", "projection", "predictions")}
+    files = {table: readable_files(run, table, remarks) for table in TABLES}
     if not files["manifest"] and not summaries:
         raise RunError(f"{run} holds no run; run `dfd-ray index` first")
     own_config, config_yaml = read_config(run, config, remarks)
@@ -76,10 +80,12 @@ def read_run(run: str, config: Config) -> RunData:
         outcomes=read_outcomes(run, files["faces"]),
         predictions=read_columns(run, "predictions", files["predictions"], None),
         face_files=files["faces"],
+        score_files=files["scores"],
         projection_files=files["projection"],
         history=(history or {}).get("folds") or None,
         metrics=read_object(run, "evaluation/metrics.json", remarks),
         examples=list((read_object(run, "models/examples.json", remarks) or {}).get("examples") or []),
+        explanations=list((read_object(run, "explanations.json", remarks) or {}).get("explanations") or []),
         remarks=remarks,
     )
 

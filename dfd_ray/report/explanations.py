@@ -8,9 +8,10 @@ from markupsafe import Markup
 
 from dfd_ray.report.images import decode_square, to_uri
 from dfd_ray.report.page import asset, environment
-from dfd_ray.storage import absolute_uri, join, write_bytes
+from dfd_ray.storage import absolute_uri, join, write_bytes, write_json
 
 PIXELS, QUALITY = 200, 80
+ROW_PIXELS = 120
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,10 @@ class Explanation:
 
 
 def write_explanations(out: str, explanations: list[Explanation]) -> str:
-    """Write `<out>/explanations.html`, one self-contained page without scripts, and return its location."""
+    """Write `<out>/explanations.html`, one self-contained page without scripts, and return its location.
+
+    `<out>/explanations.json` has the same pictures, smaller, for the rows of `out`'s report.
+    """
     videos = [
         {
             "video_id": one.video_id,
@@ -37,7 +41,21 @@ def write_explanations(out: str, explanations: list[Explanation]) -> str:
         }
         for one in explanations
     ]
+    stored = [
+        {
+            "video_id": one.video_id,
+            "frames": one.frames,
+            "pictures": [[to_base64(picture) for picture in pair] for pair in one.pictures],
+        }
+        for one in explanations
+    ]
+    write_json(join(absolute_uri(out), "explanations.json"), {"explanations": stored})
     page = environment().get_template("explanations.html.j2").render(videos=videos, css=Markup(asset("page.css")))
     location = join(absolute_uri(out), "explanations.html")
     write_bytes(location, page.encode())
     return location
+
+
+def to_base64(picture: bytes) -> str:
+    """Return a picture, small, as a JPEG in base64."""
+    return to_uri(decode_square(picture, ROW_PIXELS), QUALITY).partition(",")[2]

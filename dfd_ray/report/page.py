@@ -16,6 +16,7 @@ from markupsafe import Markup
 from dfd_ray.config import Config
 from dfd_ray.report import figures, overview, scores, subgroups
 from dfd_ray.report.data import RunData, count_labels, read_run
+from dfd_ray.report.details import details_island
 from dfd_ray.report.faces import SampleVideo, sample_videos
 from dfd_ray.report.images import from_base64
 from dfd_ray.report.points import Points, choose_points, island
@@ -26,7 +27,7 @@ SIZE_LIMIT = 14_500_000
 """bytes; a page that would be larger is drawn again with half of everything."""
 NAME_LENGTH = 120
 EXAMPLES_AT_MOST, EXAMPLE_PIXELS = 40, 120
-SCRIPTS = ("figures.js", "map.js", "table.js")
+SCRIPTS = ("figures.js", "map.js", "details.js", "table.js")
 SECTIONS = {
     "run": ("What was run", ""),
     "balance": ("Are the classes balanced?", ""),
@@ -41,6 +42,8 @@ SECTIONS = {
     "settings": ("With which settings?", ""),
 }
 """The sections in their order: title, and the job that makes what they show where that may still be missing."""
+ORDERS = {False: "largest errors", True: "most likely fakes"}
+"""What stands first in the table of videos; in a folder of `predict` there are no errors to know of."""
 
 
 def build_report(run: str, config: Config) -> str:
@@ -62,6 +65,7 @@ def fit(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
         max_points=max(10, limits.max_points // 2),
         sample_videos=limits.sample_videos // 2,
         max_rows=max(1, limits.max_rows // 2),
+        pictured_rows=limits.pictured_rows // 2,
         clusters=limits.clusters // 2,
     )
     return page if len(page) <= most or smaller == limits else fit(data, smaller, most)
@@ -69,10 +73,11 @@ def fit(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
 
 def render(data: RunData, limits: Report) -> str:
     """Return the page as HTML; every name from outside is escaped, in the text and in the scripts' data."""
-    points = choose_points(data, limits.max_points, limits.clusters)
+    rows = scores.worst_first(data.predictions, limits.max_rows) if data.predictions is not None else None
+    pictured = rows.column("video_id").to_pylist()[: limits.pictured_rows] if rows is not None else []
+    points = choose_points(data, limits.max_points, limits.clusters, pictured)
     samples = sample_videos(data, limits.sample_videos)
     score_list = scores.list_scores(data.metrics or {})
-    rows = scores.worst_first(data.predictions, limits.max_rows) if data.predictions is not None else None
     drawn = draw_figures(data)
     script = "\n".join(asset(name) for name in SCRIPTS)
     plotly = plotly_script() if drawn or points else ""
@@ -80,7 +85,9 @@ def render(data: RunData, limits: Report) -> str:
         "data": data,
         "sections": present_sections(data, samples, points, bool(score_list)),
         "absent": absent_parts(data, samples, points, bool(score_list)),
-        "headline": scores.headline(score_list, (data.metrics or {}).get("videos")),
+        "headline": scores.tell_predictions(data.predictions)
+        if predicted(data) and data.predictions is not None
+        else scores.headline(score_list, (data.metrics or {}).get("videos")),
         "scores": score_list,
         "subgroups": subgroups.list_subgroups(data.metrics or {}),
         "probe": subgroups.metadata_probe(data.metrics or {}),
@@ -99,11 +106,13 @@ def render(data: RunData, limits: Report) -> str:
         "cluster_qualities": overview.cluster_qualities(quality_of(data)),
         "figures": drawn,
         "rows": rows,
+        "pictured": len(pictured),
+        "order": ORDERS[predicted(data)],
         "css": Markup(asset("page.css")),
         "plotly": Markup(plotly),
         "script": Markup(script),
         "script_hashes": [script_hash(text) for text in (plotly, script) if text],
-        "islands": islands(data, points, drawn, rows),
+        "islands": islands(data, points, drawn, rows, len(pictured)),
     }
     return environment().get_template("page.html.j2").render(context)
 
@@ -132,7 +141,13 @@ def present_sections(data: RunData, samples: list[SampleVideo], points: Points |
         "broken": overview.broken_videos(data) is not None,
         "settings": True,
     }
-    return {name: title for name, (title, _) in SECTIONS.items() if present[name]}
+    titles = {name: title for name, (title, _) in SECTIONS.items() if present[name]}
+    return titles | ({"videos": "Which videos are likely FAKE?"} if predicted(data) and "videos" in titles else {})
+
+
+def predicted(data: RunData) -> bool:
+    """Return whether this is a folder of `predict`, whose videos nobody has labelled."""
+    return "predict" in data.summaries and "index" not in data.summaries
 
 
 def absent_parts(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> list[tuple[str, str]]:
@@ -140,6 +155,8 @@ def absent_parts(data: RunData, samples: list[SampleVideo], points: Points | Non
 
     A section that is empty because the job found nothing to show is left out without a word here.
     """
+    if predicted(data):
+        return []
     present = present_sections(data, samples, points, scored)
     done = {"preprocess": data.outcomes is not None}
     return [(title, job) for name, (title, job) in SECTIONS.items() if job and name not in present and not done.get(job, False)]
@@ -159,14 +176,17 @@ def draw_figures(data: RunData) -> dict[str, figures.Figure]:
     return drawn
 
 
-def islands(data: RunData, points: Points | None, drawn: dict[str, figures.Figure], rows: pa.Table | None) -> dict[str, Markup]:
+def islands(
+    data: RunData, points: Points | None, drawn: dict[str, figures.Figure], rows: pa.Table | None, pictured: int
+) -> dict[str, Markup]:
     """Return the data of the page's scripts, as JSON, by the id of the element that carries it."""
     found: dict[str, Any] = {"figures-data": drawn}
     if points is not None:
         found["map-data"] = island(points, probabilities(data.predictions))
         found["map-data"]["videos"] = [shorten(name) for name in found["map-data"]["videos"]]
     if rows is not None:
-        found["table-data"] = scores.table_island(rows)
+        portraits = points.portraits if points is not None else {}
+        found["table-data"] = scores.table_island(rows) | details_island(data, rows, pictured, portraits)
         found["table-data"]["video_id"] = [shorten(name) for name in found["table-data"]["video_id"]]
     return {name: as_json(value) for name, value in found.items()}
 

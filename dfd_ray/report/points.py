@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dfd_ray.report.data import RunData, count_labels, spread
 from dfd_ray.report.images import Sprites, decode_square, make_sprites, tile, to_uri
 from dfd_ray.tables import iterate_batches
 
 NOISE = -1
-POINT_COLUMNS = ["video_id", "frame_index", "label", "cluster", "x", "y", "z", "pca", "thumbnail"]
+POINT_COLUMNS = ["video_id", "frame_index", "face_index", "label", "cluster", "x", "y", "z", "pca", "thumbnail"]
 PICTURES = 6000
 """Points of the map that carry a picture, at most: beyond, a browser has too many pixels to decode."""
 SPRITE_BUDGET = 4_000_000
 """Characters of all pictures of the map."""
 SHEET_ROWS, SHEET_COLUMNS = 3, 8
 SHEET_PIXELS, SHEET_QUALITY = 64, 75
+PORTRAITS = 8
+"""Faces of a video that its row in the table of videos opens to, at most."""
 
 Positions = npt.NDArray[np.int64]
 
@@ -40,6 +43,15 @@ class ClusterSheet:
 
 
 @dataclass(frozen=True)
+class Portrait:
+    """A face of a video."""
+
+    frame_index: int
+    face_index: int
+    image: bytes | None
+
+
+@dataclass(frozen=True)
 class Points:
     """The faces of the map, column by column, and the sheets of the largest clusters."""
 
@@ -54,10 +66,12 @@ class Points:
     """Which rows carry a picture; number n of them is sprite n."""
     sprites: Sprites
     sheets: list[ClusterSheet]
+    portraits: dict[str, list[Portrait]]
+    """Some faces, evenly chosen, of the videos asked for."""
 
 
-def choose_points(data: RunData, limit: int, sheets: int) -> Points | None:
-    """Return at most `limit` points of a run's map and `sheets` cluster sheets, or None where there is no map.
+def choose_points(data: RunData, limit: int, sheets: int, videos: Sequence[str] = ()) -> Points | None:
+    """Return at most `limit` points of a run's map, `sheets` cluster sheets and faces of `videos`; None where there is no map.
 
     The table is passed twice: once without its pictures, and once more for the rows chosen.
     """
@@ -70,7 +84,8 @@ def choose_points(data: RunData, limit: int, sheets: int) -> Points | None:
     members = {one: np.flatnonzero(cluster == one) for one, _ in sizes.most_common(sheets)}
     drawn = sample_by_cluster(cluster, limit)
     shown = {one: rows[spread(len(rows), SHEET_ROWS * SHEET_COLUMNS)] for one, rows in members.items()}
-    chosen = np.unique(np.concatenate([drawn, *shown.values()]))
+    of_videos = find_portraits(facts.column("video_id"), videos)
+    chosen = np.unique(np.concatenate([drawn, *shown.values(), *of_videos.values()]))
     table = pa.concat_tables(take_rows(data, chosen))
     thumbnails = table.column("thumbnail").to_pylist()
     points = table.drop_columns("thumbnail").take(pa.array(np.searchsorted(chosen, drawn)))
@@ -86,7 +101,24 @@ def choose_points(data: RunData, limit: int, sheets: int) -> Points | None:
             make_sheet(one, facts.take(pa.array(rows)), [thumbnails[i] for i in np.searchsorted(chosen, shown[one])])
             for one, rows in members.items()
         ],
+        portraits={
+            video: portraits_of(table.take(pa.array(np.searchsorted(chosen, rows)))) for video, rows in of_videos.items()
+        },
     )
+
+
+def find_portraits(names: pa.ChunkedArray, videos: Sequence[str]) -> dict[str, Positions]:
+    """Return the positions of at most `PORTRAITS` faces of each video, evenly chosen, of those that have some."""
+    number = pc.fill_null(pc.index_in(names, value_set=pa.array(videos, pa.string())), -1).to_numpy()
+    found = np.flatnonzero(number >= 0)
+    rows = {video: found[number[found] == i] for i, video in enumerate(videos)}
+    return {video: own[spread(len(own), PORTRAITS)] for video, own in rows.items() if len(own)}
+
+
+def portraits_of(faces: pa.Table) -> list[Portrait]:
+    """Return rows of the projection as portraits, in the order of the frames."""
+    columns = (faces.column(name).to_pylist() for name in ("frame_index", "face_index", "thumbnail"))
+    return sorted((Portrait(*row) for row in zip(*columns, strict=True)), key=lambda one: (one.frame_index, one.face_index))
 
 
 def sample_by_cluster(cluster: npt.NDArray[np.int32], limit: int) -> Positions:

@@ -108,6 +108,12 @@ def headline(scores: list[Score], videos: int | None) -> str:
     return f"{text}. ROC AUC is {auc.value:.3f}{bracket(auc)}." if auc else f"{text}."
 
 
+def tell_predictions(predictions: pa.Table) -> str:
+    """Return in one sentence how the probabilities of new videos, which nobody has labelled, fall."""
+    scored = predictions.filter(pc.equal(predictions.column("status"), "ok")).column("probability").to_numpy()
+    return f"{int((scored >= 0.5).sum()):,} of {len(scored):,} videos with a face have a probability of FAKE of 0.5 or more."
+
+
 def bracket(score: Score) -> str:
     """Return the interval in brackets, with a space before them."""
     return f" (95 % interval {score.interval})" if score.interval else ""
@@ -165,12 +171,12 @@ def histogram(predictions: pa.Table) -> dict[str, list[int]]:
 
 
 def worst_first(predictions: pa.Table, limit: int) -> pa.Table:
-    """Return at most `limit` rows, by log loss from the largest; those that cannot be judged come last."""
+    """Return at most `limit` rows, by log loss from the largest; the unlabelled come last, likely fakes first."""
     probability = predictions.column("probability").to_numpy().astype(np.float64)
     labels = np.array(predictions.column("label").to_pylist(), dtype=object)
     given = np.where(labels == "FAKE", probability, np.where(labels == "REAL", 1 - probability, np.nan))
     loss = -np.log(np.clip(given, CLIP, 1))
-    order = np.argsort(np.where(np.isnan(loss), np.inf, -loss), kind="stable")
+    order = np.lexsort((-np.nan_to_num(probability, nan=-1.0), np.where(np.isnan(loss), np.inf, -loss)))
     return predictions.take(pa.array(order[:limit]))
 
 

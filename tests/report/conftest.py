@@ -107,6 +107,22 @@ def make_predictions(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def make_scores(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of `scores/`: the log-odds of a video's faces rise from -1 by a quarter."""
+    names = ("video_id", "status", "error_stage", "error")
+    return [
+        {name: video[name] for name in names} | {"log_odds": [k / 4 - 1 for k in range(len(video["faces"]))]}
+        for video in videos
+    ]
+
+
+def make_explanations() -> dict[str, Any]:
+    """Return explanations of two videos, of which one has a name made to do harm and a picture that is none."""
+    pictures = [base64.b64encode(draw_face(number)).decode() for number in range(2)]
+    ones = [(HOSTILE, [3], [['"><script>', pictures[0]]]), (video_name(1), [0, 30], [pictures, pictures])]
+    return {"explanations": [dict(zip(("video_id", "frames", "pictures"), one, strict=True)) for one in ones]}
+
+
 def make_metrics(videos: int) -> dict[str, Any]:
     def score(value: float, spread: float = 0.05) -> dict[str, float]:
         return {"value": value, "low": value - spread, "high": value + spread}
@@ -214,12 +230,14 @@ def make_run(run: Path, count: int = 40, dimensions: int = 3) -> Path:
     write_table(run, "manifest", manifest)
     write_table(run, "faces", videos)
     write_table(run, "projection", make_projection(videos, dimensions))
+    write_table(run, "scores", make_scores(videos))
     write_table(run, "predictions", make_predictions(videos), files=1)
     for job, summary in make_summaries(videos).items():
         write_json(run / "summaries" / f"{job}.json", summary)
     write_json(run / "models" / "history.json", make_history())
     write_json(run / "models" / "examples.json", make_examples())
     write_json(run / "evaluation" / "metrics.json", make_metrics(count))
+    write_json(run / "explanations.json", make_explanations())
     (run / "config.yaml").write_text(CONFIG.to_yaml())
     return run
 

@@ -69,8 +69,9 @@ class Browser:
                 raise EOFError("Chromium ended")
             self.buffer += heard_bytes
 
-    def open(self, page: Path, width: int) -> None:
+    def open(self, page: Path, width: int, scheme: str = "light") -> None:
         self.events.clear()
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
         self.call("Page.navigate", url=page.as_uri())
         self.wait(lambda heard: heard.get("method") == "Page.loadEventFired")
@@ -148,6 +149,77 @@ def test_the_page_opens_offline_whole_and_no_wider_than_the_window(
     assert browser.run(outside) == []
     browser.screenshot(f"page-{width}", whole=True)
     assert browser.complaints() == []
+
+
+OPEN_ROW = "[...document.querySelectorAll('.opener')].find(one => one.textContent.includes({name!r}))"
+DETAIL = """(() => {
+  const inside = document.querySelector('.detail .inside'), count = name => inside.querySelectorAll(name).length;
+  const pictures = ['.portraits:not(.heat) img', '.heat img', '.chart .mark'].map(count);
+  return [inside.innerText, ...pictures, inside.getBoundingClientRect().right];
+})()"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_row_opens_to_the_faces_of_its_video_by_click_and_by_key(
+    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int, scheme: str
+) -> None:
+    run = new_run(40)
+    page_of(run)
+    browser.open(run / "report" / "index.html", width, scheme)
+    row = OPEN_ROW.format(name="video_0001")
+    browser.run(f"{row}.scrollIntoView({{block: 'center', behavior: 'instant'}}); {row}.closest('tr').cells[1].click()")
+    assert browser.run(f"{row}.getAttribute('aria-expanded')") == "true"
+    text, faces, heat, marks, right = browser.run(DETAIL)
+    assert (faces, heat, marks) == (4, 4, 4)  # four faces of a FAKE video; two of them explained, each beside its heat
+    assert "frame 10 · 0.32" in text  # the log-odds are -0.75
+    assert right <= width
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    browser.screenshot(f"row-{width}-{scheme}", whole=False)
+    browser.run(f"{row}.focus()")
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13)
+    assert browser.run("document.querySelectorAll('.detail').length") == 0
+    assert browser.run(f"{row}.getAttribute('aria-expanded')") == "false"
+    browser.run(f"{OPEN_ROW.format(name='<script>')}.click()")
+    assert browser.run(DETAIL)[1:4] == [8, 2, 10]
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_overlaps_where_text_is_twice_as_large(
+    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int
+) -> None:
+    run = new_run(40)
+    page_of(run)
+    browser.open(run / "report" / "index.html", width)
+    browser.run("document.documentElement.style.fontSize = '200%'; document.querySelector('.opener').click()")
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run(OVERLAPS) == []
+    browser.screenshot(f"large-{width}", whole=True)
+
+
+# Pieces of text whose boxes cut into each other although neither holds the other; plotly's own drawings are left out.
+OVERLAPS = """(() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), boxes = [];
+  while (walker.nextNode()) {
+    const parent = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
+    if (!text || parent.closest('script, style, .plot, #hover, select, noscript') || !parent.checkVisibility()) continue;
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    for (const box of range.getClientRects()) if (box.width > 1) boxes.push([box, text.slice(0, 40)]);
+  }
+  boxes.sort((a, b) => a[0].top - b[0].top);
+  const found = [];
+  boxes.forEach(([a, one], i) => {
+    for (let k = i + 1; k < boxes.length && boxes[k][0].top < a.bottom - 1; k++) {
+      const [b, other] = boxes[k], high = Math.min(a.bottom, b.bottom) - b.top;
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      if (wide > 2 && high > 0.45 * Math.min(a.height, b.height)) found.push(`${one} | ${other}`);
+    }
+  });
+  return found;
+})()"""
 
 
 def test_hovering_over_a_point_shows_its_face(

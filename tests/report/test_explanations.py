@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,17 @@ def test_the_page_shows_each_face_beside_its_heat_and_escapes_names(tmp_path: Pa
     assert "frame 14" in page
     assert "<script" not in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_the_pictures_are_kept_for_the_rows_of_the_report(tmp_path: Path) -> None:
+    picture = cv2.imencode(".jpg", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
+    write_explanations(str(tmp_path), [Explanation("a.mp4", 0.9, [3], [(picture, picture)])])
+    [found] = json.loads((tmp_path / "explanations.json").read_text())["explanations"]
+    assert (found["video_id"], found["frames"]) == ("a.mp4", [3])
+    plain, hot = (
+        cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR) for text in found["pictures"][0]
+    )
+    assert plain.shape == hot.shape == (120, 120, 3)
 
 
 def test_nothing_to_explain_is_said(tmp_path: Path) -> None:

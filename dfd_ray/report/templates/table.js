@@ -24,18 +24,37 @@ function chance(row, value) {
   element.append(share);
 }
 
+function opener(row, index) {
+  const button = make("button", "opener", videos.video_id[index]);
+  button.type = "button";
+  button.setAttribute("aria-expanded", "false");
+  cell(row, "", "name").append(button);
+  function toggle() {
+    const open = button.getAttribute("aria-expanded") === "false";
+    button.setAttribute("aria-expanded", `${open}`);
+    if (!open) return row.nextElementSibling.remove();
+    const place = make("td", "", details(index));
+    place.colSpan = [...row.cells].filter(one => one.offsetParent).length;
+    row.after(make("tr", "detail", place));
+  }
+  row.addEventListener("click", event => {
+    if (event.target === button || !getSelection().toString()) toggle();
+  });
+}
+
 function tableRow(index) {
   const row = document.createElement("tr"), label = videos.label[index], raw = videos.raw_probability[index];
-  cell(row, videos.video_id[index], "name");
+  row.className = "opens";
+  opener(row, index);
   const chip = document.createElement("span");
   chip.className = `chip ${label === "REAL" || label === "FAKE" ? label : "none"}`;
   chip.textContent = label ?? "unlabelled";
   cell(row, "").append(chip);
-  cell(row, videos.fold[index], "num");
+  cell(row, videos.fold[index], "num more");
   chance(row, videos.probability[index]);
-  cell(row, raw === null ? "" : raw.toFixed(3), "num");
-  cell(row, videos.faces_used[index], "num");
-  cell(row, videos.status[index]);
+  cell(row, raw === null ? "" : raw.toFixed(3), "num more");
+  cell(row, videos.faces_used[index], "num more");
+  cell(row, videos.status[index], "more");
   return row;
 }
 
@@ -79,6 +98,7 @@ function setUpTable() {
   text.addEventListener("input", refresh);
   status.addEventListener("change", refresh);
   more.addEventListener("click", showMore);
+  matchMedia("(max-width: 520px)").addEventListener("change", refresh);  // other columns, so open rows would not fit
   refresh();
 }
 
