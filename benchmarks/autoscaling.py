@@ -2,9 +2,9 @@
 
     python -m benchmarks.autoscaling [FOLDER]
 
-There is no CPU at first; nodes are added when work queues, actors come to be on them, and the nodes leave when nothing is left
-to do. What is seen is drawn as `docs/images/autoscaling.svg`: when nodes come and go, not how fast they are, since all share the
-cores of one machine. Without a folder of DFDC-shaped parts it is the demo corpus.
+There is no CPU at first; nodes are added when work queues, actors come to be on them, and the nodes leave when nothing is
+left to do. `docs/images/autoscaling.svg` shows it: when nodes come and go, not how fast they are, since all share the cores of
+one machine. Without a folder of DFDC-shaped parts it is the demo corpus.
 """
 
 from __future__ import annotations
