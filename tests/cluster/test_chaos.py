@@ -1,6 +1,6 @@
 """Nodes that die at random, every few seconds, while `preprocess`, `embed` and `predict` run; each is replaced.
 
-Ray knows of a death some twenty seconds later: in a minute of a job three of its nodes die, and the rest of it they are missed.
+Ray knows of a death some twenty seconds later, so as many nodes as there are at first are dead before it knows of one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POOLS = [f"resources.{stage}.{size}=2" for stage in ("detect", "embed", "score")
 MANY_COMMITS = ["resources.videos_per_file=1", "resources.videos_per_task=1"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """Start a head that does no work, with the drivers beside it, and the nodes that do."""
     head = {"num_cpus": 0, "object_store_memory": NODE["object_store_memory"], "include_dashboard": False}
@@ -54,14 +54,15 @@ def cluster() -> Iterator[Cluster]:
 @contextmanager
 def chaos(cluster: Cluster, seed: int) -> Iterator[list[str]]:
     """Within, kill a node at random again and again, and add another; yield those that have died so far."""
-    chance, over, dead = random.Random(seed), threading.Event(), []
+    chance, over = random.Random(seed), threading.Event()
+    nodes, dead = list(cluster.worker_nodes), []
 
     def kill() -> None:
         while len(dead) < DEATHS and not over.wait(chance.uniform(*GAP)):
-            victim = chance.choice(sorted(cluster.worker_nodes, key=lambda node: str(node.node_id)))
+            victim = nodes.pop(chance.randrange(NODES))
             cluster.remove_node(victim, allow_graceful=False)
             dead.append(victim.node_id)
-            cluster.add_node(wait=False, **NODE)
+            nodes.append(cluster.add_node(wait=False, **NODE))
 
     thread = threading.Thread(target=kill)
     thread.start()
