@@ -91,8 +91,14 @@ def make_plan(config: Config, videos: int, real: float, cpus: int, gpus: int, me
     """Reckon what `videos` cost, of which the share `real` is REAL.
 
     `measured` has a stage's units a second and device, of one's own measuring; a GPU takes the stages that are in it, and
-    ConfigurationError is raised where there are GPUs but no figure, or a backbone that was not measured.
+    ConfigurationError is raised where there are GPUs but no figure, or a backbone that was not measured, or a number that
+    cannot be.
     """
+    for name, value, least in (("videos", videos, 1), ("cpus", cpus, 1), ("gpus", gpus, 0)):
+        if value < least:
+            raise ConfigurationError(f"--{name} {value}: expected {least} or more")
+    if not 0 <= real <= 1:
+        raise ConfigurationError(f"--real {real:g}: expected a share from 0 to 1, such as 0.16")
     for name in measured.keys() - {"decode", "detect", "embed"}:
         raise ConfigurationError(f"--measured {name}=...: known stages are decode, detect, embed")
     if gpus and not measured.keys() & {"detect", "embed"}:

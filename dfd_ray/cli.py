@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_plan(plan: argparse.ArgumentParser) -> None:
     plan.description = "Reckon hours, cost and the bottleneck of preprocess and embed, from what was measured. Runs nothing."
     plan.add_argument("--videos", required=True, type=int, metavar="N", help="videos of the corpus; DFDC has 119154")
-    plan.add_argument("--cpus", required=True, type=_positive, metavar="N", help="cores of the whole cluster")
+    plan.add_argument("--cpus", required=True, type=int, metavar="N", help="cores of the whole cluster")
     plan.add_argument("--gpus", default=0, type=int, metavar="N", help="GPUs of the whole cluster (0)")
     plan.add_argument("--real", default=0.16, type=float, metavar="SHARE", help="share of REAL videos (0.16, as DFDC's)")
     plan.add_argument("--cpu-price", default=0.0, type=float, metavar="PRICE", help="of a core and hour")
@@ -194,12 +194,6 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
     )
     plan.add_argument("--config", metavar="FILE", help="YAML; frames, backbone and precision are taken from it")
     plan.add_argument("--set", action="append", default=[], metavar="section.field=value", help="change a setting")
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
 
 
 def _add_arguments(job: argparse.ArgumentParser, name: str) -> None:

@@ -85,6 +85,28 @@ def test_a_backbone_that_was_not_timed_is_refused_by_name() -> None:
         make_plan(load_config(None, ["embed.backbone=resnet50"]), 1000, 0.16, 10, 0, {})
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "wanted"),
+    [
+        ("--videos", "0", "1 or more"),
+        ("--videos", "-5", "1 or more"),
+        ("--cpus", "0", "1 or more"),
+        ("--gpus", "-1", "0 or more"),
+        ("--real", "-0.1", "a share from 0 to 1"),
+        ("--real", "16", "a share from 0 to 1"),
+        ("--real", "nan", "a share from 0 to 1"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_in_one_line(
+    flag: str, value: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = {"--videos": "100", "--cpus": "2"} | {flag: value}
+    assert main(["plan", *(word for pair in flags.items() for word in pair)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"dfd-ray plan: {flag} {value}: expected {wanted}")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize("value", ["detect", "detect=", "detect=fast", "detect=0", "detect=-1", "detect=null"])
 def test_a_measurement_that_is_no_rate_is_refused(value: str) -> None:
     with pytest.raises(ConfigurationError, match="expected stage=units a second"):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from ray.util.metrics import Counter, Histogram, Metric
+from ray.util.metrics import Counter, Gauge, Histogram, Metric
 
 VIDEOS = "dfd_videos"
 """Counter: videos done, by `stage` and `status`."""
@@ -23,6 +23,8 @@ BUSY = "dfd_busy_seconds"
 """Counter: seconds that workers were at work on videos, by `stage`; its rate is the number of busy workers."""
 DURATION = "dfd_video_seconds"
 """Histogram: seconds a video took, by `stage`."""
+LEFT = "dfd_videos_left"
+"""Gauge of the driver: videos of the job that are not done yet, by `stage`."""
 BOUNDARIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Seconds; a video is given up at `preprocess.video_deadline`, 120 by default."""
 
@@ -34,6 +36,7 @@ def metrics() -> dict[str, Metric]:
         VIDEOS: Counter(VIDEOS, "videos done", ("stage", "status")),
         ERRORS: Counter(ERRORS, "videos that ended as an error row", ("stage", "reason")),
         BUSY: Counter(BUSY, "seconds of work on videos", ("stage",)),
+        LEFT: Gauge(LEFT, "videos that are not done yet", ("stage",)),
         DURATION: Histogram(DURATION, "seconds a video took", list(BOUNDARIES), ("stage",)),
     }
 
@@ -49,6 +52,11 @@ def observe(stage: str, rows: Iterable[dict[str, Any]], seconds: float) -> None:
         if row.get("error"):
             known[ERRORS].inc(1, {"stage": stage, "reason": reason_of(row["error"])})
             print(error_line(stage, row), file=sys.stderr, flush=True)
+
+
+def observe_left(stage: str, videos: int) -> None:
+    """Say how many videos of a job are not done yet."""
+    metrics()[LEFT].set(videos, {"stage": stage})
 
 
 def reason_of(error: str) -> str:

@@ -5,7 +5,9 @@ Ray Data's own bars count blocks; a table's files tell of videos only when hundr
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +18,16 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
+from dfd_ray.pipelines.cluster import waiting
+from dfd_ray.pipelines.metrics import observe_left
 from dfd_ray.tables import count_rows
 
 INTERVAL = 0.5
 """Seconds between two looks at the count."""
+PATIENCE = 1 / 6
+"""Share of `resources.wait_minutes` without a video done after which a warning is due."""
+SHOWN = 5
+"""Videos that such a warning names at most."""
 
 
 @ray.remote(num_cpus=0)
@@ -49,6 +57,10 @@ class VideoCounter:
     def read(self) -> dict[str, int]:
         """Return the number of videos by status."""
         return dict(self.counts)
+
+    def at_work(self) -> dict[str, str]:
+        """Return the videos that have been begun and not ended, and the node of each; those of dead workers among them."""
+        return {video: nodes[-1] for video, nodes in self.begun.items() if nodes}
 
 
 def report_done(counter: Any, statuses: Iterable[str]) -> None:
@@ -80,26 +92,18 @@ def progress_bar(job: str, run: str, table: str) -> Iterator[Any]:
     """Show a bar within, and yield the counter that the job's workers tell of what they have done.
 
     It starts at what an earlier run has committed. It is for looking at: a video that is tried again counts twice, and
-    the summary counts the table itself.
+    the summary counts the table itself. A job in which nothing is done for long is warned of.
     """
     # Beside the driver, so that it does not die with some other node and forget which videos have killed a worker.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     counter = VideoCounter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     stop = threading.Event()
-    total, before = count_rows(run, "manifest"), count_rows(run, table)
-    bar = tqdm(total=total, initial=before, desc=job, unit="video", mininterval=INTERVAL)
-
-    def show() -> None:
-        try:
-            counts = ray.get(counter.read.remote(), timeout=10 * INTERVAL)
-        except (RayError, TimeoutError):
-            return
-        bar.set_postfix(counts, refresh=False)
-        bar.update(min(before + sum(counts.values()), total) - bar.n)
+    bar = ProgressBar(job, counter, total=count_rows(run, "manifest"), before=count_rows(run, table))
 
     def watch() -> None:
         while not stop.wait(INTERVAL):
-            show()
+            bar.show()
+            bar.warn()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -108,6 +112,55 @@ def progress_bar(job: str, run: str, table: str) -> Iterator[Any]:
     finally:
         stop.set()
         thread.join()
-        show()
+        bar.show()
         bar.close()
         ray.kill(counter)
+
+
+class ProgressBar:
+    """What a counter has counted, on standard error and as a metric."""
+
+    def __init__(self, job: str, counter: Any, total: int, before: int) -> None:
+        self.job, self.counter, self.total, self.before = job, counter, total, before
+        self.bar = tqdm(total=total, initial=before, desc=job, unit="video", mininterval=INTERVAL)
+        self.patience = PATIENCE * waiting()
+        self.moved, self.warned = time.monotonic(), False
+
+    def show(self) -> None:
+        """Show what has been counted by now."""
+        try:
+            counts = ray.get(self.counter.read.remote(), timeout=10 * INTERVAL)
+        except (RayError, TimeoutError):
+            return
+        self.bar.set_postfix(counts, refresh=False)
+        done = min(self.before + sum(counts.values()), self.total) - self.bar.n
+        if done:
+            self.moved, self.warned = time.monotonic(), False
+        self.bar.update(done)
+        observe_left(self.job, self.total - self.bar.n)
+
+    def warn(self) -> None:
+        """Say once, where no video has been done for long, which of them are at work."""
+        if self.warned or self.bar.n == self.total or time.monotonic() - self.moved < self.patience:
+            return
+        self.warned = True
+        try:
+            at_work = ray.get(self.counter.at_work.remote(), timeout=10 * INTERVAL)
+        except (RayError, TimeoutError):
+            at_work = {}
+        self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, at_work)}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.close()
+
+
+def describe_stall(seconds: float, at_work: dict[str, str]) -> str:
+    """Return in one line that no video was done for so long, and where faces are being looked for: video and node."""
+    shown = [f"{video} (node {node[:8]})" for video, node in sorted(at_work.items())[:SHOWN]]
+    more = [f"{len(at_work) - SHOWN} more"] if len(at_work) > SHOWN else []
+    said = f"; at work on faces of {', '.join(shown + more)}" if shown else ""
+    return (
+        f"no video done in {seconds / 60:g} minutes{said}. After {waiting() / 60:g} minutes without any progress the job ends "
+        "(resources.wait_minutes)"
+    )

@@ -10,14 +10,20 @@ import pytest
 
 from dfd_ray.errors import Reason
 from dfd_ray.pipelines import metrics
-from dfd_ray.pipelines.metrics import error_line, observe, reason_of
+from dfd_ray.pipelines.metrics import error_line, observe, observe_left, reason_of
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
 ROWS = [
     {"video_id": "part/a.mp4", "status": "ok", "error": None},
     {"video_id": 'part/"b".mp4', "status": "error", "error_stage": "open", "error": f"{Reason.EMPTY}: no bytes"},
 ]
-OF_RAY = {"ray_node_cpu_utilization", "ray_node_gpus_utilization", "ray_object_store_memory"}
+OF_RAY = {
+    "ray_data_operator_queued_blocks",
+    "ray_node_cpu_utilization",
+    "ray_node_gpus_utilization",
+    "ray_object_store_memory",
+}
+TAGS_OF_RAY = {"le", "instance", "operator"}
 
 
 def expressions() -> list[str]:
@@ -25,14 +31,15 @@ def expressions() -> list[str]:
 
 
 def test_the_dashboard_names_the_metrics_that_there_are() -> None:
-    ours = {f"ray_{name}_total" for name in (metrics.VIDEOS, metrics.ERRORS, metrics.BUSY)} | {f"ray_{metrics.DURATION}_bucket"}
+    ours = {f"ray_{name}_total" for name in (metrics.VIDEOS, metrics.ERRORS, metrics.BUSY)}
+    ours |= {f"ray_{metrics.DURATION}_bucket", f"ray_{metrics.LEFT}"}
     assert set(re.findall(r"ray_\w+", " ".join(expressions()))) == ours | OF_RAY
 
 
 def test_the_dashboard_groups_by_tags_that_there_are() -> None:
     tags = {tag for metric in metrics.metrics().values() for tag in metric.info["tag_keys"]}
     named = {tag.strip() for groups in re.findall(r"by \(([^)]*)\)", " ".join(expressions())) for tag in groups.split(",")}
-    assert named - {"le", "instance"} == tags - {"status"}
+    assert named - TAGS_OF_RAY == tags - {"status"}
 
 
 def test_an_error_is_a_line_of_json_with_its_video(capfd: pytest.CaptureFixture[str], ray: None) -> None:
@@ -65,17 +72,20 @@ def test_prometheus_finds_them_on_a_node(ray: None) -> None:
         time.sleep(15)  # a worker that ends at once has told nobody yet
 
     done = work.remote()
+    observe_left("preprocess", 7)
+    ray_module.data.range(8, override_num_blocks=8).map_batches(lambda rows: rows, batch_size=1).materialize()
     node = ray_module.nodes()[0]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    wanted = set(re.findall(r"ray_dfd_\w+", " ".join(expressions())))
+    wanted = set(re.findall(r"ray_d\w+", " ".join(expressions())))  # ours, and Ray Data's
     deadline = time.monotonic() + 90
     while True:
         with urllib.request.urlopen(address, timeout=30) as answer:
             text = answer.read().decode()
-        shown = set(re.findall(r"^(ray_dfd_\w+)\{", text, re.MULTILINE))
+        shown = set(re.findall(r"^(ray_d\w+)\{", text, re.MULTILINE))
         if wanted <= shown:
             break
         assert time.monotonic() < deadline, (wanted - shown, text[:2000])
         time.sleep(1)
     assert re.search(r'ray_dfd_errors_total\{.*reason="empty".*stage="preprocess".*\} [1-9]', text)
+    assert re.search(r'ray_dfd_videos_left\{.*stage="preprocess".*\} 7', text)
     ray_module.get(done)

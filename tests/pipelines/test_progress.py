@@ -9,7 +9,7 @@ import pytest
 
 from dfd_ray.pipelines import progress
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.pipelines.progress import progress_bar, report_done
+from dfd_ray.pipelines.progress import describe_stall, progress_bar, report_done
 from dfd_ray.schemas import SCHEMAS
 
 
@@ -47,6 +47,43 @@ def test_a_counter_that_died_does_not_end_the_job(ray: None, run: str) -> None:
         library.kill(counter)
         report_done(counter, ["ok"])
         time.sleep(3 * progress.INTERVAL)
+
+
+def test_a_job_in_which_nothing_is_done_for_long_is_warned_of_once_with_what_is_at_work(
+    ray: None, run: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray as library
+
+    monkeypatch.setattr(progress, "PATIENCE", progress.INTERVAL / progress.waiting())
+    with progress_bar("preprocess", run, "faces") as counter:
+        for video in ("3.mp4", "1.mp4"):
+            library.get(counter.begin.remote(video, "12345678abcdef"))
+        library.get(counter.end.remote("3.mp4"))
+        time.sleep(10 * progress.INTERVAL)
+    [line] = [line for line in capfd.readouterr().err.splitlines() if "no video done in" in line]
+    assert "dfd-ray preprocess: no video done in" in line
+    assert "at work on faces of 1.mp4 (node 12345678). After" in line
+    assert "resources.wait_minutes" in line
+
+
+def test_a_job_that_moves_or_is_at_its_end_is_not_warned_of(
+    ray: None, run: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 4 * progress.INTERVAL / progress.waiting())
+    with progress_bar("preprocess", run, "faces") as counter:
+        for _ in range(5):
+            report_done(counter, ["ok"] * 2)
+            time.sleep(2 * progress.INTERVAL)
+        time.sleep(6 * progress.INTERVAL)
+    assert "no video done" not in capfd.readouterr().err
+
+
+def test_a_warning_names_few_of_many_videos() -> None:
+    said = describe_stall(300.0, {f"{number:02}.mp4": "node" for number in range(12)})
+    assert said.startswith("no video done in 5 minutes; at work on faces of 00.mp4 (node node), 01.mp4")
+    assert "04.mp4 (node node), 7 more. After" in said
+    assert "05.mp4" not in said
+    assert describe_stall(300.0, {}).startswith("no video done in 5 minutes. After")
 
 
 def test_without_a_counter_nothing_is_told() -> None:

@@ -1,0 +1,254 @@
+"""A cluster that grows and shrinks with `preprocess`, on one machine: Ray's own autoscaler, whose machines are processes here.
+
+    python -m benchmarks.autoscaling [FOLDER]
+
+There is no CPU at first; nodes are added when work queues, actors come to be on them, and the nodes leave when nothing is
+left to do. `docs/images/autoscaling.svg` shows it: when nodes come and go, not how fast they are, since all share the cores of
+one machine. Without a folder of DFDC-shaped parts it is the demo corpus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FakeMultiNodeProvider
+from ray.autoscaler.v2.sdk import get_cluster_status
+
+from dfd_ray.cli import main as dfd_ray
+from dfd_ray.demo import make_demo_corpus
+from dfd_ray.tables import count_rows
+
+FIGURE = Path(__file__).parent.parent / "docs" / "images" / "autoscaling.svg"
+NODES = 3
+"""Nodes at most, beside the head."""
+CPUS = 2
+"""Of a node, to the scheduler."""
+STORE = 100 * 2**20
+"""Bytes of a node's object store."""
+IDLE_SECONDS = 20.0
+"""A node goes when it has had nothing to do for so long."""
+ENVIRONMENT = {
+    "RAY_FAKE_CLUSTER": "1",
+    "RAY_enable_autoscaler_v2": "1",  # as `ray up` and KubeRay have it
+    "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+SETUP = ("initialization", "setup", "head_setup", "worker_setup")
+"""Commands that machines of their own would need; Ray wants to be told that there are none."""
+FRAMES = ("preprocess.frames_real=20", "preprocess.frames_fake=10", "preprocess.search_every=1")
+TASKS = ("resources.videos_per_task=1", "resources.videos_per_file=4")
+"""Small tasks of much work each, so that there is a queue."""
+JOB_ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_DATA_MIN_GAP_BETWEEN_AUTOSCALING_REQUESTS": "2"}
+"""Ray Data asks for nodes every 10 seconds; here they start in less."""
+LIMIT = 300.0
+"""Seconds that a job may take."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is at a moment."""
+
+    seconds: float
+    """Since the job was started."""
+    nodes: int
+    """Beside the head."""
+    busy: float
+    """CPUs that tasks and actors hold."""
+    waiting: int
+    """Tasks and actors that no node has room for."""
+    videos: int
+    """Rows in the table."""
+
+
+def configuration(address: str) -> dict[str, Any]:
+    """Return what `cluster.yaml` is on a cloud, for nodes that are processes of this machine."""
+    head, worker = "ray.head.default", "cpu"
+    return {
+        "cluster_name": "one-machine",
+        "max_workers": NODES,
+        "idle_timeout_minutes": IDLE_SECONDS / 60,
+        "upscaling_speed": 1.0,
+        "provider": {
+            "type": "external",  # by its own name, Ray looks for a file that the wheel lacks
+            "module": f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__name__}",
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+            "head_node_id": FAKE_HEAD_NODE_ID,
+            "launch_multiple": True,
+            "gcs_address": address,
+        },
+        "cluster_synced_files": [],
+        **{f"{kind}_commands": [] for kind in SETUP},
+        "head_node_type": head,
+        "available_node_types": {
+            head: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            worker: {
+                "resources": {"CPU": CPUS, "object_store_memory": STORE},
+                "node_config": {},
+                "min_workers": 0,
+                "max_workers": NODES,
+            },
+        },
+    }
+
+
+@contextmanager
+def autoscaling_cluster(folder: Path) -> Iterator[str]:
+    """Have a head without CPUs and an autoscaler within; yield its address.
+
+    `ray.cluster_utils.AutoscalingCluster` opens a file that the wheel lacks, and ends every other Ray on the machine.
+    `folder` is short: the sockets in it may not exceed 107 characters.
+    """
+    port, client_port = free_ports(2)
+    address = f"127.0.0.1:{port}"
+    (folder / "cluster.json").write_text(json.dumps(configuration(address)))
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
+    command += [f"--port={port}", f"--autoscaling-config={folder / 'cluster.json'}", f"--temp-dir={folder / 'ray'}"]
+    command += ["--num-cpus=0", f"--object-store-memory={STORE}", "--include-dashboard=false"]
+    command += [f"--ray-client-server-port={client_port}", "--min-worker-port=0", "--max-worker-port=0"]
+    command += ["--dashboard-agent-listen-port=0", "--metrics-export-port=0", "--disable-usage-stats"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | ENVIRONMENT
+    with (folder / "output").open("w") as output:
+        head = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        await_head(head, folder / "output")
+        yield address
+    finally:
+        end(head)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def await_head(head: subprocess.Popen[bytes], output: Path) -> None:
+    """Wait until Ray says that it has started: the autoscaler, too, is there by then."""
+    deadline = time.monotonic() + LIMIT
+    while "Ray runtime started" not in (said := output.read_text()):
+        if head.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(said)
+        time.sleep(0.5)
+
+
+def end(head: subprocess.Popen[bytes]) -> None:
+    """End a head and all that it started, which the nodes are."""
+    if head.poll() is not None:
+        return
+    family = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
+    head.terminate()
+    for process in psutil.wait_procs(family, timeout=20)[1]:
+        process.kill()
+    head.wait()
+
+
+def look(address: str, run: str, started: float) -> Look:
+    """Return what there is now."""
+    status = get_cluster_status(address)
+    nodes = [node for node in [*status.active_nodes, *status.idle_nodes] if node.instance_id != FAKE_HEAD_NODE_ID]
+    demand = status.resource_demands.ray_task_actor_demand
+    return Look(
+        seconds=round(time.monotonic() - started, 1),
+        nodes=len(nodes),
+        busy=sum(node.used_resources().get("CPU", 0.0) for node in nodes),
+        waiting=sum(bundle.count for one in demand for bundle in one.bundles_by_count),
+        videos=count_rows(run, "faces"),
+    )
+
+
+def watch(address: str, run: str) -> list[Look]:
+    """Run `preprocess` in a process of its own, and look every second until it is done and the nodes have left."""
+    words = [word for setting in (*FRAMES, *TASKS) for word in ("--set", setting)]
+    command = [sys.executable, "-m", "dfd_ray.cli", "preprocess", "--run", run, *words]
+    started = time.monotonic()
+    looks = [look(address, run, started)]
+    environment = os.environ | JOB_ENVIRONMENT | {"RAY_ADDRESS": address}
+    job = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        while job.poll() is None or looks[-1].nodes:
+            if looks[-1].seconds > LIMIT:
+                raise TimeoutError(f"{looks[-1]}")
+            time.sleep(1)
+            looks.append(look(address, run, started))
+    finally:
+        job.kill()
+        said, _ = job.communicate()
+    if job.returncode:
+        raise RuntimeError(said)
+    return looks
+
+
+def nodes_used(run: str) -> int:
+    """Return on how many nodes the actors were that found faces, by what Ray Data says of the finished job."""
+    said = (Path(run) / "logs" / "faces-stats.txt").read_text()
+    found = re.search(r"MapBatches\(ExtractAndDetect\).*?(\d+) nodes used", said, re.DOTALL)
+    assert found is not None, said
+    return int(found[1])
+
+
+def draw(looks: list[Look], path: Path) -> None:
+    """Write the nodes, the CPUs held and the videos done against the time, as SVG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "autoscaling"})
+    seconds = [one.seconds for one in looks]
+    figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 4.5), sharex=True, layout="constrained")
+    above.fill_between(
+        seconds, [CPUS * one.nodes for one in looks], step="post", alpha=0.25, label=f"CPUs of the nodes, {CPUS} each"
+    )
+    above.step(seconds, [one.busy for one in looks], where="post", label="held by tasks and actors")
+    above.step(seconds, [one.waiting for one in looks], where="post", linestyle=":", label="tasks and actors without room")
+    above.set(ylabel="CPUs", ylim=(0, CPUS * NODES + 0.5))
+    above.legend(loc="upper left", fontsize="small")
+    below.step(seconds, [one.videos for one in looks], where="post")
+    below.set(xlabel="seconds since `dfd-ray preprocess` was given", ylabel="videos in faces/")
+    for axis in (above, below):
+        axis.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None, "Description": "python -m benchmarks.autoscaling"})
+
+
+def main() -> None:
+    """Index a corpus, preprocess it on the cluster, and draw what was seen."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.autoscaling", description="Nodes that come and go with the work"
+    )
+    parser.add_argument("corpus", nargs="?", help="DFDC-shaped parts; default the demo corpus")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="dfd-", dir="/tmp") as name:
+        folder = Path(name)
+        run, corpus = str(folder / "run"), options.corpus or str(make_demo_corpus(folder / "demo-corpus"))
+        assert dfd_ray(["index", "--run", run, "--corpus", corpus]) == 0
+        with autoscaling_cluster(folder) as address:
+            looks = watch(address, run)
+        draw(looks, FIGURE)
+        most = max(one.nodes for one in looks)
+        print(f"{looks[-1].videos} videos, {most} nodes at most, {nodes_used(run)} of them worked; {FIGURE}")
+
+
+if __name__ == "__main__":
+    main()
