@@ -32,9 +32,9 @@ def run(wait_minutes: float) -> None:
 
 def test_a_stage_that_hangs_at_work_ends_the_job_in_one_line_that_names_it(ray: None) -> None:
     with pytest.raises(ResourceError, match=r"MapBatches\(hang_at_the_last\), 1 at work") as refusal:
-        run(0.05)
+        run(0.25)
     said = str(refusal.value)
-    assert said.startswith("no progress in 0.05 minutes (resources.wait_minutes)")
+    assert said.startswith("no progress in 0.25 minutes (resources.wait_minutes)")
     assert "where some are, they hang" in said
     assert "\n" not in said
 
