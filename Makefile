@@ -36,6 +36,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python docs/reference/generate.py --check
 	$(BIN)/zensical build --strict
+	$(BIN)/python .ci/audit.py
 
 docs: $(READY)
 	$(BIN)/python docs/reference/generate.py
