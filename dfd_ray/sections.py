@@ -155,6 +155,13 @@ class Evaluate(Section):
     clip: float = Field(0.01, ge=0, lt=0.5, description="probabilities are clipped to [clip, 1 - clip]")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="replicates behind the 95 % intervals; groups are resampled")
     seed: int = Field(0, ge=0, description="of the bootstrap")
+    explain: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="videos, those with the largest errors, whose rows of the report show where their classifier looks",
+        json_schema_extra=NOT_CONTENT,
+    )
 
 
 class Predict(Section):

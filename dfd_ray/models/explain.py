@@ -23,7 +23,7 @@ OPACITY = 0.45
 def check_grad_cam() -> None:
     """Raise ConfigurationError where the package is not installed."""
     if importlib.util.find_spec("pytorch_grad_cam") is None:
-        raise ConfigurationError("predict.explain needs a package: pip install 'dfd-ray[explain]'")
+        raise ConfigurationError("evaluate.explain and predict.explain need a package: pip install 'dfd-ray[explain]'")
 
 
 def explain_face(module: nn.Module, spec: InputSpec, image: Image) -> npt.NDArray[np.float32]:
@@ -43,7 +43,7 @@ def explain_face(module: nn.Module, spec: InputSpec, image: Image) -> npt.NDArra
             heat = method(input_tensor=batch, targets=[ClassifierOutputTarget(FAKE)])[0]
     except (ValueError, IndexError) as error:
         raise ConfigurationError(
-            f"predict.explain: Grad-CAM needs a convolutional network, not {type(module).__name__}"
+            f"evaluate.explain, predict.explain: Grad-CAM needs a convolutional network, not {type(module).__name__}"
         ) from error
     return np.asarray(cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 

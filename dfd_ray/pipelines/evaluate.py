@@ -21,9 +21,11 @@ from dfd_ray.config import Config
 from dfd_ray.errors import RunError, Status
 from dfd_ray.models.aggregation import aggregate
 from dfd_ray.models.calibration import Calibration, fit_calibration
+from dfd_ray.models.explain import check_grad_cam
 from dfd_ray.models.metrics import roc_points, score_videos
 from dfd_ray.pipelines.breakdown import break_down
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
+from dfd_ray.pipelines.explain import explain_errors
 from dfd_ray.pipelines.model_store import is_trained, trained_folds
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
@@ -45,7 +47,10 @@ def evaluate(config: Config) -> Summary:
     """Write `predictions/` (one row per video) and `evaluation/metrics.json`."""
     started = time.monotonic()
     run = cast(str, config.run)
+    if config.evaluate.explain:
+        check_grad_cam()
     if is_complete(run, "predictions", config) and exists(join(run, "evaluation", "metrics.json")):
+        explain_errors(config)
         return summarise(config, started, note="already complete; nothing done")
     require(run, "faces", config)
     require_models(config)
@@ -72,6 +77,7 @@ def evaluate(config: Config) -> Summary:
         }
     )
     write_evaluation(config, predictions, videos.column("group"), calibration)
+    explain_errors(config)
     return summarise(config, started)
 
 

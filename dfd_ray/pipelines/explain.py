@@ -1,4 +1,4 @@
-"""Explanations of predictions, on request: where the classifiers look, on faces of the videos most likely FAKE."""
+"""Explanations, on request: where the classifiers look, on faces of new videos most likely FAKE, or of the largest errors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from dfd_ray.models.explain import explain_face, paint_heat
 from dfd_ray.pipelines.cluster import ray_session
 from dfd_ray.pipelines.model_store import read_model, trained_folds
 from dfd_ray.pipelines.preprocess import find_faces_of
-from dfd_ray.report.explanations import Explanation, write_explanations
-from dfd_ray.tables import read_table
+from dfd_ray.report.explanations import Explanation, write_explanations, write_pictures
+from dfd_ray.report.scores import worst_first
+from dfd_ray.tables import iterate_batches, read_table, table_files
 from dfd_ray.video import choose_frames
 
 FACES = 3
 """Faces shown of a video, evenly spaced."""
+NAMES_AT_ONCE, VIDEOS_AT_ONCE = 4096, 8
+"""Rows read at once, without and with their faces."""
 
 
 def explain(config: Config, out: str, predictions: pa.Table) -> str:
@@ -40,13 +43,44 @@ def explain(config: Config, out: str, predictions: pa.Table) -> str:
         with ray_session(config):
             found = find_faces_of(ray.data.from_arrow(wanted), config, None).take_all()
     models = [read_model(cast(str, config.run), fold)[:2] for fold in trained_folds(cast(str, config.run))]
-    explanations = []
-    for row in sorted(found, key=lambda row: -probability[row["video_id"]]):
-        faces = [row["faces"][i] for i in choose_frames(np.arange(len(row["faces"])), FACES)]
-        pictures = [explain_picture(decode_jpeg(face["image"]), models) for face in faces]
-        numbers = [face["frame_index"] for face in faces]
-        explanations.append(Explanation(row["video_id"], probability[row["video_id"]], numbers, pictures))
+    found.sort(key=lambda row: -probability[row["video_id"]])
+    explanations = [explain_video(row, probability[row["video_id"]], models) for row in found]
+    write_pictures(out, explanations)
     return write_explanations(out, explanations)
+
+
+def explain_errors(config: Config) -> None:
+    """Write `<run>/explanations.json` of the `evaluate.explain` videos that `predictions/` is most wrong about.
+
+    Each is explained by the classifier that scored it. Only the files of `faces/` that hold these videos are read.
+    """
+    if not config.evaluate.explain:
+        return
+    run = cast(str, config.run)
+    predictions = read_table(run, "predictions")
+    scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK))
+    chosen = worst_first(scored, config.evaluate.explain).select(["video_id", "probability", "fold"]).to_pylist()
+    wanted = pa.array([row["video_id"] for row in chosen], pa.string())
+    faces: dict[str, dict[str, Any]] = {}
+    for file in table_files(run, "faces"):
+        names = iterate_batches(run, "faces", ["video_id"], NAMES_AT_ONCE, [file])
+        if any(pc.any(pc.is_in(batch.column("video_id"), wanted)).as_py() for batch in names):
+            for batch in iterate_batches(run, "faces", ["video_id", "faces"], VIDEOS_AT_ONCE, [file]):
+                rows = batch.filter(pc.is_in(batch.column("video_id"), wanted)).to_pylist()
+                faces |= {row["video_id"]: row for row in rows}
+    models = {fold: read_model(run, fold)[:2] for fold in trained_folds(run)}
+    explanations = []
+    for row in chosen:
+        own = [models[row["fold"]]] if row["fold"] in models else list(models.values())
+        explanations.append(explain_video(faces[row["video_id"]], row["probability"], own))
+    write_pictures(run, explanations)
+
+
+def explain_video(row: dict[str, Any], probability: float, models: list[Any]) -> Explanation:
+    """Return some faces of a video, a row of `faces/`, each plain and with its heat."""
+    faces = [row["faces"][i] for i in choose_frames(np.arange(len(row["faces"])), FACES)]
+    pictures = [explain_picture(decode_jpeg(face["image"]), models) for face in faces]
+    return Explanation(row["video_id"], probability, [face["frame_index"] for face in faces], pictures)
 
 
 def explain_picture(face: npt.NDArray[np.uint8], models: list[Any]) -> tuple[bytes, bytes]:

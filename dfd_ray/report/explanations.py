@@ -26,10 +26,7 @@ class Explanation:
 
 
 def write_explanations(out: str, explanations: list[Explanation]) -> str:
-    """Write `<out>/explanations.html`, one self-contained page without scripts, and return its location.
-
-    `<out>/explanations.json` has the same pictures, smaller, for the rows of `out`'s report.
-    """
+    """Write `<out>/explanations.html`, one self-contained page without scripts, and return its location."""
     videos = [
         {
             "video_id": one.video_id,
@@ -41,6 +38,14 @@ def write_explanations(out: str, explanations: list[Explanation]) -> str:
         }
         for one in explanations
     ]
+    page = environment().get_template("explanations.html.j2").render(videos=videos, css=Markup(asset("page.css")))
+    location = join(absolute_uri(out), "explanations.html")
+    write_bytes(location, page.encode())
+    return location
+
+
+def write_pictures(out: str, explanations: list[Explanation]) -> None:
+    """Write `<out>/explanations.json`: the same pictures, smaller, for the rows of the report of `out`."""
     stored = [
         {
             "video_id": one.video_id,
@@ -50,10 +55,6 @@ def write_explanations(out: str, explanations: list[Explanation]) -> str:
         for one in explanations
     ]
     write_json(join(absolute_uri(out), "explanations.json"), {"explanations": stored})
-    page = environment().get_template("explanations.html.j2").render(videos=videos, css=Markup(asset("page.css")))
-    location = join(absolute_uri(out), "explanations.html")
-    write_bytes(location, page.encode())
-    return location
 
 
 def to_base64(picture: bytes) -> str:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dfd_ray.models.augment import recode_h264, training_augmentation
+from dfd_ray.models.augment import recode_h264, show_steps, training_augmentation
 
 FACE = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
 
@@ -24,6 +24,20 @@ def test_faces_become_squares_without_a_warning(recipe, shape):
             for _ in range(20):
                 image = augment(np.full(shape, value, np.uint8))
                 assert image.shape == (48, 48, 3) and image.dtype == np.uint8
+
+
+def test_each_augmentation_is_shown_by_itself_and_those_that_only_resize_are_not():
+    shown = dict(show_steps(FACE, "report", 48, draws=3))
+    assert list(shown) == [
+        *("Image Compression", "Gauss Noise", "Gaussian Blur", "Horizontal Flip", "Random Brightness Contrast"),
+        *("Fancy PCA", "Hue Saturation Value", "To Gray", "Affine"),
+    ]
+    assert {image.shape for pictures in shown.values() for image in pictures} == {(48, 48, 3)}
+    assert all(len(pictures) == 3 for pictures in shown.values())
+    resized = training_augmentation(48, "none")(FACE)
+    np.testing.assert_array_equal(shown["Horizontal Flip"][0], training_augmentation(48, "none")(FACE[:, ::-1].copy()))
+    for name in ("Gauss Noise", "To Gray", "Affine"):
+        assert (shown[name][0] != resized).any(), name
 
 
 def test_none_leaves_the_right_size_alone():

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfd_ray.report.explanations import Explanation, write_explanations
+from dfd_ray.report.explanations import Explanation, write_explanations, write_pictures
 
 
 def test_the_page_shows_each_face_beside_its_heat_and_escapes_names(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_the_page_shows_each_face_beside_its_heat_and_escapes_names(tmp_path: Pa
 
 def test_the_pictures_are_kept_for_the_rows_of_the_report(tmp_path: Path) -> None:
     picture = cv2.imencode(".jpg", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
-    write_explanations(str(tmp_path), [Explanation("a.mp4", 0.9, [3], [(picture, picture)])])
+    write_pictures(str(tmp_path), [Explanation("a.mp4", 0.9, [3], [(picture, picture)])])
     [found] = json.loads((tmp_path / "explanations.json").read_text())["explanations"]
     assert (found["video_id"], found["frames"]) == ("a.mp4", [3])
     plain, hot = (

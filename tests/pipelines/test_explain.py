@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dfd_ray.config import Config
+from dfd_ray.errors import ConfigurationError
+from dfd_ray.faces.crop import encode_jpeg
+from dfd_ray.pipelines import evaluate, explain
+from dfd_ray.schemas import SCHEMAS
+from dfd_ray.storage import read_json, write_json
+from dfd_ray.tables import with_metadata
+
+VIDEOS = [("a.mp4", "REAL", 0, 0.9), ("b.mp4", "FAKE", 1, 0.8), ("c.mp4", "FAKE", 1, 0.3), ("d.mp4", None, None, 0.6)]
+FACES = 5
+
+
+def scored_run(run: Path) -> Config:
+    """Write the tables of a run that was scored, each video with five faces; return its configuration."""
+    config = Config.model_validate({"run": str(run), "evaluate": {"explain": 2}})
+    face = {"time": 0.0, "face_index": 0, "box": [0.0] * 4, "landmarks": [0.0] * 10, "probability": 0.99}
+    picture = encode_jpeg(np.full((32, 32, 3), 100, np.uint8))
+    faces = [face | {"frame_index": 10 * k, "image": picture} for k in range(FACES)]
+    rows: dict[str, list[dict[str, Any]]] = {"manifest": [], "faces": [], "scores": [], "predictions": []}
+    for name, label, fold, probability in VIDEOS:
+        known = {"video_id": name, "label": label, "fold": fold, "status": "ok"}
+        rows["manifest"].append(known | {"uri": name, "group": name})
+        rows["faces"].append(known | {"faces": faces})
+        rows["scores"].append(known | {"log_odds": [0.0] * FACES})
+        rows["predictions"].append(known | {"probability": probability, "raw_probability": probability, "faces_used": FACES})
+    for table, found in rows.items():
+        (run / table).mkdir(parents=True)
+        for number, part in enumerate((found[:2], found[2:])):
+            arrow = pa.Table.from_pylist(part, schema=with_metadata(SCHEMAS[table], table, config))
+            pq.write_table(arrow, run / table / f"part-{number}.parquet")
+    write_json(str(run / "evaluation" / "metrics.json"), {"scores": {}})
+    return config
+
+
+@pytest.fixture
+def heated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stand in for the classifiers and for Grad-CAM, which is an extra; return the folds whose classifiers were asked."""
+    asked: list[int] = []
+
+    def explain_face(module: int, spec: None, image: Any) -> Any:
+        asked.append(module)
+        return np.ones(image.shape[:2], np.float32)
+
+    monkeypatch.setattr(explain, "trained_folds", lambda run: [0, 1])
+    monkeypatch.setattr(explain, "read_model", lambda run, fold: (fold, None, None))
+    monkeypatch.setattr(explain, "explain_face", explain_face)
+    monkeypatch.setattr(evaluate, "check_grad_cam", lambda: None)
+    return asked
+
+
+def test_the_largest_errors_are_explained_by_the_classifier_that_scored_them(tmp_path: Path, heated: list[int]) -> None:
+    explain.explain_errors(scored_run(tmp_path / "run"))
+    stored = read_json(str(tmp_path / "run" / "explanations.json"))["explanations"]
+    assert [one["video_id"] for one in stored] == ["a.mp4", "c.mp4"]  # 0.9 of a REAL video, 0.3 of a FAKE one
+    assert heated == [0] * explain.FACES + [1] * explain.FACES
+    assert all(len(one["frames"]) == len(one["pictures"]) == explain.FACES for one in stored)
+
+
+def test_a_video_without_a_label_is_explained_by_all_classifiers(tmp_path: Path, heated: list[int]) -> None:
+    config = scored_run(tmp_path / "run")
+    explain.explain_errors(config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"explain": 4})}))
+    stored = read_json(str(tmp_path / "run" / "explanations.json"))["explanations"]
+    assert stored[-1]["video_id"] == "d.mp4"
+    assert sorted(heated[-2 * explain.FACES :]) == [0] * explain.FACES + [1] * explain.FACES
+
+
+def test_a_run_that_is_scored_already_is_explained_when_asked(tmp_path: Path, heated: list[int]) -> None:
+    config = scored_run(tmp_path / "run")
+    summary = evaluate.evaluate(config)
+    assert summary.notes == ["already complete; nothing done"]
+    assert (tmp_path / "run" / "explanations.json").exists()
+    assert heated
+
+
+def test_without_the_package_it_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = Config.model_validate({"run": str(tmp_path), "evaluate": {"explain": 1}})
+    with pytest.raises(ConfigurationError, match=r"evaluate\.explain and predict\.explain need a package: pip install"):
+        evaluate.evaluate(config)
