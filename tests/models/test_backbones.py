@@ -178,7 +178,7 @@ def test_hub_failure_is_quick_and_says_what_to_do(monkeypatch):
     started = time.monotonic()
     with pytest.raises(WeightsError) as error:
         create_backbone(TINY, weights="auto", field="train.weights")
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     text = one_line(error)
     assert all(part in text for part in (TINY, "train.weights=FILE", "train.backbone=tf_efficientnet_lite0"))
 

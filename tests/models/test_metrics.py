@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -127,13 +126,6 @@ def test_constants_are_the_best_constant_answers():
     assert constants["natural"] == pytest.approx(0.4409, abs=5e-5)
     assert constants["natural"] == pytest.approx(reference.log_loss(label, np.full(len(label), label.mean())))
     assert constants["balanced"] == pytest.approx(0.6931, abs=5e-5)
-
-
-def test_a_large_bootstrap_is_quick():
-    label, probability, group = videos(100_000, 19_000)
-    started = time.monotonic()
-    score_videos(label, probability + np.random.default_rng(0).random(100_000) * 1e-3, group, bootstrap=100)
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(
