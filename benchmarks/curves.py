@@ -96,7 +96,7 @@ def parse_options(purpose: str) -> argparse.Namespace:
 
 
 def draw(name: str, curves: dict[str, list[dict[str, Any]]], qualities: Sequence[str]) -> None:
-    """Write `benchmarks/results/<name>.png`: seconds, and each quality, against the number of points."""
+    """Write `docs/images/<name>.png`: seconds, and each quality, against the number of points."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -112,4 +112,4 @@ def draw(name: str, curves: dict[str, list[dict[str, Any]]], qualities: Sequence
         axis.set(xlabel="points", title=value.replace("_", " "), xscale="log", yscale="log" if value == "seconds" else "linear")
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize="small")
-    figure.savefig(Path(__file__).parent / "results" / f"{name}.png", dpi=120)
+    figure.savefig(Path(__file__).parent.parent / "docs" / "images" / f"{name}.png", dpi=100)

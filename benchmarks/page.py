@@ -192,6 +192,8 @@ def make_page(results: list[dict[str, Any]]) -> str:
             parts.append(f"\n`{result['command']}`\n\n| | ours | peer | peer's | ratio |\n|---|---|---|---|---|\n")
             parts += [row.markdown() + "\n" for row in rows(result)]
             parts.append(f"\n{describe(result['machine'])}.\n")
+        if found and (PAGE.parent / "images" / f"{name}.png").exists():
+            parts.append(f"\n![Time and quality of each method by the number of points](images/{name}.png)\n")
     return "".join(parts)
 
 
