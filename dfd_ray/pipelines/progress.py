@@ -137,7 +137,7 @@ class ProgressBar:
         if done:
             self.moved, self.warned = time.monotonic(), False
         self.bar.update(done)
-        observe_left(self.job, int(self.total - self.bar.n))
+        observe_left(self.job, self.total - int(self.bar.n))
 
     def warn(self) -> None:
         """Say once, where no video has been done for long, which of them are at work."""

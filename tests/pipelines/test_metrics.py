@@ -69,19 +69,18 @@ def test_prometheus_finds_them_on_a_node(ray: None) -> None:
     @ray_module.remote(num_cpus=0.1)
     def work() -> None:
         observe("preprocess", ROWS, 2.0)
+        observe_left("preprocess", 7)
         time.sleep(15)  # a worker that ends at once has told nobody yet
 
     done = work.remote()
-    observe_left("preprocess", 7)
-    ray_module.data.range(8, override_num_blocks=8).map_batches(lambda rows: rows, batch_size=1).materialize()
     node = ray_module.nodes()[0]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    wanted = set(re.findall(r"ray_d\w+", " ".join(expressions())))  # ours, and Ray Data's
+    wanted = set(re.findall(r"ray_dfd_\w+", " ".join(expressions())))
     deadline = time.monotonic() + 90
     while True:
         with urllib.request.urlopen(address, timeout=30) as answer:
             text = answer.read().decode()
-        shown = set(re.findall(r"^(ray_d\w+)\{", text, re.MULTILINE))
+        shown = set(re.findall(r"^(ray_dfd_\w+)\{", text, re.MULTILINE))
         if wanted <= shown:
             break
         assert time.monotonic() < deadline, (wanted - shown, text[:2000])

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -9,7 +12,7 @@ import pytest
 
 from dfd_ray.pipelines import progress
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.pipelines.progress import describe_stall, progress_bar, report_done
+from dfd_ray.pipelines.progress import ProgressBar, describe_stall, progress_bar, report_done
 from dfd_ray.schemas import SCHEMAS
 
 
@@ -49,33 +52,56 @@ def test_a_counter_that_died_does_not_end_the_job(ray: None, run: str) -> None:
         time.sleep(3 * progress.INTERVAL)
 
 
+class Answers:
+    """A counter that answers at once, without Ray: what has been done, and on which nodes videos are at work."""
+
+    def __init__(self, done: dict[str, int], begun: dict[str, str]) -> None:
+        self.read, self.at_work = (SimpleNamespace(remote=lambda: done), SimpleNamespace(remote=lambda: begun))
+
+
+@pytest.fixture
+def stalled(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, int]], ProgressBar]:
+    """Return a bar of ten videos that loses patience after a tenth of a second, and what makes it move."""
+    monkeypatch.setattr(progress.ray, "get", lambda answer, timeout: answer)
+    monkeypatch.setattr(progress, "PATIENCE", 0.1 / progress.waiting())
+    return lambda done: ProgressBar("preprocess", Answers(done, {"1.mp4": "12345678abcdef"}), total=10, before=0)
+
+
+def warnings_of(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in re.split(r"[\r\n]", capfd.readouterr().err) if "no video done in" in line]
+
+
 def test_a_job_in_which_nothing_is_done_for_long_is_warned_of_once_with_what_is_at_work(
-    ray: None, run: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stalled: Callable[[dict[str, int]], ProgressBar], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import ray as library
-
-    monkeypatch.setattr(progress, "PATIENCE", progress.INTERVAL / progress.waiting())
-    with progress_bar("preprocess", run, "faces") as counter:
-        for video in ("3.mp4", "1.mp4"):
-            library.get(counter.begin.remote(video, "12345678abcdef"))
-        library.get(counter.end.remote("3.mp4"))
-        time.sleep(10 * progress.INTERVAL)
-    [line] = [line for line in capfd.readouterr().err.splitlines() if "no video done in" in line]
-    assert "dfd-ray preprocess: no video done in" in line
+    done: dict[str, int] = {}
+    bar = stalled(done)
+    bar.warn()
+    assert not warnings_of(capfd)  # too soon
+    time.sleep(0.15)
+    for _ in range(3):
+        bar.show()
+        bar.warn()
+    [line] = warnings_of(capfd)
+    assert line.startswith("dfd-ray preprocess: no video done in")
     assert "at work on faces of 1.mp4 (node 12345678). After" in line
-    assert "resources.wait_minutes" in line
+    done["ok"] = 3
+    bar.show()
+    bar.warn()
+    assert not warnings_of(capfd)  # it moves again
+    time.sleep(0.15)
+    bar.warn()
+    assert len(warnings_of(capfd)) == 1
 
 
-def test_a_job_that_moves_or_is_at_its_end_is_not_warned_of(
-    ray: None, run: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_has_done_all_videos_is_not_warned_of(
+    stalled: Callable[[dict[str, int]], ProgressBar], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "PATIENCE", 4 * progress.INTERVAL / progress.waiting())
-    with progress_bar("preprocess", run, "faces") as counter:
-        for _ in range(5):
-            report_done(counter, ["ok"] * 2)
-            time.sleep(2 * progress.INTERVAL)
-        time.sleep(6 * progress.INTERVAL)
-    assert "no video done" not in capfd.readouterr().err
+    bar = stalled({"ok": 9, "error": 1})
+    bar.show()
+    time.sleep(0.15)
+    bar.warn()
+    assert not warnings_of(capfd)
 
 
 def test_a_warning_names_few_of_many_videos() -> None:
