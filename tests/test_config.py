@@ -17,7 +17,16 @@ from dfd_ray.sections import NOT_CONTENT, Section
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = sorted((PROJECT / "configs").glob("*.yaml"))
-LEFT_OUT = {"video_deadline", "decoder_memory_gib", "follow_links", "batch_size", "checkpoint_minutes", "tensorboard", "mlflow"}
+LEFT_OUT = {
+    "video_deadline",
+    "decoder_memory_gib",
+    "follow_links",
+    "batch_size",
+    "checkpoint_minutes",
+    "tensorboard",
+    "mlflow",
+    "explain",
+}
 """Fields that may be marked NOT_CONTENT: each changes how long or how parallel, never what."""
 
 OTHER_VALUES: dict[str, Any] = {
@@ -92,6 +101,7 @@ OTHER_VALUES: dict[str, Any] = {
     "evaluate.clip": 0.02,
     "evaluate.bootstrap": 7,
     "evaluate.seed": 5,
+    "evaluate.explain": 3,
 }
 """A valid value, other than the default, of every field of the sections that tables depend on."""
 
