@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -16,23 +18,35 @@ BLOCKS = 16
 LAST = BLOCKS - 1
 
 
-def hang_at_the_last(rows: pa.Table) -> pa.Table:
-    """Take a moment for each block, and no end for the last."""
-    time.sleep(600 if LAST in rows["id"].to_pylist() else 0.05)
+def hang_at_the_last(rows: pa.Table, flag: str) -> pa.Table:
+    """Take a moment for each block, and no end for the last as long as a file is there: others share this Ray."""
+    time.sleep(0.05)
+    while LAST in rows["id"].to_pylist() and Path(flag).exists():
+        time.sleep(0.1)
     return rows
 
 
-def run(wait_minutes: float) -> None:
+def run(wait_minutes: float, flag: Path) -> None:
     import ray
 
     with ray_session(load_config(None, [f"resources.wait_minutes={wait_minutes}"])):
         blocks = ray.data.range(BLOCKS, override_num_blocks=BLOCKS)
-        blocks.map_batches(hang_at_the_last, batch_format="pyarrow", batch_size=1, **tasks(Pool())).materialize()
+        stage = {"fn_kwargs": {"flag": str(flag)}, "batch_format": "pyarrow", "batch_size": 1}
+        blocks.map_batches(hang_at_the_last, **stage, **tasks(Pool())).materialize()
 
 
-def test_a_stage_that_hangs_at_work_ends_the_job_in_one_line_that_names_it(ray: None) -> None:
+@pytest.fixture
+def flag(tmp_path: Path) -> Iterator[Path]:
+    """Make the file that keeps the stage at work, and end it with the test."""
+    path = tmp_path / "flag"
+    path.touch()
+    yield path
+    path.unlink()
+
+
+def test_a_stage_that_hangs_at_work_ends_the_job_in_one_line_that_names_it(ray: None, flag: Path) -> None:
     with pytest.raises(ResourceError, match=r"MapBatches\(hang_at_the_last\), 1 at work") as refusal:
-        run(0.25)
+        run(0.25, flag)
     said = str(refusal.value)
     assert said.startswith("no progress in 0.25 minutes (resources.wait_minutes)")
     assert "where some are, they hang" in said
