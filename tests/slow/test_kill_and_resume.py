@@ -80,7 +80,7 @@ def test_preprocess_killed_at_ten_moments_ends_with_the_same_rows(indexed: str, 
     for _ in range(10):
         job = start("preprocess", "--run", indexed)
         try:
-            job.communicate(timeout=moments.uniform(1, 25))  # from before Ray is there to after most of the work
+            job.communicate(timeout=moments.uniform(1, 18))  # from before Ray is there to after most of the work
         except subprocess.TimeoutExpired:
             job.kill()
             job.communicate()
