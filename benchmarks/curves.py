@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +17,8 @@ SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 130_000)
 DIMENSIONS = 50
 VIDEOS, FACES = 25, 10
 """Videos of a person and faces of a video."""
+BLOCK = 1_500
+"""Vectors at once, as many as 128 videos have faces."""
 
 Points = npt.NDArray[np.float32]
 Result = dict[str, float | None]
@@ -36,6 +38,18 @@ def make_faces(count: int) -> tuple[Points, npt.NDArray[np.int64]]:
     videos = rng.normal(size=(video[-1] + 1, DIMENSIONS)) * 0.5
     points = people[person] + videos[video] + rng.normal(size=(count, DIMENSIONS)) * 0.25
     return (points / np.sqrt(1 + np.arange(DIMENSIONS))).astype(np.float32), person
+
+
+def widen(points: Points, width: int) -> Iterator[Points]:
+    """Yield points (n, d) as vectors of `width` dimensions, as a network gives them, block by block, always the same.
+
+    They are turned, and there is noise in every dimension.
+    """
+    rng = np.random.default_rng(1)
+    turned, _ = np.linalg.qr(rng.normal(size=(width, points.shape[1])))
+    for start in range(0, len(points), BLOCK):
+        part = points[start : start + BLOCK]
+        yield (part @ turned.T + rng.normal(size=(len(part), width)) * 0.02).astype(np.float32)
 
 
 def measure(methods: dict[str, Method], sizes: Sequence[int], limit: float) -> dict[str, list[dict[str, Any]]]:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 
 import numpy as np
 
 from benchmarks.curves import FACES as OF_A_VIDEO
-from benchmarks.curves import Points, make_faces
+from benchmarks.curves import Points, make_faces, widen
 from benchmarks.machine import report
 from dfd_ray.analysis import PCA, Moments
 from dfd_ray.config import Config, load_config
@@ -24,32 +23,21 @@ from dfd_ray.pipelines.face_map import map_and_cluster, tsne_facts
 
 FACES = 130_000
 WIDTH = 2560
-BLOCK = 1_500
-"""Rows at once, as many as 128 videos have faces."""
 FOLDS = 5
 REPORT_MINUTES = 45
-
-
-def blocks(points: Points) -> Iterator[Points]:
-    """Yield the points (n, d) as vectors (n, WIDTH), a block at a time, the same ones each time."""
-    random = np.random.default_rng(1)
-    turned, _ = np.linalg.qr(random.normal(size=(WIDTH, points.shape[1])))
-    for start in range(0, len(points), BLOCK):
-        part = points[start : start + BLOCK]
-        yield (part @ turned.T + random.normal(size=(len(part), WIDTH)) * 0.02).astype(np.float32)
 
 
 def reduce(points: Points, components: int) -> tuple[Points, float]:
     """Return PCA's scores of the vectors, and the seconds that took without making the vectors."""
     moments, seconds = Moments.empty(WIDTH), 0.0
-    for block in blocks(points):
+    for block in widen(points, WIDTH):
         started = time.perf_counter()
         moments = moments.merge(Moments.of(block))
         seconds += time.perf_counter() - started
     started = time.perf_counter()
     pca, scores = PCA.fit(moments, components), []
     seconds += time.perf_counter() - started
-    for block in blocks(points):
+    for block in widen(points, WIDTH):
         started = time.perf_counter()
         scores.append(pca.transform(block))
         seconds += time.perf_counter() - started

@@ -70,13 +70,18 @@ def count_rows(run: str, table: str) -> int:
 
 
 def read_footer(path: str, filesystem: pafs.FileSystem) -> pq.FileMetaData:
-    """Return a Parquet file's metadata; RunError when a column is of an extension type, which no table of ours has.
+    """Return a Parquet file's metadata; RunError when it may hold code."""
+    with open_input(path, filesystem) as file:
+        return trusted_footer(file, path)
+
+
+def trusted_footer(file: pa.NativeFile, path: str) -> pq.FileMetaData:
+    """Return an open Parquet file's metadata; RunError when a column is of an extension type, which no table of ours has.
 
     Importing Ray Data registers types whose values, or whose parameters, are pickles: reading them runs what they hold.
     """
     try:
-        with open_input(path, filesystem) as file:
-            metadata = pq.read_metadata(file)
+        metadata = pq.read_metadata(file)
         types = [field.type for field in metadata.schema.to_arrow_schema()]
     except pa.ArrowInvalid:
         raise
@@ -127,9 +132,8 @@ def iterate_batches(
 @contextmanager
 def open_file(path: str, filesystem: pafs.FileSystem) -> Iterator[pq.ParquetFile]:
     """Open one file of a table; RunError when it may hold code."""
-    metadata = read_footer(path, filesystem)
     with open_input(path, filesystem) as file:
-        yield pq.ParquetFile(file, metadata=metadata)
+        yield pq.ParquetFile(file, metadata=trusted_footer(file, path))
 
 
 def check_compatible(run: str, table: str, config: Config) -> None:

@@ -20,7 +20,8 @@ def check_trackers(settings: Train) -> None:
     for package, wanted in (("tensorboard", settings.tensorboard), ("mlflow", settings.mlflow)):
         if wanted and importlib.util.find_spec(package) is None:
             raise ConfigurationError(f"train.{package} needs a package: pip install 'dfd-ray[{package}]'")
-    absolute_uri(settings.mlflow or "")
+    if settings.mlflow:
+        absolute_uri(settings.mlflow)  # refuses credentials
 
 
 def log_epoch(config: Config, fold: int, metrics: dict[str, Any]) -> None:

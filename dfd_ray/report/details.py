@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import expit
 
 from dfd_ray.report.data import ROWS_AT_ONCE, RunData, spread
 from dfd_ray.report.images import decode_square, from_base64, to_uri
@@ -49,7 +50,7 @@ def read_curves(data: RunData, videos: Sequence[str]) -> dict[str, Curve]:
         chosen = pc.and_(pc.is_in(batch.column("video_id"), value_set=wanted), pc.equal(batch.column("status"), "ok"))
         for row in batch.filter(chosen).to_pylist():
             place = places.get(row["video_id"])
-            chances = 1 / (1 + np.exp(-np.clip(np.array(row["log_odds"], np.float64), -50, 50)))
+            chances = expit(np.array(row["log_odds"], np.float64))
             if len(chances) and np.isfinite(chances).all() and (place is None or len(place) == len(chances)):
                 found[row["video_id"]] = make_curve(chances, place)
     return found
