@@ -13,13 +13,12 @@ import argparse
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ import psutil
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FakeMultiNodeProvider
 from ray.autoscaler.v2.sdk import get_cluster_status
 
+from benchmarks.ports import free_ports
 from dfd_ray.cli import main as dfd_ray
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.tables import count_rows
@@ -133,15 +133,6 @@ def autoscaling_cluster(folder: Path) -> Iterator[str]:
         yield address
     finally:
         end(head)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def await_head(head: subprocess.Popen[bytes], output: Path) -> None:

@@ -33,7 +33,7 @@ from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
 from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.sections import Evaluate
-from dfd_ray.storage import absolute_uri, exists, join, write_bytes, write_json
+from dfd_ray.storage import absolute_uri, delete_file, exists, join, write_bytes, write_json
 from dfd_ray.tables import read_table, with_metadata
 from dfd_ray.video import choose_frames
 
@@ -76,6 +76,7 @@ def evaluate(config: Config) -> Summary:
             "status": scores.column("status"),
         }
     )
+    delete_file(join(run, "explanations.json"))  # those of earlier predictions
     write_evaluation(config, predictions, videos.column("group"), calibration)
     explain_errors(config)
     return summarise(config, started)

@@ -17,6 +17,7 @@ from dfd_ray.models.explain import explain_face, paint_heat
 from dfd_ray.pipelines.cluster import ray_session
 from dfd_ray.pipelines.model_store import read_model, trained_folds
 from dfd_ray.pipelines.preprocess import find_faces_of
+from dfd_ray.report.data import read_object
 from dfd_ray.report.explanations import Explanation, write_explanations, write_pictures
 from dfd_ray.report.scores import worst_first
 from dfd_ray.tables import iterate_batches, read_table, table_files
@@ -52,7 +53,8 @@ def explain(config: Config, out: str, predictions: pa.Table) -> str:
 def explain_errors(config: Config) -> None:
     """Write `<run>/explanations.json` of the `evaluate.explain` videos that `predictions/` is most wrong about.
 
-    Each is explained by the classifier that scored it. Only the files of `faces/` that hold these videos are read.
+    Each is explained by the classifier that scored it. Only the files of `faces/` that hold these videos are read, and none
+    when these videos are explained already.
     """
     if not config.evaluate.explain:
         return
@@ -60,11 +62,15 @@ def explain_errors(config: Config) -> None:
     predictions = read_table(run, "predictions")
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK))
     chosen = worst_first(scored, config.evaluate.explain).select(["video_id", "probability", "fold"]).to_pylist()
-    wanted = pa.array([row["video_id"] for row in chosen], pa.string())
+    names = [row["video_id"] for row in chosen]
+    before = (read_object(run, "explanations.json", []) or {}).get("explanations") or []
+    if names == [one.get("video_id") for one in before if isinstance(one, dict)]:
+        return
+    wanted = pa.array(names, pa.string())
     faces: dict[str, dict[str, Any]] = {}
     for file in table_files(run, "faces"):
-        names = iterate_batches(run, "faces", ["video_id"], NAMES_AT_ONCE, [file])
-        if any(pc.any(pc.is_in(batch.column("video_id"), wanted)).as_py() for batch in names):
+        found = iterate_batches(run, "faces", ["video_id"], NAMES_AT_ONCE, [file])
+        if any(pc.any(pc.is_in(batch.column("video_id"), wanted)).as_py() for batch in found):
             for batch in iterate_batches(run, "faces", ["video_id", "faces"], VIDEOS_AT_ONCE, [file]):
                 rows = batch.filter(pc.is_in(batch.column("video_id"), wanted)).to_pylist()
                 faces |= {row["video_id"]: row for row in rows}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,21 +16,12 @@ import psutil
 import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from benchmarks.ports import free_ports
+
 PROJECT = Path(__file__).parent.parent.parent
 TOKEN = "0123456789abcdef" * 4
 LOGICAL_CPUS = 6
 """More than the cores: Ray Data's checkpoint filter and its listing task hold one each, and use little of it."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from threading import Thread
 
 import pytest
 
-from .conftest import PROJECT, free_ports
+from benchmarks.ports import free_ports
+
+from .conftest import PROJECT
 
 BUCKET = "bucket"
 SET_UP = """

@@ -12,7 +12,7 @@ from dfd_ray.config import load_config
 from dfd_ray.pipelines.evaluate import aggregate_videos, probabilities
 from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
-from dfd_ray.storage import read_json
+from dfd_ray.storage import read_json, write_json
 from dfd_ray.tables import read_table
 
 
@@ -40,6 +40,16 @@ def test_only_videos_of_the_held_out_fold_are_judged(finished_run: Path, tmp_pat
     assert {row["probability"] is not None for row in own} == {True}
     assert {row["probability"] for row in rows if row["fold"] != 0} == {None}, "those without a face are not judged either"
     assert read_json(str(run / "evaluation" / "metrics.json"))["videos"] == len(own) < len(rows)
+
+
+def test_heat_maps_of_earlier_predictions_do_not_outlive_them(finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    write_json(str(run / "explanations.json"), {"explanations": []})
+    assert main(["evaluate", "--run", str(run)]) == 0
+    assert (run / "explanations.json").exists(), "nothing was evaluated anew"
+    shutil.rmtree(run / "predictions")
+    assert main(["evaluate", "--run", str(run)]) == 0
+    assert not (run / "explanations.json").exists()
 
 
 def test_the_number_of_faces_that_count_does_not_tell_the_label() -> None:

@@ -82,6 +82,16 @@ def test_a_run_that_is_scored_already_is_explained_when_asked(tmp_path: Path, he
     assert heated
 
 
+def test_what_is_explained_already_is_not_explained_again(tmp_path: Path, heated: list[int]) -> None:
+    config = scored_run(tmp_path / "run")
+    explain.explain_errors(config)
+    heated.clear()
+    explain.explain_errors(config)
+    assert not heated
+    explain.explain_errors(config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"explain": 3})}))
+    assert heated
+
+
 def test_without_the_package_it_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     config = Config.model_validate({"run": str(tmp_path), "evaluate": {"explain": 1}})
