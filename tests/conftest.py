@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,24 @@ def indexed(small_corpus: Path, flags: list[str], tmp_path: Path) -> str:
     one = ["--set", "resources.videos_per_file=1", "--set", "resources.videos_per_task=1"]
     assert main(["index", "--run", run, "--corpus", str(small_corpus), *flags, *one]) == 0
     return run
+
+
+@pytest.fixture(scope="session")
+def near() -> Callable[[Any, float], Any]:
+    """Give what equals rows whose numbers differ by no more than an error.
+
+    A death changes which faces share a batch, and on that a network's last bits depend: of float16 in the table of
+    embeddings, of float32 in those of scores.
+    """
+
+    def widen(value: Any, error: float) -> Any:
+        if isinstance(value, dict):
+            return {key: widen(item, error) for key, item in value.items()}
+        if isinstance(value, list):
+            return [widen(item, error) for item in value]
+        return pytest.approx(value, rel=error, abs=error) if isinstance(value, float) else value
+
+    return widen
 
 
 @pytest.fixture(scope="session")
