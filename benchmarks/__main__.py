@@ -15,7 +15,7 @@ import sys
 from benchmarks import page
 
 NAMES = [name for name in page.SECTIONS if name != "ablations"]
-ON_VIDEOS = ("preprocess", "detection", "detectors", "embed")
+ON_VIDEOS = ("preprocess", "detection", "detectors", "embed", "capacity")
 """Those that take a folder of DFDC-shaped parts; without one they make the demo corpus."""
 
 

@@ -41,6 +41,7 @@ from dfd_ray.video import decode_video
 
 SIZES = ((540, 960), (720, 1280), (1080, 1920))
 FRAMES, RUN = 300, 10
+FIGURE = Path(__file__).parent.parent / "docs" / "images" / "detectors.png"
 PEERS = Path(__file__).parent.parent / ".venv-peers" / "bin" / "python"
 OF_PEERS = {"dlib, HOG", "dlib, CNN", "mtcnn on TensorFlow", "OpenCV, Haar"}
 REFERENCE = "facenet-pytorch"
@@ -165,8 +166,28 @@ def measure_reading(videos: list[Path]) -> dict[str, dict[str, float]]:
     return result
 
 
+def draw(sizes: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Write `docs/images/detectors.png`, the report's figure 3.1: frames a second of each detector at each size."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = [name for name in DETECTORS if any("missing" not in detectors[name] for detectors in sizes.values())]
+    figure, axis = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    height = 0.8 / len(sizes)
+    for number, (size, detectors) in enumerate(sizes.items()):
+        places = np.arange(len(names)) + (number - (len(sizes) - 1) / 2) * height
+        bars = axis.barh(places, [detectors[name].get("frames_per_second", 0.0) for name in names], height, label=size)
+        axis.bar_label(bars, fmt="%.2g", fontsize="small", padding=2)
+    axis.set(yticks=range(len(names)), yticklabels=names, xscale="log", xlabel="frames a second")
+    axis.invert_yaxis()
+    axis.legend(fontsize="small")
+    figure.savefig(FIGURE, dpi=100)
+
+
 def main() -> None:
-    """Measure, print, and keep the result."""
+    """Measure, print, draw, and keep the result."""
     parser = argparse.ArgumentParser(description="Face detectors on 300 frames of three sizes")
     parser.add_argument("folder", nargs="?", type=Path, help="videos; default the demo corpus")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a detector may take for a size")
@@ -175,6 +196,7 @@ def main() -> None:
         videos = readable(options.folder or make_demo_corpus(Path(scratch) / "demo-corpus"))
         sizes = {f"{height} x {width}": measure_size(videos, (height, width), options.limit) for height, width in SIZES}
         report("detectors", {"limit_seconds": options.limit, "sizes": sizes, "reading": measure_reading(videos)})
+        draw(sizes)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,14 @@ def curve_rows(ours: str) -> Callable[[dict[str, Any]], Iterator[Row]]:
     return rows
 
 
+def capacity_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Compare what `dfd-ray plan` says of a cluster, and what a simulation does, with what the job took."""
+    for one in result["results"]:
+        seconds = one["seconds"]
+        for name, peer in (("plan", "as planned"), ("simulated", "as simulated")):
+            yield Row(f"{result['videos']} videos, {one['nodes']} nodes", "s", seconds["measured"], peer, seconds[name], True)
+
+
 def train_rows(result: dict[str, Any]) -> Iterator[Row]:
     """Compare training with its slower half, and two workers with one."""
     speed = result["faces_per_second"]
@@ -167,10 +175,19 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
     "reduction": ("Maps", curve_rows("PCA + t-SNE")),
     "clustering": ("Clusters", curve_rows("HDBSCAN (dfd_ray)")),
     "scale": ("Scale", scale_rows),
+    "capacity": ("Capacity", capacity_rows),
     "train": ("Training", train_rows),
     "ablations": ("What training needs", ablation_rows),
 }
 """Title of each benchmark's section, and what makes its rows."""
+
+
+PICTURES = {
+    "detectors": "Frames a second of each detector at each size",
+    "reduction": "Time and quality of each method by the number of points",
+    "clustering": "Time and quality of each method by the number of points",
+}
+"""What the pictures show that a benchmark draws."""
 
 
 def describe(machine: dict[str, Any]) -> str:
@@ -192,8 +209,8 @@ def make_page(results: list[dict[str, Any]]) -> str:
             parts.append(f"\n`{result['command']}`\n\n| | ours | peer | peer's | ratio |\n|---|---|---|---|---|\n")
             parts += [row.markdown() + "\n" for row in rows(result)]
             parts.append(f"\n{describe(result['machine'])}.\n")
-        if found and (PAGE.parent / "images" / f"{name}.png").exists():
-            parts.append(f"\n![Time and quality of each method by the number of points](images/{name}.png)\n")
+        if found and name in PICTURES:
+            parts.append(f"\n![{PICTURES[name]}](images/{name}.png)\n")
     return "".join(parts)
 
 

@@ -161,12 +161,12 @@ def stages(rows: list[Row]) -> dict[str, float]:
     return {stage: frames / value for stage, value in seconds.items()}
 
 
-def through_ray(rows: list[Row], scratch: Path) -> dict[str, float]:
+def through_ray(rows: list[Row], scratch: Path, settings: Config = SETTINGS) -> dict[str, float]:
     """Time the job itself on the videos once and twice."""
     seconds: dict[str, float] = {}
     with shared_session():
         for name, times in [("warm-up", 0), ("once", 1), ("twice", 2)]:
-            config = SETTINGS.model_copy(update={"corpus": "/", "run": str(scratch / name)})
+            config = settings.model_copy(update={"corpus": "/", "run": str(scratch / name)})
             copies = [row | {"video_id": f"{copy}/{row['video_id']}"} for copy in range(times) for row in rows] or rows[:2]
             schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus="/")
             write_manifest(str(config.run), pa.Table.from_pylist(copies, schema=schema))

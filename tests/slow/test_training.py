@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -103,11 +104,18 @@ def assert_same(run: Path, other: Path) -> None:
         torch.testing.assert_close(weights(run)[name], value, rtol=0, atol=1e-6)
 
 
-def test_killed_training_ends_as_if_it_had_not_been_killed(undisturbed: Path, draw_run: DrawRun, tmp_path: Path) -> None:
+def test_training_ends_the_same_whose_worker_is_killed_and_then_its_driver_in_mid_epoch(
+    undisturbed: Path, draw_run: DrawRun, tmp_path: Path
+) -> None:
     run = draw_run(tmp_path / "run")
-    settings = [*RANDOM, "epochs=4"]
+    settings = [*RANDOM, "epochs=4", "checkpoint_minutes=1e-6"]  # one every step
+    progress = run / "training" / "progress.json"
     job = start(run, settings)
-    wait_for(job, (run / "training" / "progress.json").exists)  # of the first epoch
+    wait_for(job, progress.exists)
+    begun = progress.read_text()
+    for worker in wait_for(job, lambda: workers_of(job)):
+        worker.kill()
+    wait_for(job, lambda: progress.read_text() != begun)  # it went on by itself
     folders = set(run.glob("training/*/checkpoint*"))
     wait_for(job, lambda: set(run.glob("training/*/checkpoint*")) - folders)
     job.send_signal(signal.SIGKILL)
@@ -119,3 +127,15 @@ def test_killed_training_ends_as_if_it_had_not_been_killed(undisturbed: Path, dr
     assert job.returncode == 0, output
     assert_same(run, undisturbed)
     assert not (run / "training").exists()
+
+
+def workers_of(job: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return Ray Train's workers among a job's processes."""
+    found = []
+    for process in psutil.Process(job.pid).children(recursive=True):
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:  # it ended as we looked
+            continue
+    return found

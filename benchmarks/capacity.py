@@ -1,0 +1,99 @@
+"""Is `dfd-ray plan` right? Its arithmetic and a simulation beside `preprocess` as measured on clusters of one to four nodes.
+
+    python -m benchmarks.capacity [FOLDER OF DFDC-SHAPED PARTS]
+
+Without a folder the demo corpus is made. The nodes are processes of this machine, with one actor at work on each; more nodes
+than cores share those, and the plan is asked for the cores. What a frame costs is measured first, by the stages one after the
+other on one core. Start-up is left out of all three by subtraction: every video twice less every video once.
+
+The simulation knows what the arithmetic does not: that a task is some videos and cannot be parted, so that at the end some
+nodes wait for the last.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from benchmarks.machine import report
+from benchmarks.preprocess import SETTINGS, Row, choose_videos, stages, through_ray
+from dfd_ray.capacity import make_plan
+from dfd_ray.config import Config
+from dfd_ray.demo import make_demo_corpus
+from dfd_ray.pipelines.cluster import HELPER_CPUS
+from dfd_ray.pipelines.extract import frames_wanted
+from dfd_ray.sections import Pool
+
+NODES = (1, 2, 3, 4)
+CORES = os.cpu_count() or 1
+STORE = 200 * 2**20
+"""Bytes of a node's object store."""
+
+
+def simulate(rows: list[Row], nodes: int, rates: dict[str, float], videos_per_task: int) -> float:
+    """Return the seconds until the last of the tasks is done, each in its turn given to the node that is free first."""
+    seconds = [
+        sum(frames_wanted(row["label"], SETTINGS.preprocess) for row in rows[start : start + videos_per_task])
+        * sum(1 / rate for rate in rates.values())
+        for start in range(0, len(rows), videos_per_task)
+    ]
+    share = min(1.0, CORES / nodes)  # of a core, that a node has
+    free = [0.0] * nodes
+    for needed in seconds:
+        heapq.heapreplace(free, free[0] + needed / share)
+    return max(free)
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[None]:
+    """Have a head that does no work and some nodes; RAY_ADDRESS names it, as for every job on a cluster."""
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+    )
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=1 + HELPER_CPUS, object_store_memory=STORE)
+        os.environ["RAY_ADDRESS"] = cluster.address
+        yield
+    finally:
+        os.environ.pop("RAY_ADDRESS", None)
+        cluster.shutdown()
+
+
+def measure(rows: list[Row], nodes: int) -> float:
+    """Return the seconds that the job takes for the videos on some nodes, start-up left out."""
+    pool = Pool(min_size=nodes, max_size=nodes)
+    config: Config = SETTINGS.model_copy(update={"resources": SETTINGS.resources.model_copy(update={"detect": pool})})
+    with tempfile.TemporaryDirectory() as scratch, cluster_of(nodes):
+        seconds = through_ray(rows, Path(scratch), config)
+    return seconds["twice"] - seconds["once"]
+
+
+def main() -> None:
+    """Measure, print, and keep the result."""
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = sys.argv[1] if len(sys.argv) > 1 else str(make_demo_corpus(Path(scratch) / "demo-corpus"))
+        rows = choose_videos(str(Path(corpus).absolute()))
+        rates = stages(rows)
+        rates = {"decode": rates["decode"], "detect": rates["to_rgb, detect, crop, encode"]}
+        real = sum(row["label"] == "REAL" for row in rows) / len(rows)
+        results = []
+        for nodes in NODES:
+            plan = make_plan(SETTINGS, len(rows), real, min(nodes, CORES), 0, rates)
+            once, twice = (simulate(rows * times, nodes, rates, SETTINGS.resources.videos_per_task) for times in (1, 2))
+            found = {"plan": 3600 * plan.hours_of("preprocess")[0], "simulated": twice - once, "measured": measure(rows, nodes)}
+            results.append({"nodes": nodes, "seconds": found})
+            print(results[-1], file=sys.stderr, flush=True)
+        report("capacity", {"videos": len(rows), "cores": CORES, "frames_per_second_and_core": rates, "results": results})
+
+
+if __name__ == "__main__":
+    main()
