@@ -143,7 +143,8 @@ def _saved(summaries: Iterable[Summary], run: str, config: Config) -> Iterable[S
     for summary in summaries:
         if not summary.did_nothing:
             summary.save(run)
-            write_bytes(join(run, "config.yaml"), config.to_yaml().encode())
+            if summary.job != "report":  # which shows what is there, whatever it was told
+                write_bytes(join(run, "config.yaml"), config.to_yaml().encode())
         yield summary
 
 

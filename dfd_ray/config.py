@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError
@@ -103,7 +103,10 @@ def parse_config(text: str, source: str, assignments: Iterable[str] = (), **over
 
 
 def describe_fields(section: str) -> Iterator[tuple[str, str, str]]:
-    """Yield `(section.field, default, meaning)` for every field of a section, `resources.extract.num_cpus` included."""
+    """Yield `(section.field, default, meaning)` for every field of a section, `resources.extract.num_cpus` included.
+
+    The meaning of a field that takes one of a few values begins with them.
+    """
     yield from _describe(Config.model_fields[section].annotation, section, Config.model_fields[section].default)
 
 
@@ -113,7 +116,9 @@ def _describe(model: Any, prefix: str, default: Section) -> Iterator[tuple[str, 
         if isinstance(value, Section):
             yield from _describe(type(value), f"{prefix}.{name}", value)
         else:
-            yield f"{prefix}.{name}", json.dumps(_jsonable(value)), field.description or ""
+            choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            one_of = f"{' | '.join(map(str, choices))}: " if choices else ""
+            yield f"{prefix}.{name}", json.dumps(_jsonable(value)), one_of + (field.description or "")
 
 
 def _parse_yaml(text: str, source: str) -> dict[str, Any]:

@@ -92,7 +92,11 @@ class Analyze(Section):
     )
     thumbnail_size: int = Field(64, ge=16, le=256, description="pixels; of the face shown in the map")
     seed: int = Field(0, ge=0, description="seed of t-SNE")
-    device: Device = Field("auto", description="where t-SNE and HDBSCAN run: cuML on cuda, CPU libraries on cpu")
+    device: Device = Field(
+        "auto",
+        description="where t-SNE and HDBSCAN run: cuML on cuda (a 3-D map on the CPU all the same), CPU libraries on cpu; "
+        "auto = cuda where resources.analyze has a GPU",
+    )
 
 
 class Train(Section):
@@ -119,7 +123,9 @@ class Train(Section):
     average: float = Field(
         0.0, ge=0, lt=1, description="decay a step of the moving average of the weights that becomes the model; 0 = the last"
     )
-    augmentation: Literal["none", "report", "best"] = Field("report", description="list of augmentations, applied on the fly")
+    augmentation: Literal["none", "report", "best"] = Field(
+        "report", description="what is done to faces before they are learnt from"
+    )
     balance: bool = Field(False, description="show both classes equally often, by repeating faces of the rarer one")
     self_blending: float = Field(
         0.0, ge=0, le=1, description="share of the FAKE faces shown that are made, each time anew, of REAL ones"

@@ -7,6 +7,7 @@ import json
 import os
 import posixpath
 import re
+import uuid
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -141,7 +142,7 @@ def write_bytes(location: str, data: bytes) -> None:
     filesystem, path = open_location(location)
     filesystem.create_dir(posixpath.dirname(path), recursive=True)
     if isinstance(filesystem, pafs.LocalFileSystem):
-        partial = f"{path}.partial"
+        partial = f"{path}.{uuid.uuid4().hex}.partial"  # of its own, should two attempts of a task write at once
         Path(partial).write_bytes(data)
         Path(partial).replace(path)
         return

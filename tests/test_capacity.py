@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.capacity import CORES, simulate
 from dfd_ray import capacity
 from dfd_ray.capacity import COSTS, PLAIN, WIDE, make_plan
 from dfd_ray.cli import main
@@ -52,6 +53,23 @@ def test_the_model_agrees_with_the_measured_embedding_through_ray() -> None:
     config = load_config(None, [f"embed.backbone={ray['backbone']}", f"embed.precision={ray['precision']}"])
     plan = make_plan(config, 1000, 0.5, 1, 0, {})
     assert plan.shares[2].units / plan.hours_of("embed")[0] / 3600 == pytest.approx(rates["ray"], rel=0.15)
+
+
+def test_the_plan_and_a_simulation_agree_with_clusters_of_one_to_four_nodes() -> None:
+    measured = result(PLAIN, "capacity")["results"]
+    assert isinstance(measured, list)
+    assert [one["nodes"] for one in measured] == [1, 2, 3, 4]
+    for one in measured:
+        seconds = one["seconds"]
+        assert seconds["plan"] == pytest.approx(seconds["measured"], rel=0.2), one
+        assert seconds["simulated"] == pytest.approx(seconds["measured"], rel=0.2), one
+
+
+def test_a_simulation_parts_no_task() -> None:
+    rows = [{"label": "FAKE"}] * 12
+    alone = simulate(rows, 1, {"decode": 8.0}, videos_per_task=4)  # 8 frames a video
+    assert alone == pytest.approx(12.0)
+    assert simulate(rows, 2, {"decode": 8.0}, videos_per_task=4) == pytest.approx(8.0 / min(1.0, CORES / 2))
 
 
 def test_twice_the_cores_are_half_the_hours_for_the_same_money() -> None:

@@ -370,6 +370,8 @@ def test_the_described_fields_of_a_section_are_its_fields_with_their_defaults() 
     assert set(described) == {f"preprocess.{name}" for name in type(Config().preprocess).model_fields}
     assert described["preprocess.frames_real"] == "40"
     assert "resources.detect.num_gpus" in {name for name, _, _ in describe_fields("resources")}
+    meanings = {name: meaning for name, _, meaning in describe_fields("train")}
+    assert meanings["train.augmentation"].startswith("none | report | best: ")
 
 
 @pytest.mark.parametrize("section", ["index", "preprocess", "embed", "analyze", "train", "evaluate", "predict", "report"])

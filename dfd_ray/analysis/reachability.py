@@ -24,7 +24,9 @@ LISTED = 3
 MOST_COMPONENTS = 16_384
 """Of which all pairs are compared: their matrix takes 1 GiB. With more, twice as many neighbours are listed."""
 ROWS = 1024
-"""Points that are compared with all others at once: with 130,000 of them, half a GiB."""
+"""Points that are compared with all others at once, at most."""
+MEMORY = 2**30
+"""Bytes that such comparisons take, those of all threads together: fewer points at once are compared where there are many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class Groups:
     points: Float32Array
     cores: Float32Array
     starts: Int64Array
+    rows_at_once: int
 
     def reach(self, rows: slice, columns: slice) -> Float32Array:
         """Return the squares of the mutual reachabilities, but for the core distances of the columns.
@@ -131,7 +134,8 @@ def _joining_edges(
 
     order = np.argsort(component, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(component))])
-    groups = Groups(points[order], np.square(cores[order]).astype(np.float32), starts)
+    rows_at_once = max(1, min(ROWS, MEMORY // (4 * len(points) * jobs)))
+    groups = Groups(points[order], np.square(cores[order]).astype(np.float32), starts, rows_at_once)
     count = len(starts) - 1
     lightest = np.full((count, count), np.inf, np.float32)
 
@@ -143,17 +147,17 @@ def _joining_edges(
 
     # Threads share the blocks, not a product: everything but the products would run on one core otherwise.
     with threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(compare, _spans(starts)))
+        list(pool.map(compare, _spans(groups)))
         pairs = list(pool.map(lambda pair: _lightest_pair(groups, *pair), _spanning_tree(lightest)))
     first, second = np.array(pairs, np.int64).reshape(-1, 2).T
     return order[first], order[second]
 
 
-def _spans(starts: Int64Array) -> Iterator[tuple[int, int]]:
-    """Yield runs of components, of about `ROWS` points each."""
-    begin = 0
+def _spans(groups: Groups) -> Iterator[tuple[int, int]]:
+    """Yield runs of components, of about as many points each as are compared at once."""
+    starts, begin = groups.starts, 0
     while begin < len(starts) - 1:
-        end = max(begin + 1, int(np.searchsorted(starts, starts[begin] + ROWS, side="right")) - 1)
+        end = max(begin + 1, int(np.searchsorted(starts, starts[begin] + groups.rows_at_once, side="right")) - 1)
         yield begin, end
         begin = end
 
@@ -163,8 +167,8 @@ def _between(groups: Groups, begin: int, end: int) -> Float32Array:
     starts = groups.starts
     columns = slice(int(starts[begin]), int(starts[-1]))
     found = np.full((end - begin, len(starts) - 1 - begin), np.inf, np.float32)
-    for low in range(int(starts[begin]), int(starts[end]), ROWS):  # more than once for one large component only
-        rows = slice(low, min(low + ROWS, int(starts[end])))
+    for low in range(int(starts[begin]), int(starts[end]), groups.rows_at_once):  # more than once for one large component only
+        rows = slice(low, min(low + groups.rows_at_once, int(starts[end])))
         firsts = np.maximum(starts[begin:end], low) - low
         near = np.minimum.reduceat(groups.reach(rows, columns), firsts, axis=0)
         np.maximum(near, groups.cores[columns], out=near)
@@ -177,8 +181,8 @@ def _lightest_pair(groups: Groups, one: int, other: int) -> tuple[int, int]:
     starts = groups.starts
     columns = slice(int(starts[other]), int(starts[other + 1]))
     best, found = np.inf, (0, 0)
-    for low in range(int(starts[one]), int(starts[one + 1]), ROWS):
-        reach = groups.reach(slice(low, min(low + ROWS, int(starts[one + 1]))), columns)
+    for low in range(int(starts[one]), int(starts[one + 1]), groups.rows_at_once):
+        reach = groups.reach(slice(low, min(low + groups.rows_at_once, int(starts[one + 1]))), columns)
         np.maximum(reach, groups.cores[columns], out=reach)
         row, column = np.unravel_index(reach.argmin(), reach.shape)
         if reach[row, column] < best:

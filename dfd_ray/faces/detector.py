@@ -82,7 +82,8 @@ class FaceDetector:
         if not frames:
             return []
         boxes = torch.from_numpy(np.concatenate([np.reshape(boxes, (-1, 4)) for boxes in near])).to(self.device)
-        image = torch.arange(len(frames), device=self.device).repeat_interleave(torch.tensor([len(boxes) for boxes in near]))
+        counts = torch.tensor([len(boxes) for boxes in near], device=self.device)
+        image = torch.arange(len(frames), device=self.device).repeat_interleave(counts)
         squares = _square(torch.cat([boxes, torch.ones_like(boxes[:, :1])], dim=1))
         shifts = torch.tensor(SEEDS, device=self.device).repeat(1, 2) * (squares[:, None, 2:3] - squares[:, None, :1])
         seeds = torch.cat([squares[:, None, :4] + shifts, squares[:, None, 4:].expand(-1, len(SEEDS), 1)], dim=2)
@@ -153,9 +154,10 @@ class FaceDetector:
         image, offsets, points = image[passed], offsets[passed], points[passed]
         # O-Net gives the five x, then the five y, as shares of the box's side.
         landmarks = points.reshape(len(points), 2, 5).transpose(1, 2) * _side(boxes)[:, None] + boxes[:, None, :2] - 1
-        boxes = _shift(boxes, offsets)
+        # Few are left, and are compared one by one: on a GPU every comparison would wait for it.
+        boxes, landmarks, image = _shift(boxes, offsets).cpu(), landmarks.cpu(), image.cpu()
         keep = _suppress_contained(boxes, image, 0.7)
-        return boxes[keep].cpu(), landmarks[keep].cpu(), image[keep].cpu()
+        return boxes[keep], landmarks[keep], image[keep]
 
 
 def _level_size(table: Tensor, scale: float) -> tuple[int, int]:

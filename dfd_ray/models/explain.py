@@ -1,4 +1,4 @@
-"""Where a classifier looks: Grad-CAM, by pytorch-grad-cam, which is an extra: `pip install 'dfd-ray[explain]'`."""
+"""Where a classifier looks: Grad-CAM, by pytorch-grad-cam, which is an extra of the package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPACITY = 0.45
 def check_grad_cam() -> None:
     """Raise ConfigurationError where the package is not installed."""
     if importlib.util.find_spec("pytorch_grad_cam") is None:
-        raise ConfigurationError("evaluate.explain and predict.explain need a package: pip install 'dfd-ray[explain]'")
+        raise ConfigurationError("evaluate.explain and predict.explain need a package: pip install grad-cam")
 
 
 def explain_face(module: nn.Module, spec: InputSpec, image: Image) -> npt.NDArray[np.float32]:

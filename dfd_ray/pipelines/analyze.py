@@ -10,6 +10,7 @@ No process ever holds all vectors: the tasks stream through the files they are g
 from __future__ import annotations
 
 import io
+import os
 import time
 from dataclasses import asdict
 from typing import Any, cast
@@ -24,14 +25,15 @@ import ray
 
 from dfd_ray.analysis import PCA
 from dfd_ray.config import Config
-from dfd_ray.errors import RunError
+from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
-from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session
+from dfd_ray.pipelines.cluster import ATTEMPTS, await_room, ray_session
 from dfd_ray.pipelines.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
 from dfd_ray.pipelines.resume import require
 from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.pipelines.vectors import KEYS, fit_pca, project, save_pca
 from dfd_ray.schemas import SCHEMAS
+from dfd_ray.sections import Analyze
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.tables import (
     check_compatible,
@@ -59,16 +61,31 @@ def analyze(config: Config) -> Summary:
         return Summary("analyze", absolute_uri(join(run, "projection")), faces, faces, notes=["already complete; nothing done"])
     if faces < 2:
         raise RunError(f"{join(run, 'embeddings')} holds {faces} faces; there is nothing to map")
+    pool, settings = config.resources.analyze, with_device(config)
     with ray_session(config):
-        check_placeable("analyze", config.resources.analyze)
+        await_room("analyze", pool)
         pca, pca_seconds = fit_pca(run, config.analyze.components, faces)
         keys, scores = project(run, pca, config.analyze.whiten)
-        pool = config.resources.analyze
         place = ray.remote(map_and_cluster).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
-        result: Map = ray.get(place.remote(scores, truths(run, keys), config.analyze, config.resources.cpus or 0))
-        write_projection(config, keys, scores, result)
-    save_pca(run, pca)
+        result: Map = ray.get(place.remote(scores, truths(run, keys), settings, threads(config)))
+        save_pca(run, pca)
+        write_projection(config, keys, scores, result)  # last, since its rows say that the job is done
     return summarise(config, started, pca, pca_seconds, result)
+
+
+def with_device(config: Config) -> Analyze:
+    """Return the settings with a GPU only where the task is given one; ResourceError if one is asked for and not given."""
+    settings = config.analyze
+    if config.resources.analyze.num_gpus:
+        return settings
+    if settings.device == "cuda":
+        raise ResourceError("analyze.device=cuda needs a GPU to be given: --set resources.analyze.num_gpus=1")
+    return settings.model_copy(update={"device": "cpu"})
+
+
+def threads(config: Config) -> int:
+    """Return the CPU threads of the map: of a cluster those that the task holds, else the machine's, 0 standing for all."""
+    return int(config.resources.analyze.num_cpus) if os.environ.get("RAY_ADDRESS") else config.resources.cpus or 0
 
 
 def truths(run: str, keys: pa.Table) -> dict[str, npt.NDArray[Any]]:

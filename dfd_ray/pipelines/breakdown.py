@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
@@ -35,7 +36,7 @@ def break_down(
 
     `table` is rows of `predictions/` that have a label and a probability, `label` (n,) 1 for FAKE and `group` (n,) theirs.
     """
-    facts = video_facts(run, config.preprocess.margin)
+    facts = video_facts(run, config.preprocess.margin, table.column("video_id"))
     rows = [facts[video_id] for video_id in table.column("video_id").to_pylist()]
     probability, settings = table.column("probability").to_numpy(), config.evaluate
     subgroups: dict[str, dict[str, Any]] = {}
@@ -53,13 +54,13 @@ def break_down(
     return {"subgroups": subgroups, "metadata_probe": {"roc_auc": scores["roc_auc"]}}
 
 
-def video_facts(run: str, margin: float) -> dict[str, dict[str, Any]]:
+def video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str, dict[str, Any]]:
     """Return, by `video_id`, the names of the ranges a video falls in, its codec, and the numbers the probe sees."""
     manifest = read_table(run, "manifest", ["video_id", "part", "bytes"]).to_pylist()
     known = {row["video_id"]: row for row in manifest}
     facts = {}
     for videos in iterate_batches(run, "faces", ["video_id", "width", "height", "fps", "frame_count", "codec", "faces"]):
-        for row in videos.to_pylist():
+        for row in videos.filter(pc.is_in(videos.column("video_id"), value_set=video_ids.combine_chunks())).to_pylist():
             file = known[row["video_id"]]
             sides = [row["width"], row["height"]]
             shorter = None if None in sides else min(sides)

@@ -112,6 +112,14 @@ def check_placeable(stage: str, pool: Pool) -> None:
         )
 
 
+def await_room(stage: str, pool: Pool) -> None:
+    """Do as `check_placeable`, and on a cluster wait until one task of the stage has run, `resources.wait_minutes` at most."""
+    check_placeable(stage, pool)
+    if os.environ.get("RAY_ADDRESS"):
+        ask = ray.remote(lambda: None).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, name=stage)
+        ray.get(ask.remote(), timeout=waiting())
+
+
 def refuse_or_wait(refusal: str, notice: str) -> None:
     """Raise ResourceError on one machine, which will not grow; on a cluster say on standard error what is waited for."""
     if not os.environ.get("RAY_ADDRESS"):
@@ -134,7 +142,7 @@ def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, A
     beyond `RETRIES`, where somebody sees to it that they kill no more.
     """
     cores = _local_limit()
-    room = max(1, cores // pools) if cores else None
+    room = max(1, int(cores / pools / pool.num_cpus)) if cores else None
     if room and pool.num_gpus > 0:
         room = min(room, int(ray.cluster_resources().get("GPU", 0) / pools / pool.num_gpus)) or 1
     limit = pool.max_size or room

@@ -49,6 +49,7 @@ def embed(config: Config) -> Summary:
     if is_complete(run, "embeddings", config):
         return summarise(config, started, note="already complete; nothing done")
     require(run, "faces", config)
+    before = count_vectors(run)
     # Weights that cannot be had are found out here, before anything is started or written.
     dimensions = feature_size(
         create_backbone(config.embed.backbone, weights=config.embed.weights, image_size=config.embed.image_size)[0]
@@ -68,7 +69,7 @@ def embed(config: Config) -> Summary:
         )
         write_rows(videos, run, "embeddings", schema, config.resources.videos_per_file)
         check_whole(run, "embeddings")
-    return summarise(config, started)
+    return summarise(config, started, before)
 
 
 def arithmetic(config: Config) -> dict[str, Any]:
@@ -156,18 +157,24 @@ def ahead(threads: ThreadPoolExecutor, function: Callable[[T], U], items: Iterab
         yield waiting.popleft().result()
 
 
-def summarise(config: Config, started: float, note: str = "") -> Summary:
-    """Count what the table holds."""
-    run = cast(str, config.run)
+def count_vectors(run: str) -> tuple[int, int]:
+    """Return the rows of the table, and their faces."""
     rows = count_rows(run, "embeddings")
+    return rows, count_faces(run, "embeddings") if rows else 0
+
+
+def summarise(config: Config, started: float, before: tuple[int, int] = (0, 0), note: str = "") -> Summary:
+    """Count what the table holds; `before` is what it held when the job began."""
+    run = cast(str, config.run)
+    rows, faces = count_vectors(run)
     seconds = elapsed(started)
-    faces = count_faces(run, "embeddings")
     facts = read_metadata(run, "embeddings")
     cosine = facts.get("cosine_to_fp32")
     return Summary(
         job="embed",
         table=absolute_uri(join(run, "embeddings")),
         rows=rows,
+        there_before=before[0],
         ok=rows,
         seconds=seconds,
         notes=[note] if note else [],
@@ -177,6 +184,6 @@ def summarise(config: Config, started: float, note: str = "") -> Summary:
             "bf16_cosine_to_fp32": cosine if cosine is None else round(cosine, 5),
             "device": torch_device(config.resources.embed),
             "faces": faces,
-            "faces_per_second": round(faces / seconds, 1),
+            **({} if note else {"faces_per_second": round((faces - before[1]) / seconds, 1)}),
         },
     )

@@ -59,7 +59,8 @@ def evaluate(config: Config) -> Summary:
     videos = read_table(run, "manifest", ["video_id", "label", "group", "fold"])
     scores = read_table(run, "scores")
     scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
-    raw = aggregate_videos(scores, config)
+    most = faces_judged(config)
+    raw = aggregate_videos(scores, config, most)
     label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
     fold = np.array([NO_FOLD if value is None else value for value in videos.column("fold").to_pylist()])
     probability, calibration = probabilities(raw, label, fold, videos, config.evaluate)
@@ -72,7 +73,7 @@ def evaluate(config: Config) -> Summary:
             "fold": videos.column("fold"),
             "probability": pa.array(probability, from_pandas=True),
             "raw_probability": pa.array(raw, from_pandas=True),
-            "faces_used": faces_used(scores, config),
+            "faces_used": faces_used(scores, most),
             "status": scores.column("status"),
         }
     )
@@ -113,23 +114,24 @@ def score_all(config: Config) -> None:
 
 
 def faces_judged(config: Config) -> int:
-    """Return the most faces of a video that count for its probability."""
+    """Return the most faces of a video that count for its probability: as many as frames are taken whatever its label.
+
+    REAL videos give more faces to train on, and the number must not tell them apart when they are judged.
+    """
     settings = config.preprocess
     return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
 
 
-def faces_used(scores: pa.Table, config: Config) -> pa.Array:
+def faces_used(scores: pa.Table, most: int) -> pa.Array:
     """Return how many faces of each video count."""
-    return pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), faces_judged(config))
+    return pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), most)
 
 
-def aggregate_videos(scores: pa.Table, config: Config) -> FloatArray:
+def aggregate_videos(scores: pa.Table, config: Config, most: int) -> FloatArray:
     """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it.
 
-    Of each video at most as many faces count, spread evenly, as frames are taken of a video whatever its label: REAL videos
-    give more faces to train on, and the number must not tell them apart when they are judged.
+    Of each video at most `most` faces count, spread evenly.
     """
-    most = faces_judged(config)
     rows = zip(scores.column("log_odds").to_pylist(), scores.column("status").to_pylist(), strict=True)
     return np.array(
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import posixpath
 import tarfile
 import time
 from collections.abc import Iterator
@@ -76,16 +77,18 @@ def tar_of(faces: list[dict[str, Any]]) -> bytes:
 
 
 def write_parquet(run: str, out: str) -> int:
-    """Write one Parquet file with a row per face."""
+    """Write one Parquet file with a row per face; it has its name only when it is whole."""
     filesystem, path = open_location(out)
-    count, writer = 0, None
+    filesystem.create_dir(posixpath.dirname(path), recursive=True)
+    count, writer, partial = 0, None, f"{path}.partial"
     for batch in iterate_batches(run, "faces"):
         faces = flatten_faces(batch, VIDEO_COLUMNS).replace_schema_metadata(None)
-        writer = writer or pq.ParquetWriter(path, faces.schema, filesystem=filesystem, compression="zstd")
+        writer = writer or pq.ParquetWriter(partial, faces.schema, filesystem=filesystem, compression="zstd")
         writer.write_table(faces)
         count += len(faces)
     if writer:
         writer.close()
+        filesystem.move(partial, path)
     return count
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.pipelines.decoder import DecoderProcess, error_row
 from dfd_ray.pipelines.planes import EXTRACTED, IDENTITY
+from dfd_ray.schemas import TRAIN_ONLY
 from dfd_ray.sections import Preprocess
 
 _decoder: DecoderProcess | None = None
@@ -26,7 +28,7 @@ def extract(videos: pa.Table, settings: Preprocess) -> Iterator[pa.Table]:
     for video in videos.to_pylist():
         started = time.monotonic()
         try:
-            _refuse_outside(video["uri"], video["video_id"], settings)
+            _refuse_outside(video, settings)
             row = decoder.decode(video["uri"], frames_wanted(video["label"], settings))
         except VideoError as error:
             row = error_row(error)
@@ -50,11 +52,14 @@ def _kept_decoder(settings: Preprocess) -> DecoderProcess:
     return _decoder
 
 
-def _refuse_outside(uri: str, video_id: str, settings: Preprocess) -> None:
+def _refuse_outside(video: dict[str, Any], settings: Preprocess) -> None:
     """Raise VideoError when a local file is a symbolic link that leads out of the corpus, unless that is allowed."""
+    uri, video_id = video["uri"], video["video_id"]
     if settings.follow_links or "://" in uri:
         return
     corpus = uri.removesuffix(video_id)
+    if video["fold"] == TRAIN_ONLY:  # of index.extra_real, whose name is the first of the id's
+        corpus += video_id.split("/")[0]
     if os.path.commonpath([os.path.realpath(corpus), os.path.realpath(uri)]) != os.path.realpath(corpus):
         detail = f"it links to {os.path.realpath(uri)}; --set preprocess.follow_links=true allows that"
         raise VideoError(Stage.OPEN, Reason.OUTSIDE, detail)

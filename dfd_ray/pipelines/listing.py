@@ -17,6 +17,7 @@ from dfd_ray.storage import join, open_location, read_bytes
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".ts")
 LABELS = ("REAL", "FAKE")
+METADATA = "metadata.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,23 @@ class Entry:
     bytes: int | None = None
 
 
+def check_folder(location: str, flag: str) -> tuple[pafs.FileSystem, str]:
+    """Return the file system of a folder and its path there; CorpusError, which names the flag, unless it is a folder."""
+    filesystem, path = open_location(location)
+    kind = filesystem.get_file_info(path).type
+    if kind != pafs.FileType.Directory:
+        raise CorpusError(
+            f"{flag} {location}: {'there is no such folder' if kind == pafs.FileType.NotFound else 'not a folder'}"
+        )
+    return filesystem, path
+
+
 def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     """Read what the corpus says of itself: DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it.
 
     Returns the videos, and the ids of those in the corpus of which its metadata say nothing.
     """
-    filesystem, root = open_location(corpus)
-    if filesystem.get_file_info(root).type != pafs.FileType.Directory:
-        raise CorpusError(f"--corpus {corpus}: there is no such folder")
+    filesystem, root = check_folder(corpus, "--corpus")
     parts = [
         "",
         *sorted(
@@ -47,11 +57,18 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
             if info.type == pafs.FileType.Directory
         ),
     ]
-    described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, "metadata.json"))]
+    described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, METADATA))]
     try:
-        found = list_videos(corpus)
+        listed = list_videos(corpus, (*VIDEO_SUFFIXES, METADATA))
     except UnicodeDecodeError as error:
         raise CorpusError(f"--corpus {corpus}: a file name is not UTF-8: {error.object!r}; rename it") from None
+    found = [entry for entry in listed if not entry.video_id.endswith(METADATA)]
+    deeper = [entry.video_id for entry in listed if posixpath.basename(entry.video_id) == METADATA]
+    if deeper and not described:
+        above = join(corpus, posixpath.dirname(posixpath.dirname(deeper[0])))
+        raise CorpusError(
+            f"--corpus {corpus}: {deeper[0]} lies too deep; --corpus is the folder above the parts, such as {above}"
+        )
     if described:
         entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
     else:
@@ -87,9 +104,7 @@ def list_extra_real(folder: str) -> tuple[str, list[Entry]]:
 
     Ids begin with the folder's own name, as if it were a part of the corpus. Raises CorpusError if there is none in it.
     """
-    filesystem, root = open_location(folder)
-    if filesystem.get_file_info(root).type != pafs.FileType.Directory:
-        raise CorpusError(f"index.extra_real = {folder}: there is no such folder")
+    check_folder(folder, "index.extra_real =")
     parent, name = posixpath.split(folder.rstrip("/"))
     entries = [
         replace(entry, video_id=posixpath.join(name, entry.video_id), part=posixpath.join(name, entry.part or "").rstrip("/"))
@@ -120,7 +135,7 @@ def with_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]
 
 
 def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
-    location = join(corpus, part, "metadata.json") if part else join(corpus, "metadata.json")
+    location = join(corpus, part, METADATA) if part else join(corpus, METADATA)
     try:
         metadata = json.loads(read_bytes(location))
     except (ValueError, OSError) as error:

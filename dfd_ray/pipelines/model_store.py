@@ -87,10 +87,21 @@ def trained_folds(run: str) -> list[int]:
     return folds
 
 
-def check_models(run: str) -> None:
-    """Raise WeightsError unless each classifier of the run can be read, and scores as it did when it was saved."""
+def check_models(config: Config) -> None:
+    """Raise WeightsError unless each classifier of the run can be read, and scores as it did when it was saved.
+
+    RunError if it learnt from faces that were cut in another way than the configuration has it.
+    """
+    run = cast(str, config.run)
     for fold in trained_folds(run):
-        read_model(run, fold)
+        _, _, facts = read_model(run, fold)
+        learnt, wanted = facts["making"]["configuration"], config.content("models")
+        for name in ("preprocess.margin", "preprocess.crop_size"):
+            if learnt[name] != wanted[name]:
+                raise RunError(
+                    f"{model_location(run, fold)} learnt from faces cut with {name} = {learnt[name]}, not {wanted[name]}; "
+                    "leave out --config and --set: the run's own configuration fits its models"
+                )
 
 
 def models_digest(run: str) -> str:

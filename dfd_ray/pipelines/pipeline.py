@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from dfd_ray.config import Config
 from dfd_ray.pipelines.analyze import analyze
@@ -14,12 +15,26 @@ from dfd_ray.pipelines.preprocess import preprocess
 from dfd_ray.pipelines.report import report
 from dfd_ray.pipelines.summary import Summary
 from dfd_ray.pipelines.train import train
+from dfd_ray.tables import read_table
 
 STEPS: tuple[Callable[[Config], Summary], ...] = (index, preprocess, embed, analyze, train, evaluate, report)
 
 
 def pipeline(config: Config) -> Iterator[Summary]:
-    """Run every job in turn on one Ray, and yield each one's summary; what is complete is not done again."""
+    """Run every job in turn on one Ray, and yield each one's summary; what is complete is not done again.
+
+    Of a corpus without labels there is nothing to learn or to score: those two jobs are left out, and it is said.
+    """
     with shared_session():
         for step in STEPS:
+            if step is train and not has_labels(config):
+                print("\nno video has a label, so there is nothing to learn from: train and evaluate are left out", flush=True)
+            if step in (train, evaluate) and not has_labels(config):
+                continue
             yield step(config)
+
+
+def has_labels(config: Config) -> bool:
+    """Tell whether any video of the manifest is known to be REAL or FAKE."""
+    labels = read_table(cast(str, config.run), "manifest", ["label"]).column("label")
+    return bool(labels.null_count < len(labels))

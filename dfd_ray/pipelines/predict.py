@@ -25,7 +25,7 @@ from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torc
 from dfd_ray.pipelines.evaluate import aggregate_videos, faces_used
 from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.pipelines.listing import list_videos
+from dfd_ray.pipelines.listing import METADATA, check_folder, list_videos
 from dfd_ray.pipelines.model_store import check_models, models_digest
 from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.progress import progress_bar
@@ -50,8 +50,9 @@ def predict(config: Config, videos: str, out: str) -> Summary:
     index_new(config, absolute_uri(videos), out)
     if (known := read_metadata(out, "scores").get("models", models)) != models:
         raise RunError(f"--out {out} was scored by classifiers {known}, and {run} has {models} now; use another --out")
+    there_before = count_rows(out, "scores")
     if not is_complete(out, "scores", config):
-        check_models(run)
+        check_models(config)
         score_new(config, out, models)
     predictions, note = predictions_of(config, read_table(out, "scores").sort_by("video_id"))
     if config.predict.explain:
@@ -62,14 +63,13 @@ def predict(config: Config, videos: str, out: str) -> Summary:
         if read_table(out, "predictions").equals(predictions.cast(SCHEMAS["predictions"])):
             return summarise(out, started, note="already complete; nothing done")
     write_predictions(config, out, predictions)
-    return summarise(out, started, note)
+    return summarise(out, started, note, there_before)
 
 
 def index_new(config: Config, videos: str, out: str) -> None:
     """Write the manifest of a folder: every file in it but the hidden ones and a `metadata.json`."""
-    if not exists(videos):
-        raise CorpusError(f"--videos {videos}: there is no such folder")
-    entries = [entry for entry in list_videos(videos, suffixes=("",)) if not entry.video_id.endswith("metadata.json")]
+    check_folder(videos, "--videos")
+    entries = [entry for entry in list_videos(videos, suffixes=("",)) if not entry.video_id.endswith(METADATA)]
     if not entries:
         raise CorpusError(f"--videos {videos}: the folder is empty")
     entries.sort(key=lambda entry: entry.video_id)
@@ -111,13 +111,15 @@ def score_new(config: Config, out: str, models: str) -> None:
 
 def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows of `predictions/` for rows of `scores/`, and a remark if one is due."""
-    raw = aggregate_videos(scores, config)
-    location = join(cast(str, config.run), "evaluation", "calibration.json")
+    most = config.preprocess.frames_unlabelled
+    raw = aggregate_videos(scores, config, most)
+    run = cast(str, config.run)
+    location = join(run, "evaluation", "calibration.json")
     facts: dict[str, Any] = read_json(location) if exists(location) else {}
     if facts and facts["aggregation"] != config.evaluate.aggregation:
         raise RunError(
             f"evaluate.aggregation = {config.evaluate.aggregation}, but the calibration in {location} is for "
-            f"{facts['aggregation']}; use that, or run `dfd-ray evaluate` with the other"
+            f"{facts['aggregation']}; use that, or delete {join(run, 'predictions')} and run `dfd-ray evaluate` with the other"
         )
     note, probability = "not calibrated: run `dfd-ray evaluate` on the training run first", raw
     if facts.get("calibration"):
@@ -134,7 +136,7 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
         "fold": pa.nulls(count, pa.int32()),
         "probability": pa.array(probability),
         "raw_probability": pa.array(raw, from_pandas=True),
-        "faces_used": faces_used(scores, config),
+        "faces_used": faces_used(scores, most),
         "status": scores.column("status"),
     }
     return pa.table(columns), note
@@ -153,13 +155,14 @@ def write_predictions(config: Config, out: str, predictions: pa.Table) -> None:
     write_bytes(join(out, "predictions", "part-0.parquet"), buffer.getvalue())
 
 
-def summarise(out: str, started: float, note: str = "") -> Summary:
+def summarise(out: str, started: float, note: str = "", there_before: int = 0) -> Summary:
     """Count the statuses, and tell how the probabilities fall."""
     predictions = read_table(out, "predictions", ["status", "probability"])
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).column("probability").to_numpy()
     summary = Summary(
         job="predict",
         table=absolute_uri(join(out, "submission.csv")),
+        there_before=there_before,
         seconds=elapsed(started),
         notes=[note] if note else [],
         details={"scored FAKE (0.5 or more)": int((scored >= 0.5).sum()), "scored REAL": int((scored < 0.5).sum())},

@@ -31,7 +31,7 @@ from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.sections import Preprocess
 from dfd_ray.storage import absolute_uri, join
-from dfd_ray.tables import read_table, with_metadata
+from dfd_ray.tables import count_rows, read_table, with_metadata
 from dfd_ray.video import Frame
 
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ def preprocess(config: Config) -> Summary:
     run = cast(str, config.run)
     if is_complete(run, "faces", config):
         return summarise(config, started, note="already complete; nothing done")
+    there_before = count_rows(run, "faces")
     schema = with_metadata(SCHEMAS["faces"], "faces", config)
     columns = ["video_id", "uri", "label", "group", "fold"]
     with ray_session(config), resumable(run, "faces"), progress_bar("preprocess", run, "faces") as counter:
         videos = find_faces_of(read_rows(run, "manifest", columns, config.resources.videos_per_task), config, counter)
         write_rows(videos, run, "faces", schema, config.resources.videos_per_file)
         check_whole(run, "faces")
-    return summarise(config, started)
+    return summarise(config, started, there_before)
 
 
 def find_faces_of(videos: Dataset, config: Config, counter: Any = None, pools: int = 1) -> Dataset:
@@ -177,7 +178,7 @@ def cut_faces(frame: Frame, picture: npt.NDArray[np.uint8], found: Faces, settin
     return rows
 
 
-def summarise(config: Config, started: float, note: str = "") -> Summary:
+def summarise(config: Config, started: float, there_before: int = 0, note: str = "") -> Summary:
     """Count what the table holds, and the balance of REAL and FAKE faces that the sampling gave."""
     run = cast(str, config.run)
     table = read_table(run, "faces", ["label", "status", "error", "seconds_spent", "faces.list.element.face_index"])
@@ -187,6 +188,7 @@ def summarise(config: Config, started: float, note: str = "") -> Summary:
     summary = Summary(
         job="preprocess",
         table=absolute_uri(join(run, "faces")),
+        there_before=there_before,
         seconds=elapsed(started),
         notes=[note] if note else [],
         details={"faces": faces, "seconds_of_work": round(sum(table.column("seconds_spent").to_pylist()), 1)},

@@ -56,7 +56,7 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
 
 def told(config: Config, started: float, note: str) -> Summary:
     """Return the counts of the table as it is now, as this job's."""
-    summary = summarise(config, started, note)
+    summary = summarise(config, started, note=note)
     summary.job = "retry-errors"
     return summary
 

@@ -22,8 +22,12 @@ class Summary:
     table: str
     """Where the result is."""
     rows: int = 0
+    there_before: int = 0
+    """Rows that an earlier start of the job had made."""
     ok: int = 0
     no_face: int = 0
+    in_training: int = 0
+    """Rows of videos that every model has seen, so that none scored them."""
     errors: dict[str, int] = field(default_factory=dict)
     """Rows by reason."""
     seconds: float = 0.0
@@ -35,8 +39,14 @@ class Summary:
         """Write the summary beside the tables."""
         values = asdict(self)
         details = values.pop("details")
-        rate = self.rows / self.seconds if self.seconds else 0.0
-        write_json(join(run, "summaries", f"{self.job}.json"), {**values, "rows_per_second": round(rate, 3), **details})
+        write_json(
+            join(run, "summaries", f"{self.job}.json"), {**values, "rows_per_second": round(self.rows_per_second, 3), **details}
+        )
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows made, a second."""
+        return (self.rows - self.there_before) / self.seconds if self.seconds else 0.0
 
     @property
     def did_nothing(self) -> bool:
@@ -48,9 +58,11 @@ class Summary:
         lines = [("rows", str(self.rows)), ("ok", str(self.ok))]
         if self.no_face:
             lines.append(("no_face", str(self.no_face)))
+        if self.in_training:
+            lines.append(("in_training", str(self.in_training)))
         lines += [(f"error: {reason}", str(count)) for reason, count in sorted(self.errors.items())]
         if not self.did_nothing and self.seconds:
-            lines.append(("seconds", f"{self.seconds:.1f} ({self.rows / self.seconds:.2f} rows/s)"))
+            lines.append(("seconds", f"{self.seconds:.1f} ({self.rows_per_second:.2f} rows/s)"))
         lines += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in self.details.items()]
         return [*lines, *(("note", note) for note in self.notes), ("result", self.table)]
 
@@ -61,6 +73,7 @@ def count_statuses(summary: Summary, statuses: pa.Table) -> Summary:
     summary.rows = len(statuses)
     summary.ok = counts[Status.OK]
     summary.no_face = counts[Status.NO_FACE]
+    summary.in_training = counts[Status.IN_TRAINING]
     if "error" in statuses.column_names:
         texts = statuses.column("error").to_pylist()
         summary.errors = dict(Counter(text.split(":")[0] for text in texts if text))

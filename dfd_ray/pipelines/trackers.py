@@ -1,4 +1,4 @@
-"""The metrics of training for TensorBoard and MLflow, which are extras: `pip install 'dfd-ray[tensorboard,mlflow]'`."""
+"""The metrics of training for TensorBoard and MLflow, which are extras of the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_trackers(settings: Train) -> None:
     """Raise ConfigurationError where a package is not installed, or MLflow's URI holds credentials."""
     for package, wanted in (("tensorboard", settings.tensorboard), ("mlflow", settings.mlflow)):
         if wanted and importlib.util.find_spec(package) is None:
-            raise ConfigurationError(f"train.{package} needs a package: pip install 'dfd-ray[{package}]'")
+            raise ConfigurationError(f"train.{package} needs a package: pip install {package}")
     if settings.mlflow:
         absolute_uri(settings.mlflow)  # refuses credentials
 

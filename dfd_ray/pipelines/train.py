@@ -8,6 +8,7 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ import ray
 from ray.data import DataContext, ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
 from tqdm import tqdm
 
 from dfd_ray.config import Config
-from dfd_ray.errors import TrainingError
+from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.sampling import balancing_rates, repeats
 from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session, refuse_or_wait
@@ -78,6 +81,8 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
     gpus = config.resources.train.num_gpus
     stopped = join(run, "training", STOPPED)
     delete_file(stopped)
+    # Ray's own minute is less than a node takes to start; each attempt has its share of what a job may wait.
+    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(60 * config.resources.wait_minutes / (1 + ATTEMPTS))
     trainer = TorchTrainer(
         train_folds,
         train_loop_config={"config": config, "folds": plans},
@@ -100,10 +105,15 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
     with follow(run, [plan.fold for plan in plans], settings.epochs):
         try:
             trainer.fit()
-        except TrainingFailedError:
-            if not exists(stopped):
-                raise
-            raise TrainingError(read_json(stopped)["error"]) from None
+        except TrainingFailedError as error:
+            if exists(stopped):
+                raise TrainingError(read_json(stopped)["error"]) from None
+            if isinstance(error, ControllerError) and isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+                raise ResourceError(
+                    f"no room for {settings.workers} training workers in {config.resources.wait_minutes:g} minutes "
+                    "(resources.wait_minutes): start nodes, or lower train.workers or resources.train; the same command goes on"
+                ) from None
+            raise
 
 
 def ordered_ingest() -> ExecutionOptions:

@@ -119,7 +119,7 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
             "learning_rate": schedule.get_last_lr()[0],
         }
         if rank == 0:
-            metrics |= validate(average.module, spec, cast(str, config.run), plan.fold)
+            metrics |= validate(average.module, spec, cast(str, config.run), plan.fold, plan.batch_size)
         history.append(metrics | {"seconds": elapsed(clock)})
         losses = []
         report(config, plan.fold, history[-1], history, losses, state, rank)
@@ -166,7 +166,7 @@ def describe_divergence(loss: float, epoch: int, video_ids: npt.NDArray[np.objec
     return f"the loss is {loss} in epoch {epoch}, on faces of {names}; lower train.learning_rate, or look at these videos"
 
 
-def validate(module: nn.Module, spec: InputSpec, run: str, fold: int) -> dict[str, float | None]:
+def validate(module: nn.Module, spec: InputSpec, run: str, fold: int, batch_size: int) -> dict[str, float | None]:
     """Score the held-out faces, one worker alone: a curve to look at. Nothing is chosen by it, so it may be looked at."""
     from sklearn.metrics import log_loss, roc_auc_score
 
@@ -175,7 +175,8 @@ def validate(module: nn.Module, spec: InputSpec, run: str, fold: int) -> dict[st
     for videos in iterate_batches(run, "faces", ["label", "fold", "faces"]):
         held_out = pc.and_(pc.equal(videos.column("fold"), fold), videos.column("label").is_valid())
         faces = face_rows(videos.filter(held_out))
-        logits.append(score_faces(module, spec, [decode_jpeg(image) for image in faces.column("image").to_pylist()]))
+        images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
+        logits.append(score_faces(module, spec, images, batch_size=batch_size))
         labels.append(faces.column("label").to_numpy())
     label, probability = np.concatenate(labels), sigmoid(np.concatenate(logits))
     if not len(label):

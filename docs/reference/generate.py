@@ -30,7 +30,8 @@ def jobs() -> Iterator[str]:
     """Yield the page of the jobs."""
     yield "# Jobs\n"
     yield "`dfd-ray JOB --run FOLDER [--config FILE] [--set section.field=value ...]`, or `python jobs/JOB.py` with the same"
-    yield "flags.\n"
+    yield "flags (`jobs/retry_errors.py`). `dfd-ray JOB --help` has those of one job alone. `dfd-ray plan` runs nothing:"
+    yield "[Scaling](../scaling.md).\n"
     yield "Exit code 0 means that the table is complete, 2 that something has to be mended and is said in one line, 130 that"
     yield "the job was interrupted. The summary is printed last, and kept as `summaries/JOB.json` in the run.\n"
     yield "| job | what it does | settings |\n|---|---|---|"
@@ -50,7 +51,8 @@ def configuration() -> Iterator[str]:
         yield f"## {section}\n\n{(field.annotation.__doc__ or '').strip() if field.annotation else ''}\n"
         yield "| field | default | meaning |\n|---|---|---|"
         for name, default, meaning in describe_fields(section):
-            yield f"| `{name.removeprefix(f'{section}.')}` | `{default}` | {meaning} |"
+            escaped = meaning.replace("|", "\\|")
+            yield f"| `{name.removeprefix(f'{section}.')}` | `{default}` | {escaped} |"
         yield ""
 
 

@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,3 +137,18 @@ except DfdError as error:
     [line] = [line for line in said.stderr.splitlines() if line.startswith("REFUSED")]
     assert "no progress in 0.1 minutes (resources.wait_minutes)" in line
     assert "MapBatches(Embed)" in line
+
+
+def test_training_that_finds_no_room_ends_in_one_line(
+    nodes: dict[str, str], draw_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = draw_run(tmp_path / "run", videos=2)
+    settings = ["train.workers=2", "resources.train.num_gpus=1", "resources.wait_minutes=0.3"]
+    command = [sys.executable, "-m", "dfd_ray.cli", "train", "--run", str(run)]
+    said = subprocess.run(
+        [*command, *(word for setting in settings for word in ("--set", setting))],
+        env=os.environ | {"RAY_ADDRESS": nodes["address"]}, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert said.returncode == 2, said.stderr
+    assert "training asks for 2 GPUs (2 workers, and a task that feeds them), Ray has 1" in said.stderr
+    assert said.stderr.splitlines()[-1].startswith("dfd-ray train: no room for 2 training workers in 0.3 minutes")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from benchmarks.detection import SMALLEST, Agreement
 from dfd_ray.faces.detector import FaceDetector, Faces
 from dfd_ray.faces.following import find_faces
 from dfd_ray.sections import Preprocess
@@ -15,8 +16,6 @@ from dfd_ray.video import decode_video
 
 PROJECT = Path(__file__).parent.parent.parent
 CLIPS, FRAMES = 6, 2
-PROBABLE = 0.95
-SMALLEST = 1 / 24
 
 
 @pytest.fixture(scope="module")
@@ -30,28 +29,16 @@ def clips() -> list[Path]:
     pytest.skip("the real corpus is not here: set DFD_CORPUS to a folder of DFDC-shaped parts")
 
 
-class Agreement:
-    """How the faces found compare to the reference's, over many frames."""
+class Measured(Agreement):
+    """An agreement with facenet-pytorch's own detector, and the least that it must be."""
 
-    def __init__(self, stock_detect: Any, overlaps: Any) -> None:
-        self.stock_detect, self.overlaps = stock_detect, overlaps
-        self.best: list[float] = []
-        self.landmark_errors: list[float] = []
-        self.reported = self.unseen = 0
+    def __init__(self, stock_detect: Any) -> None:
+        super().__init__()
+        self.stock_detect = stock_detect
 
-    def add(self, frame: npt.NDArray[np.uint8], found: Faces) -> None:
-        boxes, probabilities, landmarks = self.stock_detect(frame)
-        sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
-        wanted = (probabilities >= PROBABLE) & (sides >= min(frame.shape[:2]) * SMALLEST)
-        shared = self.overlaps(boxes, found.boxes)
-        for number in np.flatnonzero(wanted):
-            self.best.append(float(shared[number].max(initial=0.0)))
-            if self.best[-1] >= 0.5:
-                distance = np.linalg.norm(found.landmarks[shared[number].argmax()] - landmarks[number], axis=1).mean()
-                self.landmark_errors.append(float(distance / (boxes[number, 2] - boxes[number, 0])))
-        sure = found.probabilities >= 0.9
-        self.reported += int(sure.sum())
-        self.unseen += int((shared[:, sure].max(axis=0, initial=0.0) < 0.5).sum())
+    def compare(self, frame: npt.NDArray[np.uint8], found: Faces) -> None:
+        boxes, probabilities, landmarks = (values.astype(np.float32) for values in self.stock_detect(frame))
+        self.add(frame, Faces(boxes, landmarks, probabilities), found)
 
     def check(self, at_least: int) -> None:
         assert len(self.best) >= at_least
@@ -61,25 +48,23 @@ class Agreement:
         assert self.unseen <= 0.01 * self.reported
 
 
-def test_real_faces_are_found_where_facenet_pytorch_finds_them(clips: list[Path], stock_detect: Any, overlaps: Any) -> None:
+def test_real_faces_are_found_where_facenet_pytorch_finds_them(clips: list[Path], stock_detect: Any) -> None:
     detector = FaceDetector("cpu", smallest_face=SMALLEST)
-    agreement = Agreement(stock_detect, overlaps)
+    agreement = Measured(stock_detect)
     for clip in clips:
         frames = [frame.to_rgb() for frame in decode_video(str(clip), FRAMES).frames]
         assert len(frames) == FRAMES
         for frame, found in zip(frames, detector.detect(frames), strict=True):
-            agreement.add(frame, found)
+            agreement.compare(frame, found)
     agreement.check(at_least=len(clips))
 
 
-def test_faces_that_are_followed_are_where_facenet_pytorch_finds_them(
-    clips: list[Path], stock_detect: Any, overlaps: Any
-) -> None:
+def test_faces_that_are_followed_are_where_facenet_pytorch_finds_them(clips: list[Path], stock_detect: Any) -> None:
     settings = Preprocess()
     detector = FaceDetector("cpu", smallest_face=SMALLEST)
-    agreement = Agreement(stock_detect, overlaps)
+    agreement = Measured(stock_detect)
     for clip in clips[:3]:
         frames = [frame.to_rgb() for frame in decode_video(str(clip), settings.frames_fake).frames]
         for _, frame, found in find_faces(detector, [lambda frame=frame: frame for frame in frames], settings.search_every):
-            agreement.add(frame, found)
+            agreement.compare(frame, found)
     agreement.check(at_least=3 * settings.frames_fake)

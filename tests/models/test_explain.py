@@ -43,7 +43,7 @@ def test_without_the_package_it_is_said_how_to_get_it(monkeypatch: pytest.Monkey
 
 
 def test_the_place_that_speaks_for_fake_is_found() -> None:
-    pytest.importorskip("pytorch_grad_cam", reason="an extra: pip install 'dfd-ray[explain]'")
+    pytest.importorskip("pytorch_grad_cam", reason="an extra: pip install -e '.[explain]'")
     module = Brightness().eval()
     face = np.zeros((64, 64, 3), np.uint8)
     face[8:24, 40:56] = 255

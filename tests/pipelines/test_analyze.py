@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
+from dfd_ray.config import load_config
+from dfd_ray.errors import ResourceError
+from dfd_ray.pipelines.analyze import threads, with_device
 from dfd_ray.pipelines.face_map import hdbscan_facts, map_and_cluster, tsne_facts, video_means
 from dfd_ray.sections import Analyze
 
@@ -58,3 +62,19 @@ def test_means_of_videos_follow_the_faces() -> None:
     video, means = video_means(np.array([[0, 4], [2, 2], [1, 0]], np.float32), np.array(["b", "a", "b"], object))
     np.testing.assert_array_equal(video, [1, 0, 1])
     np.testing.assert_array_equal(means, [[2, 2], [0.5, 2]])
+
+
+def test_a_gpu_is_taken_only_where_it_is_given() -> None:
+    given = "resources.analyze.num_gpus=1"
+    assert with_device(load_config()).device == "cpu"
+    assert with_device(load_config(None, [given])).device == "auto"
+    assert with_device(load_config(None, [given, "analyze.device=cuda"])).device == "cuda"
+    with pytest.raises(ResourceError, match=r"--set resources\.analyze\.num_gpus=1"):
+        with_device(load_config(None, ["analyze.device=cuda"]))
+
+
+def test_the_map_has_the_threads_of_the_machine_and_on_a_cluster_those_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(None, ["resources.cpus=3", "resources.analyze.num_cpus=2"])
+    assert threads(config) == 3
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert threads(config) == 2

@@ -12,6 +12,7 @@ from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.pipelines.breakdown import break_down, video_facts
 from dfd_ray.schemas import SCHEMAS
+from dfd_ray.tables import read_table
 
 LIGHT, DARK = (225, 175, 140), (75, 45, 35)
 VIDEOS = 24
@@ -43,7 +44,7 @@ def run(tmp_path: Path) -> str:
 
 
 def test_videos_fall_into_their_ranges(run: str) -> None:
-    facts = video_facts(run, 0.6)
+    facts = video_facts(run, 0.6, read_table(run, "manifest", ["video_id"]).column("video_id"))
     assert [facts["0.mp4"][kind] for kind in ("part", "resolution", "face_size", "skin_tone")] == [
         "part_0",
         "under 480",

@@ -16,6 +16,7 @@ from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.decoder import ATTEMPTS, DecoderProcess
 from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import DECODED, EXTRACTED, frames_from_arrow, frames_to_arrow
+from dfd_ray.schemas import TRAIN_ONLY
 from dfd_ray.sections import Preprocess
 from dfd_ray.video import decode_video
 
@@ -141,10 +142,10 @@ def test_one_child_serves_video_after_video(make: Any, good: str) -> None:
     assert len({child for child, _ in hostile.asked()}) == 1
 
 
-def rows_of(paths: list[str], corpus: Path, settings: Preprocess) -> list[dict[str, Any]]:
+def rows_of(paths: list[str], corpus: Path, settings: Preprocess, fold: int = 1) -> list[dict[str, Any]]:
     names = [os.path.relpath(path, corpus) for path in paths]
     videos = pa.Table.from_pylist(
-        [{"video_id": n, "uri": p, "label": "FAKE", "group": "g", "fold": 1} for n, p in zip(names, paths, strict=True)]
+        [{"video_id": n, "uri": p, "label": "FAKE", "group": "g", "fold": fold} for n, p in zip(names, paths, strict=True)]
     )
     tables = list(extract(videos, settings))
     assert all(table.schema == EXTRACTED for table in tables)
@@ -164,6 +165,18 @@ def test_a_link_out_of_the_corpus_is_refused_unless_allowed(tmp_path: Path, good
     assert outside["error"].startswith("outside: it links to ")
     allowed = rows_of(paths, corpus, SETTINGS.model_copy(update={"follow_links": True}))
     assert [row["status"] for row in allowed] == [Status.OK, Status.OK]
+
+
+def test_a_folder_of_further_real_videos_may_be_a_link_but_none_of_its_videos(tmp_path: Path, good: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "own.mp4").write_bytes(Path(good).read_bytes())
+    (tmp_path / "other.mp4").write_bytes(Path(good).read_bytes())
+    (tmp_path / "elsewhere" / "beside.mp4").symlink_to(tmp_path / "other.mp4")
+    (tmp_path / "more").symlink_to(tmp_path / "elsewhere")
+    paths = [str(tmp_path / "more" / name) for name in ("own.mp4", "beside.mp4")]
+    own, beside = rows_of(paths, tmp_path, SETTINGS, fold=TRAIN_ONLY)
+    assert (own["status"], beside["status"]) == (Status.OK, Status.ERROR)
+    assert beside["error"].startswith("outside: ")
 
 
 @pytest.mark.parametrize("name", ["a b.mp4", "quote'\".mp4", "line\nbreak.mp4", "ÄÖ漢字.mp4", "{}.mp4", "-v.mp4", "%d.mp4"])

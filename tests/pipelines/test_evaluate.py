@@ -9,7 +9,7 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.evaluate import aggregate_videos, probabilities
+from dfd_ray.pipelines.evaluate import aggregate_videos, faces_judged, probabilities
 from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.storage import read_json, write_json
@@ -59,7 +59,7 @@ def test_the_number_of_faces_that_count_does_not_tell_the_label() -> None:
         {"video_id": name, "status": "ok", "log_odds": values}
         for name, values in [("real", np.concatenate([sure[:20], -sure[:20]])), ("fake", np.concatenate([sure[:4], -sure[:4]]))]
     ]
-    real, fake = aggregate_videos(pa.Table.from_pylist(rows, schema=SCHEMAS["scores"]), config)
+    real, fake = aggregate_videos(pa.Table.from_pylist(rows, schema=SCHEMAS["scores"]), config, faces_judged(config))
     assert real == pytest.approx(fake) == pytest.approx(0.5)
 
 

@@ -40,8 +40,9 @@ def test_webdataset_shards_pair_images_with_their_facts(finished_run: Path, tmp_
 
 
 def test_flat_parquet_has_a_row_for_every_face(finished_run: Path, tmp_path: Path) -> None:
-    assert export(finished_run, tmp_path / "faces.parquet", "parquet") == 0
-    assert pq.read_metadata(tmp_path / "faces.parquet").num_rows == count_faces(str(finished_run), "faces")
+    assert export(finished_run, tmp_path / "new" / "faces.parquet", "parquet") == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["faces.parquet"]
+    assert pq.read_metadata(tmp_path / "new" / "faces.parquet").num_rows == count_faces(str(finished_run), "faces")
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])

@@ -227,3 +227,13 @@ def test_further_real_videos_must_be_there_and_not_in_the_corpus_too(
     assert main([*command, "--set", f"index.extra_real={tmp_path / extra}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run" / "manifest").exists()
+
+
+def test_metadata_that_lie_too_deep_are_told_where_the_corpus_is(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus" / "unpacked" / "dfdc_train_part_0"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text(json.dumps({"a.mp4": {"label": "REAL"}}))
+    (folder / "a.mp4").touch()
+    with pytest.raises(CorpusError, match=r"dfdc_train_part_0/metadata\.json lies too deep; .* such as .*/corpus/unpacked$"):
+        read_entries(str(tmp_path / "corpus"))
+    assert [entry.label for entry in read_entries(str(tmp_path / "corpus" / "unpacked"))[0]] == ["REAL"]

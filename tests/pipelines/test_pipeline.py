@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import torch
 from sklearn.metrics import log_loss
 
 from dfd_ray.cli import main
-from dfd_ray.config import load_config
+from dfd_ray.config import Config, load_config
 from dfd_ray.errors import Reason, Stage
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, normalise
+from dfd_ray.pipelines import pipeline
+from dfd_ray.pipelines.summary import Summary
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.tables import check_compatible, count_rows, flatten_faces, read_metadata, read_table
 
@@ -175,3 +178,26 @@ def test_summaries_count_what_the_tables_hold(finished_run: Path) -> None:
     assert (summary["rows"], summary["ok"], summary["no_face"]) == (24, 21, 1)
     assert summary["errors"] == {"empty": 1, "not_a_video": 1}
     assert count_rows(str(finished_run), "projection") == sum(summary["faces"].values())
+
+
+def test_of_a_corpus_without_labels_all_but_training_and_scoring_is_done(
+    demo_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, run = tmp_path / "corpus", tmp_path / "run"
+    corpus.mkdir()
+    shutil.copy(next(demo_corpus.rglob("*.mp4")), corpus / "clip.mp4")
+
+    def analyze(_config: Config) -> Summary:
+        return Summary(job="analyze", table="", seconds=0.0)
+
+    monkeypatch.setattr(pipeline, "STEPS", (pipeline.index, analyze, pipeline.train, pipeline.evaluate))
+    config = load_config(None, run=str(run), corpus=str(corpus))
+    assert [summary.job for summary in pipeline.pipeline(config)] == ["index", "analyze"]
+    assert "no video has a label" in capsys.readouterr().out
+
+
+def test_a_report_leaves_the_configuration_of_its_run_alone(finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = (run / "config.yaml").read_text()
+    assert main(["report", "--run", str(run), "--set", "preprocess.margin=0.1"]) == 0
+    assert (run / "config.yaml").read_text() == before

@@ -46,11 +46,15 @@ def test_every_file_has_a_line_and_broken_ones_one_half(
     assert "nothing done" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("videos", "message"), [("nowhere", "there is no such folder"), ("empty", "the folder is empty")])
+@pytest.mark.parametrize(
+    ("videos", "message"),
+    [("nowhere", "there is no such folder"), ("empty", "the folder is empty"), ("clip.mp4", "not a folder")],
+)
 def test_no_videos_is_one_line(
     finished_run: Path, tmp_path: Path, videos: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "clip.mp4").touch()
     command = ["predict", "--run", str(finished_run), "--videos", str(tmp_path / videos), "--out", str(tmp_path / "out")]
     assert main(command) == 2
     error = capsys.readouterr().err

@@ -30,7 +30,7 @@ def log_two_epochs(run: Path, *settings: str) -> None:
 
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="an extra: pip install 'dfd-ray[tensorboard]'")
+    pytest.importorskip("tensorboard", reason="an extra: pip install -e '.[tensorboard]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     log_two_epochs(tmp_path, "train.tensorboard=true")
@@ -41,7 +41,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
 
 
 def test_mlflow_has_a_run_a_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="an extra: pip install 'dfd-ray[mlflow]'")
+    mlflow = pytest.importorskip("mlflow", reason="an extra: pip install -e '.[mlflow]'")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # as a server stores, too, but without SQL
     store = (tmp_path / "mlflow").as_uri()
     log_two_epochs(tmp_path / "run", f"train.mlflow={store}")
@@ -58,7 +58,7 @@ def test_mlflow_has_a_run_a_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_mlflow_that_does_not_answer_costs_its_curve_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("mlflow", reason="an extra: pip install 'dfd-ray[mlflow]'")
+    pytest.importorskip("mlflow", reason="an extra: pip install -e '.[mlflow]'")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     log_two_epochs(tmp_path, "train.mlflow=http://127.0.0.1:1")
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dfd-ray train")]

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dfd_ray.config import Config, load_config
-from dfd_ray.errors import TrainingError, WeightsError
+from dfd_ray.errors import RunError, TrainingError, WeightsError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.pipelines import train_loop
 from dfd_ray.pipelines.model_store import check_models, read_model_facts
@@ -172,7 +172,10 @@ def test_a_trained_model_of_ours_is_gone_on_from(worker: Worker, draw_run: Calla
 def test_a_model_that_was_changed_is_refused_by_its_name(worker: Worker, draw_run: Callable[..., Path], tmp_path: Path) -> None:
     run = draw_run(tmp_path / "run")
     train(run, ["augmentation=none", "epochs=6", "batch_size=4", "learning_rate=0.003"])
-    check_models(str(run))
+    config = load_config(run / "config.yaml", run=str(run))
+    check_models(config)
+    with pytest.raises(RunError, match=r"learnt from faces cut with preprocess\.margin = 0\.6, not 0\.3"):
+        check_models(load_config(run / "config.yaml", ["preprocess.margin=0.3"], run=str(run)))
     model = run / "models" / "fold-0.safetensors"
     with safe_open(str(model), framework="pt") as file:
         metadata = file.metadata()
@@ -180,4 +183,4 @@ def test_a_model_that_was_changed_is_refused_by_its_name(worker: Worker, draw_ru
     tensors["classifier.weight"] *= -1
     save_file(tensors, model, metadata=metadata)
     with pytest.raises(WeightsError, match=r"run/models/fold-0\.safetensors does not score as it did when it was saved"):
-        check_models(str(run))
+        check_models(config)
