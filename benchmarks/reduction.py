@@ -3,7 +3,8 @@
     python -m benchmarks.reduction [--limit SECONDS] [--most POINTS]
 
 From vectors of 512 dimensions: PCA alone, t-SNE alone, PCA to 50 and t-SNE as `dfd-ray analyze` runs them, and UMAP (left
-out, and said, where `umap-learn` is not installed: it is no dependency, `pip install -e '.[bench]'`).
+out, and said, where `umap-learn` is not installed: it is no dependency, `pip install -e '.[bench]'`). Of 4,096 points and more
+UMAP's time has the search for neighbours compiled in it, some 40 seconds.
 """
 
 from __future__ import annotations
