@@ -1,7 +1,7 @@
 """What a corpus costs on a cluster, reckoned from what was measured: hours, money, and what is waited for.
 
 The model is of the simplest: every stage has a cost a unit (a sampled frame, a face), all cores (GPUs) are busy, stages of one
-job on different devices overlap, jobs follow each other. Starting machines and Ray, and a slow network, are not in it.
+job on different devices overlap, jobs follow each other. Starting machines, Ray's own processes, and a slow network are not in it.
 """
 
 from __future__ import annotations
@@ -155,4 +155,4 @@ def describe(plan: Plan, cpu_price: float, gpu_price: float) -> Iterator[str]:
     yield f"{'all':<12}{plan.hours:>12,.1f} hours; the bottleneck is {longest.stage}, on the {longest.device}s"
     if cpu_price or gpu_price:
         yield f"{'cost':<12}{plan.cost(cpu_price, gpu_price):>12,.0f} of the prices' currency"
-    yield f"not reckoned: {', '.join(UNMEASURED)} (no figures yet), starting machines, a network slower than the decoders"
+    yield f"not reckoned: {', '.join(UNMEASURED)} (no figures yet), starting machines, Ray's own processes, a slow network"
