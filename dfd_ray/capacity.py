@@ -1,7 +1,8 @@
 """What a corpus costs on a cluster, reckoned from what was measured: hours, money, and what is waited for.
 
 The model is of the simplest: every stage has a cost a unit (a sampled frame, a face), all cores (GPUs) are busy, stages of one
-job on different devices overlap, jobs follow each other. Starting machines, Ray's own processes, and a slow network are not in it.
+job on different devices overlap, jobs follow each other. Starting machines, Ray's own processes and a slow network are not in
+it.
 """
 
 from __future__ import annotations
