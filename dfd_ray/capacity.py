@@ -17,7 +17,7 @@ from dfd_ray.errors import ConfigurationError
 PLAIN = "benchmarks/results/amd-epyc-avx2-2-cores.json"
 WIDE = "benchmarks/results/amd-epyc-avx512f-2-cores.json"
 FACES_A_FRAME = 1.1
-"""1,075 faces in 968 sampled frames of FaceForensics++ and DeepFakeDetection (README, `preprocess.search_every=8`)."""
+"""1,075 faces in 968 sampled frames of FaceForensics++ and DeepFakeDetection (`python -m benchmarks.detection`)."""
 UNMEASURED = ("analyze", "train", "evaluate")
 """Jobs of which there is no figure to reckon with."""
 
