@@ -148,7 +148,8 @@ def capacity_rows(result: dict[str, Any]) -> Iterator[Row]:
     for one in result["results"]:
         seconds = one["seconds"]
         for name, peer in (("plan", "as planned"), ("simulated", "as simulated")):
-            yield Row(f"{result['videos']} videos, {one['nodes']} nodes", "s", seconds["measured"], peer, seconds[name], True)
+            what = f"{result['videos']} videos, nodes: {one['nodes']}"
+            yield Row(what, "s", seconds["measured"], peer, seconds[name], True)
 
 
 def train_rows(result: dict[str, Any]) -> Iterator[Row]:
