@@ -182,7 +182,7 @@ def draw(sizes: dict[str, dict[str, dict[str, Any]]]) -> None:
         axis.bar_label(bars, fmt="%.2g", fontsize="small", padding=2)
     axis.set(yticks=range(len(names)), yticklabels=names, xscale="log", xlabel="frames a second")
     axis.invert_yaxis()
-    axis.legend(fontsize="small")
+    figure.legend(loc="outside upper center", ncols=len(sizes), fontsize="small")
     figure.savefig(FIGURE, dpi=100)
 
 
