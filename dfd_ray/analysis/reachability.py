@@ -33,7 +33,7 @@ MEMORY = 2**30
 class Groups:
     """Points (n, d) float32 and the squares of their core distances (n,), those of a component side by side.
 
-    Component number c is the rows from `starts[c]` to `starts[c + 1]`.
+    Component number c is the rows from `starts[c]` to `starts[c + 1]`; `rows_at_once` rows are compared with all others.
     """
 
     points: Float32Array

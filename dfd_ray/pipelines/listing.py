@@ -62,7 +62,7 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
         listed = list_videos(corpus, (*VIDEO_SUFFIXES, METADATA))
     except UnicodeDecodeError as error:
         raise CorpusError(f"--corpus {corpus}: a file name is not UTF-8: {error.object!r}; rename it") from None
-    found = [entry for entry in listed if not entry.video_id.endswith(METADATA)]
+    found = [entry for entry in listed if entry.video_id.lower().endswith(VIDEO_SUFFIXES)]
     deeper = [entry.video_id for entry in listed if posixpath.basename(entry.video_id) == METADATA]
     if deeper and not described:
         above = join(corpus, posixpath.dirname(posixpath.dirname(deeper[0])))

@@ -27,9 +27,11 @@ def pipeline(config: Config) -> Iterator[Summary]:
     """
     with shared_session():
         for step in STEPS:
-            if step is train and not has_labels(config):
-                print("\nno video has a label, so there is nothing to learn from: train and evaluate are left out", flush=True)
             if step in (train, evaluate) and not has_labels(config):
+                if step is train:
+                    print(
+                        "\nno video has a label, so there is nothing to learn from: train and evaluate are left out", flush=True
+                    )
                 continue
             yield step(config)
 

@@ -237,3 +237,9 @@ def test_metadata_that_lie_too_deep_are_told_where_the_corpus_is(tmp_path: Path)
     with pytest.raises(CorpusError, match=r"dfdc_train_part_0/metadata\.json lies too deep; .* such as .*/corpus/unpacked$"):
         read_entries(str(tmp_path / "corpus"))
     assert [entry.label for entry in read_entries(str(tmp_path / "corpus" / "unpacked"))[0]] == ["REAL"]
+
+
+def test_metadata_under_a_name_in_capitals_are_no_video(tmp_path: Path) -> None:
+    for name in ("METADATA.JSON", "a.MP4"):
+        (tmp_path / name).touch()
+    assert [entry.video_id for entry in read_entries(str(tmp_path))[0]] == ["a.MP4"]
