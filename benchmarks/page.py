@@ -125,6 +125,9 @@ def scale_rows(result: dict[str, Any]) -> Iterator[Row]:
         what, peer = f"a video of {other['rows']:,}", f"of {first['rows']:,}"
         yield Row(f"CPU time of {what}", "ms", other["cpu_ms_per_row"], peer, first["cpu_ms_per_row"], True)
         yield Row(f"memory at most, {what}", "GiB", other["peak_gib"], peer, first["peak_gib"], True)
+        if other["seconds_to_go_on"] is not None:
+            what = f"killed at 99 % of {other['rows']:,}: until it goes on"
+            yield Row(what, "s", other["seconds_to_go_on"], "to its end", other["resume_seconds"], True)
 
 
 def curve_rows(ours: str) -> Callable[[dict[str, Any]], Iterator[Row]]:
@@ -157,7 +160,7 @@ def train_rows(result: dict[str, Any]) -> Iterator[Row]:
     speed = result["faces_per_second"]
     slower = min("input", "step", key=lambda name: speed[name])
     yield Row("training", "faces/s", speed["together"], f"its slower half alone, the {slower}", speed[slower])
-    yield Row("two workers of a core", "faces/s", speed["workers_2"], "one", speed["together"])
+    yield Row("steps of two workers of a core, fed from memory", "faces/s", speed["step_2"], "one", speed["step"])
 
 
 def ablation_rows(result: dict[str, Any]) -> Iterator[Row]:

@@ -3,8 +3,9 @@
     python -m benchmarks.scale [--begun-from ROWS] [ROWS ...]
 
 The rows name a handful of tiny clips over and over, so that what is measured is everything but decoding and detection.
-Each job is killed (SIGKILL) when 99 % of its rows are committed, and the same command is given again: `resume_seconds` is
-how long that takes to the end, the last hundredth of the work included.
+Each job is killed (SIGKILL) when 99 % of its rows are committed, and the same command is given again: `seconds_to_go_on` is
+how long it takes until the first row is committed that was not there before (null where the kill came too late to leave one),
+and `resume_seconds` how long to the end, the last hundredth of the work included.
 
 A run of `--begun-from` rows or more is not done from its start, which takes the better part of an hour for 119,154: its table
 and its commits are written as the job would have left them at 98 %, with the rows of a smaller run under other names. The job
@@ -127,7 +128,7 @@ def spilled_mib(ray_folder: Path) -> int:
     return max((int(size) for log in logs for size in re.findall(r"Spilled (\d+) MiB", log)), default=0)
 
 
-def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, float]:
+def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
     """Run the job until `rows` rows are committed, and kill it there unless it is done; return times and memory."""
     command = [sys.executable, "-m", "dfd_ray.cli", "preprocess", "--run", str(run), *SETTINGS]
     started = time.perf_counter()
@@ -158,7 +159,7 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, float]:
             }
     if job.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended {job.returncode}")
-    return {"seconds": time.perf_counter() - started}
+    return {"seconds": time.perf_counter() - started, "first_commit": first - started if first else None}
 
 
 def measure(folder: Path, clips: list[Path], rows: int, finished: Path | None) -> dict[str, Any]:
@@ -171,7 +172,8 @@ def measure(folder: Path, clips: list[Path], rows: int, finished: Path | None) -
     begun = count_rows(str(run), "faces")
     figures: dict[str, Any] = {"rows": rows, "there_before": begun, **run_until(run, int(SETTLED * rows), ray_folder)}
     figures["committed_when_killed"] = count_rows(str(run), "faces")
-    figures["resume_seconds"] = run_until(run, rows + 1, ray_folder)["seconds"]
+    resumed = run_until(run, rows + 1, ray_folder)
+    figures |= {"seconds_to_go_on": resumed["first_commit"], "resume_seconds": resumed["seconds"]}
     sizes = [Path(path).stat().st_size for path in table_files(str(run), "faces")]
     assert count_rows(str(run), "faces") == rows
     return figures | {"files": len(sizes), "median_file_bytes": float(np.median(sizes)), "table_mb": sum(sizes) / 1e6}

@@ -32,7 +32,9 @@ TRAIN_ONLY = -1
 
 VIDEO_ID = Column("video_id", pa.string(), "path of the video relative to the corpus, unique across parts", False)
 LABEL = Column("label", pa.string(), "REAL, FAKE or null")
-GROUP = Column("group", pa.string(), "connected component of `original` links, named by its first video")
+GROUP = Column(
+    "group", pa.string(), "of videos linked by `original`, or by a person (`index.people`); named by the first of them"
+)
 FOLD = Column("fold", pa.int32(), "null for a video without a label, -1 for one that is only trained on")
 STATUS = Column("status", pa.string(), "how the video ended, see below", False)
 ERROR_STAGE = Column("error_stage", pa.string(), "where it failed, see below; null unless `status` is error")

@@ -26,6 +26,13 @@ class Index(Section):
         None,
         description="folder of further videos, all taken for REAL: trained on in every fold, never held out, never scored",
     )
+    people: str | None = Field(
+        None,
+        description="Parquet file of face-recognition vectors (`video_id`, `vector`): groups that show one person become one",
+    )
+    same_person: float | None = Field(
+        None, gt=0, lt=1, description="cosine of two such vectors from which they are of one person; depends on the network"
+    )
     missing_files: Literal["refuse", "keep"] = Field(
         "refuse", description="a file named by the metadata that is absent: refuse to index, or keep it as an error row"
     )

@@ -33,6 +33,8 @@ OTHER_VALUES: dict[str, Any] = {
     "index.folds": 3,
     "index.seed": 1,
     "index.extra_real": "more",
+    "index.people": "people.parquet",
+    "index.same_person": 0.6,
     "index.missing_files": "keep",
     "preprocess.frames_real": 41,
     "preprocess.frames_fake": 9,

@@ -1,4 +1,4 @@
-"""index: find the videos and their labels, put linked ones into one group, and write the manifest."""
+"""index: find the videos and their labels, put those that belong together into one group, and write the manifest."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from scipy.cluster.hierarchy import DisjointSet
 
 from dfd_ray.config import Config
-from dfd_ray.errors import CorpusError, RunError
+from dfd_ray.errors import ConfigurationError, CorpusError, RunError
 from dfd_ray.pipelines.listing import Entry, list_extra_real, read_entries, with_sizes
+from dfd_ray.pipelines.people import join_people
 from dfd_ray.pipelines.summary import Summary
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
@@ -44,7 +45,13 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
     """Return the manifest of a corpus, and remarks on videos that are left out and on folds, where one is due."""
     listed, left_out = read_entries(corpus)
     entries = with_sizes(corpus, sorted(listed, key=lambda entry: entry.video_id), config)
-    groups = link_groups(entries)
+    groups, notes = link_groups(entries), []
+    if config.index.people is not None:
+        if config.index.same_person is None:
+            raise ConfigurationError("index.people needs index.same_person: from which cosine two vectors are of one person")
+        video_ids = [entry.video_id for entry in entries]
+        groups, joined = join_people(video_ids, groups, config.index.people, config.index.same_person)
+        notes.append(joined)
     folds, note = assign_folds([entry.label for entry in entries], groups, config.index.folds, config.index.seed)
     uris = [join(corpus, entry.video_id) for entry in entries]
     if config.index.extra_real is not None:
@@ -65,7 +72,7 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
         "fold": folds,
         "bytes": [entry.bytes for entry in entries],
     }
-    notes = [note] if note else []
+    notes += [note] if note else []
     if left_out:
         notes.append(f"{len(left_out)} videos are in no metadata and were left out, such as '{left_out[0]}'")
     return pa.table(columns, schema=SCHEMAS["manifest"]), notes

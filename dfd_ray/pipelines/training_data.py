@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,6 +30,8 @@ AUGMENT_AT_ONCE = 32
 """Faces an augmentation task takes; large enough that both classes are among them."""
 FACES_PER_BLOCK, MOST_BLOCKS = 128, 1000
 """Into how many parts the shuffled faces fall: enough to keep every core busy, and not so many that each is tiny."""
+LOWEST_PRIORITY = 19
+"""As `nice` counts."""
 KEYS = 2**62
 """Random keys are drawn below this; two of millions are hardly ever equal."""
 
@@ -67,7 +70,7 @@ def training_faces(config: Config, plan: FoldPlan, size: int) -> Dataset:
     blocks = min(2 + plan.shown // FACES_PER_BLOCK, MOST_BLOCKS)
     faces = faces.sort("key", boundaries=[KEYS // blocks * i for i in range(1, blocks)])
     return faces.map_batches(
-        augment,
+        augment_ahead,
         fn_kwargs={"size": size, "settings": config.train},
         batch_format="pyarrow",
         batch_size=AUGMENT_AT_ONCE,
@@ -113,6 +116,12 @@ def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[npt.NDArray[np.f
         landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size)
         for points, box, width, height in places
     ]
+
+
+def augment_ahead(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArray[Any]]:
+    """Do as `augment`, in a process of the lowest priority: what is made ahead of need takes no core from who learns."""
+    os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
+    return augment(faces, size, settings)
 
 
 def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArray[Any]]:
