@@ -12,8 +12,8 @@ step.
 - `step_2`: as `step`, by two workers of a core, each with its batch of 16, which agree on their gradients.
 
 All in Ray Train, one epoch as a warm-up and `EPOCHS` measured, each from its first batch on; faces a second, of all workers
-together. `epoch_start_seconds` is how long that batch takes to come: the faces are put in a new order first. Of `input` more than
-one batch is done by then, so that it looks quicker than it could go on.
+together. `epoch_start_seconds` is how long that batch takes to come: the faces are put in a new order first. Of `input` more
+than one batch is done by then, so that it looks quicker than it could go on.
 The bars: together at least 0.9 of the slower of input and step, two workers at least 1.7 times one. The two are fed from
 memory: faces are augmented by other processes, for which a machine of two cores has none left beside them.
 """
