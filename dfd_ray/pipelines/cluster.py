@@ -24,6 +24,9 @@ HELPER_CPUS = 3
 """Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
 while hardly using it, and on a machine of two cores they would leave none for the work."""
 
+NO_TASK_EVENTS = {"task_events_report_interval_ms": 0}
+"""For a local Ray, which has no dashboard to show them: its server would keep 10 KB of each video's, up to 100,000 tasks."""
+
 ATTEMPTS = 2
 """Times a task of minutes or hours is tried again whose worker died. Ray's defaults are without end."""
 
@@ -88,6 +91,7 @@ def _connect(config: Config) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.WARNING,
+            _system_config=NO_TASK_EVENTS,
         )
     configure_data()
 
