@@ -15,7 +15,7 @@ def number_people(vectors: Float32Array, same_person: float) -> Int64Array:
 
     `vectors` (n, d), finite, none zero, of any lengths. Two whose cosine is `same_person` or more are of one person, and so is
     whoever is joined to them through others: single linkage, cut at that cosine. Every pair is looked at, and none is kept:
-    scikit-learn's DBSCAN, which finds the same, holds all pairs that are near, 113 GB of them where 119,154 vectors are.
+    scikit-learn's DBSCAN, which finds the same, holds the index of every pair that is near: 113 GB if 119,154 are all alike.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
