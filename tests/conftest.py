@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 PROJECT = Path(__file__).parent.parent
@@ -108,6 +110,23 @@ def flags() -> list[str]:
     return as_flags(SETTINGS)
 
 
+def await_end(processes: list[psutil.Process], patience: float = 30.0) -> list[psutil.Process]:
+    """Return the processes that have not ended after so many seconds."""
+    until = time.monotonic() + patience
+    while processes and time.monotonic() < until:
+        time.sleep(0.1)
+        processes = [one for one in processes if is_alive(one)]
+    return processes
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process has not ended; one that has may still wait for its parent to ask how."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture(scope="session")
 def ray() -> Iterator[None]:
     """Start the one Ray that the suite uses, with its own folder and a fixed size."""
@@ -126,8 +145,11 @@ def ray() -> Iterator[None]:
     )
     configure_data()
     yield
+    family = psutil.Process().children(recursive=True)
     ray.shutdown()
+    left = await_end(family)
     shutil.rmtree(folder, ignore_errors=True)
+    assert not left, f"these outlived their Ray: {left}"
 
 
 @pytest.fixture(scope="session")

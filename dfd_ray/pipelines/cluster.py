@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -202,6 +203,17 @@ def explain_waiting(said: str, seconds: float) -> str:
 def torch_device(pool: Pool) -> str:
     """Return where a stage's nets run: on the GPU share it asks for, or on the CPU."""
     return "cuda" if pool.num_gpus > 0 else "cpu"
+
+
+def end_at_once() -> None:
+    """Have this actor's process end without C++ destructors and exit handlers once Ray is done with it. In a driver: nothing.
+
+    Those of Ray 2.60 may wait for ever: a message that is still queued as their event loop is destroyed makes them post
+    another to it, under a lock they hold. Ray has let go of the process by then, and nobody would end it, with the memory
+    and the share of a GPU that it has. Python's exit handlers run last in, first out: what an actor registers comes first.
+    """
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
+        atexit.register(os._exit, 0)
 
 
 def _local_limit() -> int | None:
