@@ -50,6 +50,8 @@ BEGUN, SETTLED = 0.98, 0.99
 ROWS_A_FILE = Resources().videos_per_file
 LOOK = 5.0
 """Seconds between two looks at the memory; a look reads the page tables of twenty processes."""
+LOOK_CPU = 1.0
+"""Seconds between two looks at the CPU time; what a process uses between the last of them and its end is lost."""
 SETTINGS = ("--set", "preprocess.frames_real=1", "--set", "preprocess.frames_fake=1")
 
 
@@ -111,15 +113,14 @@ def memory_gib(driver: psutil.Process) -> tuple[float, float]:
     return sum(held.values()), held.get(driver.pid, 0.0)
 
 
-def cpu_seconds(driver: psutil.Process) -> float:
-    """Return the CPU time that a process and its descendants have used, those that have ended included."""
-    used = 0.0
+def note_cpu_seconds(driver: psutil.Process, used: dict[int, float]) -> float:
+    """Note the CPU time, user and system, of a process and its descendants, and return the sum of all that were ever noted."""
     for process in [driver, *driver.children(recursive=True)]:
         try:
-            used += sum(process.cpu_times()[:4])  # user, system, and both of the children that have been waited for
+            used[process.pid] = sum(process.cpu_times()[:2])
         except psutil.Error:
             continue
-    return used
+    return sum(used.values())
 
 
 def spilled_mib(ray_folder: Path) -> int:
@@ -133,19 +134,24 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "dfd_ray.cli", "preprocess", "--run", str(run), *SETTINGS]
     started = time.perf_counter()
     job = psutil.Popen(command, env=os.environ | {"RAY_TMPDIR": str(ray_folder)})
-    first, before, used, looked = 0.0, count_rows(str(run), "faces"), 0.0, 0.0
+    first, before, looked = 0.0, count_rows(str(run), "faces"), 0.0
+    used: dict[int, float] = {}
+    used_before = looked_cpu = 0.0
     begun = len(table_files(str(run), "faces"))
     peak = driver_peak = 0.0
     while job.poll() is None:
         time.sleep(0.2)
         files = len(table_files(str(run), "faces"))  # whose footers are read only when enough of them are there
         if not first and files > begun and (done := count_rows(str(run), "faces")) > before:
-            first, before, used = time.perf_counter(), done, cpu_seconds(job)
+            first, before, used_before = time.perf_counter(), done, note_cpu_seconds(job, used)
+        if first and time.perf_counter() - looked_cpu > LOOK_CPU:
+            note_cpu_seconds(job, used)
+            looked_cpu = time.perf_counter()
         if first and time.perf_counter() - looked > LOOK:
             total, own = memory_gib(job)
             peak, driver_peak, looked = max(peak, total), max(driver_peak, own), time.perf_counter()
         if files * ROWS_A_FILE >= rows and (done := count_rows(str(run), "faces")) >= rows and job.is_running():
-            elapsed, cpu = time.perf_counter() - first, cpu_seconds(job) - used
+            elapsed, cpu = time.perf_counter() - first, note_cpu_seconds(job, used) - used_before
             left = [*job.children(recursive=True), job]
             for process in reversed(left):
                 process.kill()
