@@ -110,7 +110,7 @@ def flags() -> list[str]:
     return as_flags(SETTINGS)
 
 
-def await_end(processes: list[psutil.Process], patience: float = 30.0) -> list[psutil.Process]:
+def await_end(processes: list[psutil.Process], patience: float = 60.0) -> list[psutil.Process]:
     """Return the processes that have not ended after so many seconds."""
     until = time.monotonic() + patience
     while processes and time.monotonic() < until:
@@ -145,9 +145,11 @@ def ray() -> Iterator[None]:
     )
     configure_data()
     yield
-    family = psutil.Process().children(recursive=True)
+    raylets = [child for child in psutil.Process().children() if child.name() == "raylet"]
+    workers = [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+    assert workers
     ray.shutdown()
-    left = await_end(family)
+    left = await_end(workers)
     shutil.rmtree(folder, ignore_errors=True)
     assert not left, f"these outlived their Ray: {left}"
 

@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ fifteen seconds, the task is sent to the dead actor again and again."""
 
 RESTARTS = 1000
 """Times one actor is started again: nodes may die all through a long job; tasks that kill their actor end at `RETRIES`."""
+
+EXIT_SECONDS = 30
+"""Seconds that the process of an actor may take to exit; it takes about two."""
 
 DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 """What Ray raises when a worker died, as often as it may."""
@@ -205,15 +209,20 @@ def torch_device(pool: Pool) -> str:
     return "cuda" if pool.num_gpus > 0 else "cpu"
 
 
-def end_at_once() -> None:
-    """Have this actor's process end without C++ destructors and exit handlers once Ray is done with it. In a driver: nothing.
+def limit_exit(seconds: int = EXIT_SECONDS) -> None:
+    """Have the process of the actor that calls this killed when it takes so many seconds to exit; in a driver, do nothing.
 
-    Those of Ray 2.60 may wait for ever: a message that is still queued as their event loop is destroyed makes them post
-    another to it, under a lock they hold. Ray has let go of the process by then, and nobody would end it, with the memory
-    and the share of a GPU that it has. Python's exit handlers run last in, first out: what an actor registers comes first.
+    The destructors of Ray 2.60 may wait for ever (a message still queued as its event loop is destroyed makes it post another,
+    under the lock that posting takes). Ray has let go of the process by then, and nobody else would end it, with its memory and
+    its share of a GPU.
     """
     if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
-        atexit.register(os._exit, 0)
+        atexit.register(_set_alarm, seconds)
+
+
+def _set_alarm(seconds: int) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # by default it kills, even where no Python runs any more
+    signal.alarm(seconds)
 
 
 def _local_limit() -> int | None:

@@ -20,7 +20,7 @@ from dfd_ray.errors import WeightsError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, feature_size
 from dfd_ray.models.embedder import Embedder, Precision, choose_precision
-from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, end_at_once, ray_session, torch_device, waiting
+from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, limit_exit, ray_session, torch_device, waiting
 from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.progress import progress_bar, report_done
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
@@ -111,7 +111,7 @@ class EmbedFaces:
     def __init__(self, settings: Embed, precision: Precision, pool: Pool, counter: Any = None) -> None:
         import torch
 
-        end_at_once()
+        limit_exit()
         threads = max(1, int(pool.num_cpus))
         torch.set_num_threads(threads)
         module, spec = create_backbone(settings.backbone, weights=settings.weights, image_size=settings.image_size)

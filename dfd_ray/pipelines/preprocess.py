@@ -20,7 +20,7 @@ from ray.data import Dataset
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.faces.crop import cut_face, encode_jpeg
-from dfd_ray.pipelines.cluster import actors, check_placeable, end_at_once, ray_session, tasks, torch_device
+from dfd_ray.pipelines.cluster import actors, check_placeable, limit_exit, ray_session, tasks, torch_device
 from dfd_ray.pipelines.decoder import ATTEMPTS
 from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.metrics import observe
@@ -96,7 +96,7 @@ class Detect:
 
         from dfd_ray.faces.detector import FaceDetector
 
-        end_at_once()
+        limit_exit()
         torch.set_num_threads(1)  # one core an actor: many processes beat threads inside one
         self.settings = settings
         self.counter = counter

@@ -15,7 +15,7 @@ from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import check_golden, score_faces
-from dfd_ray.pipelines.cluster import end_at_once
+from dfd_ray.pipelines.cluster import limit_exit
 from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.model_store import model_location, read_model, trained_folds
 from dfd_ray.pipelines.progress import report_done
@@ -37,7 +37,7 @@ class ScoreFaces:
     def __init__(self, run: str, device: str, batch_size: int, counter: Any = None) -> None:
         import torch
 
-        end_at_once()
+        limit_exit()
         torch.set_num_threads(1)
         self.run = run
         self.device = device

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.cluster import end_at_once
+from dfd_ray.pipelines.cluster import EXIT_SECONDS, limit_exit
 from dfd_ray.pipelines.embed import EmbedFaces
 from dfd_ray.pipelines.preprocess import Detect, ExtractAndDetect
 from dfd_ray.pipelines.score import ScoreFaces
@@ -21,41 +22,41 @@ PATIENCE = 60.0
 """Seconds that a process may take to end."""
 
 
-def ends(make: Callable[[], Any]) -> bool:
-    """Return whether an actor's process ends whose exit handlers, those from before `make` is called, never would."""
+def run_and_drop(make: Callable[[], Any], at_exit: Callable[[], Any]) -> psutil.Process:
+    """Return the process of an actor that has called `make`, and is no longer wanted; `at_exit` runs as it exits."""
     import ray
 
-    class Stuck:
+    class Actor:
         def __init__(self) -> None:
-            atexit.register(threading.Event().wait)
+            atexit.register(at_exit)
             self.made = make()
 
         def process(self) -> int:
             return os.getpid()
 
-    actor = ray.remote(num_cpus=0)(Stuck).remote()
-    process = psutil.Process(ray.get(actor.process.remote()))
-    del actor
-    try:
-        process.wait(PATIENCE)
-    except psutil.TimeoutExpired:
-        process.kill()
-        return False
-    return True
+    actor = ray.remote(num_cpus=0)(Actor).remote()
+    return psutil.Process(ray.get(actor.process.remote()))
+
+
+def test_a_process_that_does_not_exit_is_killed(ray: None) -> None:
+    run_and_drop(partial(limit_exit, 1), threading.Event().wait).wait(PATIENCE)
 
 
 @pytest.mark.parametrize("stage", [Detect, ExtractAndDetect, EmbedFaces, ScoreFaces])
-def test_the_process_of_a_stage_ends_with_it(stage: type, ray: None, finished_run: Path) -> None:
-    config = load_config(None, [f"embed.{one}" for one in ("backbone=test_efficientnet", "weights=random", "image_size=64")])
+def test_the_exit_of_every_stage_is_limited(stage: type, ray: None, finished_run: Path, tmp_path: Path) -> None:
+    settings = load_config(None, [f"embed.{one}" for one in ("backbone=test_efficientnet", "weights=random", "image_size=64")])
     arguments: dict[type, tuple[Any, ...]] = {
-        EmbedFaces: (config.embed, "fp32", config.resources.embed),
+        EmbedFaces: (settings.embed, "fp32", settings.resources.embed),
         ScoreFaces: (str(finished_run), "cpu", 1),
     }
-    assert ends(partial(stage, *arguments.get(stage, (config.preprocess, "cpu"))))
+    left = tmp_path / "left"
+    make = partial(stage, *arguments.get(stage, (settings.preprocess, "cpu")))
+    run_and_drop(make, lambda: left.write_text(str(signal.alarm(0)))).wait(PATIENCE)
+    assert 0 < int(left.read_text()) <= EXIT_SECONDS
 
 
-def test_a_driver_keeps_its_exit_handlers(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_of_a_driver_is_not(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     registered: list[Any] = []
     monkeypatch.setattr(atexit, "register", lambda *handler: registered.append(handler))
-    end_at_once()
+    limit_exit()
     assert not registered
