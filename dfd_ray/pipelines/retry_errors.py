@@ -36,11 +36,11 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
     for reason in sorted(wanted - set(Reason)):
         raise ConfigurationError(f"--reason {reason}: known reasons are {', '.join(Reason)}")
     require(run, "faces", config)
+    aside = join(run, "retry")
+    delete_folder(aside)  # of a job that was killed
     failed = failed_videos(run, wanted)
     if not failed:
         return told(config, started, "already complete; no error row to retry")
-    aside = join(run, "retry")
-    delete_folder(aside)
     manifest = read_table(run, "manifest")
     write_manifest(aside, manifest.filter(pc.is_in(manifest.column("video_id"), value_set=pa.array(failed))))
     preprocess(config.model_copy(update={"run": aside}))

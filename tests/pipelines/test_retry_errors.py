@@ -78,6 +78,9 @@ def test_a_kill_while_rows_are_replaced_leaves_each_once(
     after = faces_of(run)
     assert after.keys() == before.keys()
     assert {row["status"] for row in after.values()} == {"ok"}
+    (run / "retry").mkdir()  # as a kill at the very end leaves it
+    assert main(["retry-errors", "--run", str(run)]) == 0
+    assert not (run / "retry").exists()
 
 
 def test_an_unknown_reason_is_refused(run_with_errors: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
