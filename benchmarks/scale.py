@@ -11,7 +11,8 @@ A run of `--begun-from` rows or more is not done from its start, which takes the
 and its commits are written as the job would have left them at 98 %, with the rows of a smaller run under other names. The job
 then has the whole manifest, all the files and all the commits before it; memory that it would have gathered is not seen.
 
-`cpu_ms_per_row` is the CPU time of all of the job's processes, which says what a row costs whatever else the machine does.
+`cpu_ms_per_row` is the CPU time of all of the job's processes, looked at every second; it says what a row costs whatever else
+the machine does.
 `spilled_mib` is what Ray wrote to the disk for want of room in its object store. `peak_gib` is the most that the job's
 processes held together at any look, shared pages counted once (PSS);
 `driver_peak_gib` is the driver's own.
@@ -113,11 +114,11 @@ def memory_gib(driver: psutil.Process) -> tuple[float, float]:
     return sum(held.values()), held.get(driver.pid, 0.0)
 
 
-def note_cpu_seconds(driver: psutil.Process, used: dict[int, float]) -> float:
+def note_cpu_seconds(driver: psutil.Process, used: dict[psutil.Process, float]) -> float:
     """Note the CPU time, user and system, of a process and its descendants, and return the sum of all that were ever noted."""
     for process in [driver, *driver.children(recursive=True)]:
         try:
-            used[process.pid] = sum(process.cpu_times()[:2])
+            used[process] = sum(process.cpu_times()[:2])
         except psutil.Error:
             continue
     return sum(used.values())
@@ -135,7 +136,7 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     job = psutil.Popen(command, env=os.environ | {"RAY_TMPDIR": str(ray_folder)})
     first, before, looked = 0.0, count_rows(str(run), "faces"), 0.0
-    used: dict[int, float] = {}
+    used: dict[psutil.Process, float] = {}
     used_before = looked_cpu = 0.0
     begun = len(table_files(str(run), "faces"))
     peak = driver_peak = 0.0
