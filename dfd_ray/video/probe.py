@@ -37,7 +37,7 @@ class Stream:
     """The facts of a video's first picture stream, from its packets."""
 
     width: int
-    """Pixels, as coded."""
+    """Pixels, as coded; those that are not square are not stretched."""
     height: int
     """Pixels, as coded."""
     fps: float

@@ -152,6 +152,23 @@ def rows_of(paths: list[str], corpus: Path, settings: Preprocess, fold: int = 1)
     return [row for table in tables for row in table.drop_columns("frames").to_pylist()]
 
 
+def test_what_ends_or_stops_the_decoder_is_a_row_among_others(
+    make: Any, good: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SETTINGS.model_copy(update={"video_deadline": 1.0, "decoder_memory_gib": 1.0})
+    hostile = make(video_deadline=1.0, decoder_memory_gib=1.0)
+    monkeypatch.setattr("dfd_ray.pipelines.extract._decoder", hostile.decoder)
+    paths = [good, *(str(tmp_path / f"{name}.mp4") for name in ("crash", "hang", "eat")), good]
+    rows = rows_of(paths, tmp_path, settings)
+    assert [row["status"] for row in rows] == [Status.OK, *[Status.ERROR] * 3, Status.OK]
+    ends = [(row["video_id"], row["error_stage"], row["error"].split(":")[0]) for row in rows[1:4]]
+    assert ends == [
+        ("crash.mp4", Stage.DECODE, Reason.CRASH),
+        ("hang.mp4", Stage.DECODE, Reason.DEADLINE),
+        ("eat.mp4", Stage.DECODE, Reason.MEMORY),
+    ]
+
+
 def test_a_link_out_of_the_corpus_is_refused_unless_allowed(tmp_path: Path, good: str) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()

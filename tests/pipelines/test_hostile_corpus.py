@@ -25,12 +25,12 @@ def refused(stage: Stage, reason: Reason) -> tuple[Status, Stage, Reason]:
     return Status.ERROR, stage, reason
 
 
-def write_black(path: Path, count: int) -> None:
+def write_black(path: Path, count: int, width: int = 160, height: int = 120) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(count):
-            frame = av.VideoFrame.from_ndarray(np.zeros((120, 160, 3), np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="rgb24")
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -52,8 +52,34 @@ def clip(demo_corpus: Path) -> bytes:
     return next(path for path in sorted(demo_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000).read_bytes()
 
 
+def write_no_frame(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        container.start_encoding()
+
+
+def write_huge(path: Path) -> None:
+    """Write a small frame of raw pixels whose header says 100,000 x 100,000."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(160, 120, "yuv420p")))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    sides = content.find(b"strf") + 12  # BITMAPINFOHEADER: its size, width, height
+    content[sides : sides + 8] = 2 * (100_000).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+def lie(content: bytes, box: bytes, offset: int, value: int, size: int = 4) -> bytes:
+    """Change a number so many bytes behind the name of an mp4's first box of a kind."""
+    start = content.find(box) + 4 + offset
+    return content[:start] + value.to_bytes(size, "big") + content[start + size :]
+
+
 def test_every_file_of_a_hostile_corpus_is_one_row_with_its_reason(
-    ray: None, clip: bytes, tmp_path: Path, flags: list[str]
+    ray: None, clip: bytes, tmp_path: Path, flags: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     corpus = tmp_path / "corpus"
     first, second = corpus / "part_0", corpus / "part_1"
@@ -71,6 +97,16 @@ def test_every_file_of_a_hostile_corpus_is_one_row_with_its_reason(
     write_sound(first / "sound.mp4")
     write_black(first / "black.mp4", 30)
     write_black(first / "single.mp4", 1)
+    black = (first / "black.mp4").read_bytes()
+    assert black.find(b"moov") > black.find(b"mdat")
+    (first / "no moov.mp4").write_bytes(black[: black.find(b"moov") - 4])
+    write_no_frame(first / "no frame.mp4")
+    write_no_frame(first / "no frame.mkv")
+    (first / "a billion.mp4").write_bytes(lie(black, b"stsz", 8, 10**9))
+    (first / "a billion in time.mp4").write_bytes(lie(black, b"stts", 8, 10**9))
+    (first / "wide.mp4").write_bytes(lie(lie(black, b"avc1", 24, 65_535, 2), b"avc1", 26, 65_535, 2))
+    write_huge(first / "huge.avi")
+    write_black(first / "large.mp4", 1, 8192, 4112)
     (tmp_path / "secret.mp4").write_bytes(clip)
     (first / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     (first / "gone.mp4").write_bytes(clip)
@@ -90,6 +126,14 @@ def test_every_file_of_a_hostile_corpus_is_one_row_with_its_reason(
         "part_0/sound.mp4": refused(Stage.OPEN, Reason.NO_VIDEO_STREAM),
         "part_0/black.mp4": NO_FACE,
         "part_0/single.mp4": NO_FACE,
+        "part_0/no moov.mp4": refused(Stage.OPEN, Reason.NOT_A_VIDEO),
+        "part_0/no frame.mp4": refused(Stage.OPEN, Reason.NO_VIDEO_STREAM),
+        "part_0/no frame.mkv": refused(Stage.OPEN, Reason.NOT_A_VIDEO),
+        "part_0/a billion.mp4": refused(Stage.OPEN, Reason.NOT_A_VIDEO),
+        "part_0/a billion in time.mp4": NO_FACE,
+        "part_0/wide.mp4": NO_FACE,
+        "part_0/large.mp4": refused(Stage.OPEN, Reason.TOO_LARGE),
+        "part_0/huge.avi": refused(Stage.DECODE, Reason.BROKEN_STREAM),
         "part_0/link.mp4": refused(Stage.OPEN, Reason.OUTSIDE),
         "part_0/gone.mp4": refused(Stage.OPEN, Reason.MISSING),
     }
@@ -99,6 +143,12 @@ def test_every_file_of_a_hostile_corpus_is_one_row_with_its_reason(
         reason = row["error"] and row["error"].split(":")[0]
         assert (row["status"], row["error_stage"], reason) == expected[row["video_id"]], row["video_id"]
         assert bool(row["faces"]) == (row["status"] == Status.OK)
+    said = {row["video_id"]: row["error"] for row in rows}
+    assert said["part_0/text.mp4"] == "not_a_video: Invalid data found when processing input"
+    bar = capfd.readouterr().err.split("\r")[-1]
+    counts = Counter(row["status"] for row in rows)
+    assert f"{len(rows)}/{len(rows)}" in bar
+    assert all(f"{status}={count}" in bar for status, count in counts.items()), bar
 
 
 def damaged(content: bytes, random: np.random.Generator) -> bytes:

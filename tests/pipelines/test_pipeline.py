@@ -178,6 +178,9 @@ def test_summaries_count_what_the_tables_hold(finished_run: Path) -> None:
     assert (summary["rows"], summary["ok"], summary["no_face"]) == (24, 21, 1)
     assert summary["errors"] == {"empty": 1, "not_a_video": 1}
     assert count_rows(str(finished_run), "projection") == sum(summary["faces"].values())
+    rows = read_table(str(finished_run), "faces", ["label", "faces"]).to_pylist()
+    for label in ("REAL", "FAKE"):
+        assert summary["faces"][label] == sum(len(row["faces"]) for row in rows if row["label"] == label) > 0
 
 
 def test_of_a_corpus_without_labels_all_but_training_and_scoring_is_done(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 from collections.abc import Callable
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.video import decode_video
 
 CONTAINERS = Config().preprocess.containers
+PYRAMID = "bframes=3:b-adapt=0:b-pyramid=normal:keyint=24"
 CLIPS: dict[str, dict[str, Any]] = {
     "h264 with a b-pyramid": {},
     "h264 without B frames": {"options": {"preset": "ultrafast", "bf": "0", "g": "30"}},
@@ -33,7 +37,15 @@ CLIPS: dict[str, dict[str, Any]] = {
     "4:4:4 of odd size": {"width": 161, "height": 121, "pixel_format": "yuv444p"},
     "4:2:2": {"pixel_format": "yuv422p"},
     "10 bits": {"pixel_format": "yuv420p10le"},
+    "10 bits in hevc": {
+        "codec": "libx265",
+        "pixel_format": "yuv420p10le",
+        "options": {"preset": "ultrafast", "x265-params": "bframes=4:log-level=none"},
+    },
     "full range": {"colorspace": 5, "color_range": 2},
+    "interlaced": {"options": {"preset": "veryfast", "x264-params": f"tff=1:{PYRAMID}"}},
+    "interlaced in a transport stream": {"options": {"preset": "veryfast", "x264-params": f"tff=1:{PYRAMID}"}, "suffix": ".ts"},
+    "pixels that are not square": {"options": {"preset": "veryfast", "x264-params": f"sar=16/11:{PYRAMID}"}},
 }
 
 
@@ -66,6 +78,54 @@ def test_frames_are_those_of_a_full_decode_byte_for_byte(make_clip: Any, decode_
     assert all(before.index < after.index for before, after in pairwise(video.frames))
     for frame in video.frames:
         assert frame.planes.tobytes() == planes_of(reference[frame.index]), frame.index
+
+
+@pytest.mark.parametrize("corpus", ["demo_corpus", "real_corpus"])
+def test_frames_of_whole_clips_are_those_of_a_full_decode(decode_all: Any, corpus: str, request: pytest.FixtureRequest) -> None:
+    clips = sorted(request.getfixturevalue(corpus).rglob("*.mp4"), key=os.path.getsize)
+    for path in [clip for clip in clips if clip.stat().st_size > 50_000][:3]:
+        reference = decode_all(path)
+        video = decode_video(str(path), 8, containers=CONTAINERS)
+        assert (video.stream.frame_count, len(video.frames)) == (len(reference), 8)
+        for frame in video.frames:
+            assert frame.planes.tobytes() == planes_of(reference[frame.index]), (path.name, frame.index)
+
+
+def test_the_clips_are_what_they_are_called(make_clip: Any, decode_all: Any) -> None:
+    assert decode_all(make_clip(**CLIPS["interlaced"]))[0].interlaced_frame
+    with av.open(str(make_clip(**CLIPS["pixels that are not square"]))) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
+
+
+def test_a_file_that_an_edit_list_shortens_gives_what_is_shown(make_clip: Any, decode_all: Any, tmp_path: Path) -> None:
+    content = bytearray(make_clip().read_bytes())
+    entry = content.find(b"elst") + 12  # ISO/IEC 14496-12, 8.6.6, version 0: duration, media time, rate
+    start = int.from_bytes(content[entry + 4 : entry + 8], "big")
+    scale = content.find(b"mdhd") + 16
+    content[entry + 4 : entry + 8] = (start + int.from_bytes(content[scale : scale + 4], "big")).to_bytes(4, "big")  # a second
+    path = tmp_path / "edited.mp4"
+    path.write_bytes(content)
+    reference = decode_all(path)
+    assert len(reference) == 72 - 25
+    for count in (4, 60):
+        video = decode_video(str(path), count)
+        assert (video.stream.frame_count, len(video.frames)) == (len(reference), min(count, len(reference)))
+        for frame in video.frames:
+            assert frame.planes.tobytes() == planes_of(reference[frame.index]), frame.index
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 10**6])
+def test_a_duration_that_lies_is_not_believed(make_clip: Any, tmp_path: Path, seconds: int) -> None:
+    content = bytearray(make_clip().read_bytes())
+    for name in (b"mvhd", b"mdhd"):
+        scale = content.find(name) + 16  # ISO/IEC 14496-12, 8.2.2 and 8.4.2, version 0
+        duration = seconds * int.from_bytes(content[scale : scale + 4], "big")
+        content[scale + 4 : scale + 8] = min(duration, 2**32 - 1).to_bytes(4, "big")
+    path = tmp_path / "lying.mp4"
+    path.write_bytes(content)
+    honest, lying = decode_video(str(make_clip()), 8), decode_video(str(path), 8)
+    assert [(frame.index, frame.time) for frame in lying.frames] == [(frame.index, frame.time) for frame in honest.frames]
+    assert all(np.array_equal(a.planes, b.planes) for a, b in zip(honest.frames, lying.frames, strict=True))
 
 
 @pytest.mark.parametrize("clip", ["h264 with a b-pyramid", "h264 in matroska", "h264 in a transport stream", "mpeg4", "hevc"])
@@ -220,6 +280,17 @@ def test_a_script_that_names_another_file_does_not_read_it(
     path.write_text(SCRIPTS[script].format(other=other.name))
     source = str(path) if way == "path" else io.BytesIO(path.read_bytes())
     assert refusal(source) == (Stage.OPEN, Reason.NOT_A_VIDEO)
+
+
+@pytest.mark.parametrize("script", ["ffconcat version 1.0\nfile {url}\n", "#EXTM3U\n#EXTINF:10.0,\n{url}\n#EXT-X-ENDLIST\n"])
+def test_a_script_that_names_a_host_does_not_call_it(tmp_path: Path, script: str) -> None:
+    path = tmp_path / "script.mp4"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        path.write_text(script.format(url=f"http://127.0.0.1:{server.getsockname()[1]}/x.ts"))
+        assert refusal(str(path)) == (Stage.OPEN, Reason.NOT_A_VIDEO)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_a_container_that_is_not_allowed_is_refused(make_clip: Any) -> None:

@@ -36,6 +36,12 @@ def turned(clip: Path, degrees: int, path: Path) -> Path:
     return path
 
 
+def slope(height: int, width: int) -> np.ndarray:
+    """Draw colours that change slowly, so that it does not matter how chroma is interpolated."""
+    rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return np.stack([240 * columns, 250 * rows, 200 - 160 * columns], axis=-1).astype(np.uint8)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_rgb_is_exactly_what_ffmpeg_itself_gives(make_clip: Any, decode_all: Any, name: str) -> None:
     path = make_clip(**FORMATS[name])
@@ -118,14 +124,29 @@ def test_the_planes_have_no_padding(pixel_format: str, width: int, height: int, 
     assert frame.planes.shape == (size,)
 
 
-@pytest.mark.parametrize("pixel_format", ["rgb24", "gray", "nv12", "yuv420p10le", "yuva420p", "gbrp"])
+@pytest.mark.parametrize(
+    "pixel_format", ["rgb24", "gray", "nv12", "yuv420p10le", "yuv422p10le", "yuv444p10le", "yuva420p", "gbrp"]
+)
 def test_another_pixel_format_is_converted(pixel_format: str) -> None:
-    picture = np.full((32, 48, 3), 128, np.uint8)
-    decoded = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixel_format)
+    decoded = av.VideoFrame.from_ndarray(slope(32, 48), format="rgb24").reformat(format=pixel_format)
     frame = Frame.from_decoded(decoded, 0, 0.0)
     assert frame.pixel_format == "yuv420p"
     assert frame.planes.shape == (32 * 48 * 3 // 2,)
-    assert np.abs(frame.to_rgb().astype(int) - 128).max() <= 3
+    difference = np.abs(frame.to_rgb().astype(int) - decoded.to_ndarray(format="rgb24"))
+    assert difference.mean() < 3
+
+
+@pytest.mark.parametrize("color_range", [1, 2])
+@pytest.mark.parametrize("colorspace", [1, 5, 9])
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p10le", "yuv444p10le"])
+def test_rgb_of_ten_bits_differs_by_no_more_than_the_rounding_to_eight(
+    pixel_format: str, colorspace: int, color_range: int
+) -> None:
+    drawn = av.VideoFrame.from_ndarray(slope(120, 160), format="rgb24")
+    decoded = drawn.reformat(format=pixel_format, dst_colorspace=colorspace, dst_color_range=color_range)
+    decoded.colorspace, decoded.color_range = colorspace, color_range
+    difference = Frame.from_decoded(decoded, 0, 0.0).to_rgb().astype(int) - decoded.to_ndarray(format="rgb24")
+    assert np.abs(difference).mean() < 2  # of another matrix or range it is above 3
 
 
 def test_a_frame_owns_its_planes(make_clip: Any) -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import io
 import itertools
 import shutil
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.video import Stream, walk_packets
-from dfd_ray.video.probe import deadline_check, open_container
+from dfd_ray.video.probe import _sane_rate, deadline_check, open_container
 
 CONTAINERS = Config().preprocess.containers
 
@@ -88,6 +90,13 @@ def test_a_frame_count_in_the_header_that_lies_is_not_believed(make_clip: Any, t
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames > 72
     assert walk(path).frame_count == 72
+
+
+@pytest.mark.parametrize(
+    ("told", "rate"), [(25, 25.0), (None, 0.0), (0, 0.0), (Fraction(1, 12_500), 8e-5), (90_000, 0.0), (Fraction(-25), 0.0)]
+)
+def test_a_rate_that_cannot_be_is_none(told: Any, rate: float) -> None:
+    assert _sane_rate(cast(av.VideoStream, SimpleNamespace(average_rate=told))) == pytest.approx(rate)
 
 
 def test_every_packet_checks_the_deadline(make_clip: Any) -> None:

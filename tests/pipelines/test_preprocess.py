@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dfd_ray.cli import main
+from dfd_ray.errors import Status
+from dfd_ray.pipelines import preprocess
+from dfd_ray.sections import Preprocess
+from dfd_ray.tables import read_table
+from dfd_ray.video import Frame
+
+
+def faces_of(run: Path) -> list[dict[str, Any]]:
+    return read_table(str(run), "faces").drop_columns("seconds_spent").sort_by("video_id").to_pylist()
+
+
+def test_decoding_and_detection_apart_find_the_same_faces(
+    ray: None, preprocessed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As they are where there is a GPU; torch knows the CPU by this name, too.
+    monkeypatch.setattr(preprocess, "torch_device", lambda _: "cpu:0")
+    extract, apart = preprocess.extract, tmp_path / "apart"
+
+    def marked(videos: pa.Table, settings: Preprocess) -> Iterator[pa.Table]:
+        apart.touch()
+        yield from extract(videos, settings)
+
+    monkeypatch.setattr(preprocess, "extract", marked)
+    run = tmp_path / "run"
+    shutil.copytree(preprocessed_run, run, ignore=shutil.ignore_patterns("faces", "summaries"))
+    assert main(["preprocess", "--run", str(run)]) == 0
+    assert apart.exists()
+    assert faces_of(run) == faces_of(preprocessed_run)
+
+
+@pytest.mark.parametrize(("rotation", "size"), [(0, (64, 48)), (90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
+def test_the_size_of_a_video_is_what_a_player_shows(rotation: int, size: tuple[int, int]) -> None:
+    picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24").reformat(format="yuv420p")
+    frame = Frame.from_decoded(picture, 0, 0.0)
+    frame = replace(frame, rotation=rotation)
+    video = {"video_id": "a.mp4", "status": Status.OK, "seconds_spent": 0.0, "width": 64, "height": 48}
+    row = preprocess.Detect(Preprocess(), "cpu").detect_row(video, [frame])
+    assert (row["width"], row["height"]) == size
+    assert row["status"] == Status.NO_FACE
