@@ -15,7 +15,7 @@ import pytest
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.cluster import EXIT_SECONDS, limit_exit
 from dfd_ray.pipelines.embed import EmbedFaces
-from dfd_ray.pipelines.preprocess import Detect, ExtractAndDetect
+from dfd_ray.pipelines.preprocess import ExtractAndDetect
 from dfd_ray.pipelines.score import ScoreFaces
 
 PATIENCE = 60.0
@@ -39,10 +39,10 @@ def run_and_drop(make: Callable[[], Any], at_exit: Callable[[], Any]) -> psutil.
 
 
 def test_a_process_that_does_not_exit_is_killed(ray: None) -> None:
-    run_and_drop(partial(limit_exit, 1), threading.Event().wait).wait(PATIENCE)
+    run_and_drop(partial(limit_exit, 1), lambda: threading.Event().wait()).wait(PATIENCE)
 
 
-@pytest.mark.parametrize("stage", [Detect, ExtractAndDetect, EmbedFaces, ScoreFaces])
+@pytest.mark.parametrize("stage", [ExtractAndDetect, EmbedFaces, ScoreFaces])
 def test_the_exit_of_every_stage_is_limited(stage: type, ray: None, finished_run: Path, tmp_path: Path) -> None:
     settings = load_config(None, [f"embed.{one}" for one in ("backbone=test_efficientnet", "weights=random", "image_size=64")])
     arguments: dict[type, tuple[Any, ...]] = {

@@ -83,7 +83,7 @@ def test_frames_are_those_of_a_full_decode_byte_for_byte(make_clip: Any, decode_
 @pytest.mark.parametrize("corpus", ["demo_corpus", "real_corpus"])
 def test_frames_of_whole_clips_are_those_of_a_full_decode(decode_all: Any, corpus: str, request: pytest.FixtureRequest) -> None:
     clips = sorted(request.getfixturevalue(corpus).rglob("*.mp4"), key=os.path.getsize)
-    for path in [clip for clip in clips if clip.stat().st_size > 50_000][:3]:
+    for path in [clip for clip in clips if clip.stat().st_size > 50_000][:2]:
         reference = decode_all(path)
         video = decode_video(str(path), 8, containers=CONTAINERS)
         assert (video.stream.frame_count, len(video.frames)) == (len(reference), 8)
