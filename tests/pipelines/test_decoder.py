@@ -156,7 +156,8 @@ def rows_of(paths: list[str], corpus: Path, settings: Preprocess, fold: int = 1)
 def test_what_ends_or_stops_the_decoder_is_a_row_among_others(
     make: Any, good: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = {"video_deadline": 10.0, "decoder_memory_gib": 1.0}  # a child takes some seconds to start
+    monkeypatch.setattr("dfd_ray.pipelines.decoder.GRACE", 0.5)
+    limits = {"video_deadline": 6.0, "decoder_memory_gib": 1.0}  # a child takes some seconds to start
     settings = SETTINGS.model_copy(update=limits)
     monkeypatch.setattr("dfd_ray.pipelines.extract._decoder", make(**limits).decoder)
     paths = [good, *(str(tmp_path / f"{name}.mp4") for name in ("crash", "hang", "eat")), good]
