@@ -45,8 +45,7 @@ def test_decoding_and_detection_apart_find_the_same_faces(
 @pytest.mark.parametrize(("rotation", "size"), [(0, (64, 48)), (90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
 def test_the_size_of_a_video_is_what_a_player_shows(rotation: int, size: tuple[int, int]) -> None:
     picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24").reformat(format="yuv420p")
-    frame = Frame.from_decoded(picture, 0, 0.0)
-    frame = replace(frame, rotation=rotation)
+    frame = replace(Frame.from_decoded(picture, 0, 0.0), rotation=rotation)
     video = {"video_id": "a.mp4", "status": Status.OK, "seconds_spent": 0.0, "width": 64, "height": 48}
     row = preprocess.Detect(Preprocess(), "cpu").detect_row(video, [frame])
     assert (row["width"], row["height"]) == size

@@ -86,7 +86,7 @@ def test_preprocess_killed_at_ten_moments_ends_with_the_same_rows(indexed: str, 
     for number in range(10):
         before = commits(indexed)
         job = start("preprocess", "--run", indexed)
-        moment = moments.uniform(1, 12)  # from before Ray is there to when faces are looked for
+        moment = moments.uniform(1, 18)  # from before Ray is there to when rows are committed
         if number % 2:  # soon after another row was
             while job.poll() is None and commits(indexed) <= before:
                 time.sleep(0.05)

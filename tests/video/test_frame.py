@@ -134,6 +134,8 @@ def test_another_pixel_format_is_converted(pixel_format: str) -> None:
     assert frame.planes.shape == (32 * 48 * 3 // 2,)
     difference = np.abs(frame.to_rgb().astype(int) - decoded.to_ndarray(format="rgb24"))
     assert difference.mean() < 3
+    grey = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 128, np.uint8), format="rgb24").reformat(format=pixel_format)
+    assert np.abs(Frame.from_decoded(grey, 0, 0.0).to_rgb().astype(int) - 128).max() <= 3
 
 
 @pytest.mark.parametrize("color_range", [1, 2])
