@@ -96,7 +96,8 @@ def measure(folder: str) -> dict[str, Any]:
     agreements = {way: Agreement() for way in WAYS}
     for row in build_manifest(folder, Config())[0].to_pylist():
         try:
-            decoded = decode_video(row["uri"], frames_wanted(row["label"], SETTINGS)).frames
+            count = frames_wanted(row["label"], SETTINGS)
+            decoded = decode_video(row["uri"], count, enough_references=SETTINGS.most_frames).frames
         except VideoError:
             continue
         pictures = [frame.to_rgb() for frame in decoded]

@@ -125,7 +125,8 @@ def _one_thread() -> None:
 
 def decode_only(row: Row) -> None:
     """Decode the frames wanted of a video."""
-    decode_video(row["uri"], frames_wanted(row["label"], SETTINGS.preprocess))
+    count = frames_wanted(row["label"], SETTINGS.preprocess)
+    decode_video(row["uri"], count, enough_references=SETTINGS.preprocess.most_frames)
 
 
 _detect: Detect | None = None

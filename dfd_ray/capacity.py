@@ -18,8 +18,8 @@ PLAIN = "benchmarks/results/amd-epyc-avx2-2-cores.json"
 WIDE = "benchmarks/results/amd-epyc-avx512f-2-cores.json"
 FACES_A_FRAME = 1.1
 """1,075 faces in 968 sampled frames of FaceForensics++ and DeepFakeDetection (`python -m benchmarks.detection`)."""
-UNMEASURED = ("analyze", "train", "evaluate")
-"""Jobs of which there is no figure to reckon with."""
+LEFT_OUT = ("analyze", "train", "evaluate")
+"""Jobs that are left out: what they take does not follow from the number of frames and faces alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +156,4 @@ def describe(plan: Plan, cpu_price: float, gpu_price: float) -> Iterator[str]:
     yield f"{'all':<12}{plan.hours:>12,.1f} hours; the bottleneck is {longest.stage}, on the {longest.device}s"
     if cpu_price or gpu_price:
         yield f"{'cost':<12}{plan.cost(cpu_price, gpu_price):>12,.0f} of the prices' currency"
-    yield f"not reckoned: {', '.join(UNMEASURED)} (no figures yet), starting machines, Ray's own processes, a slow network"
+    yield f"not in the model: {', '.join(LEFT_OUT)}, starting machines, Ray's own processes, a slow network"

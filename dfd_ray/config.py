@@ -2,7 +2,8 @@
 
 A configuration is read from YAML (`safe_load`), then changed by `--set section.field=value`, then frozen. Unknown or
 wrong fields are refused in one line. What the tables carry in their metadata, and what a resumed job is compared with,
-is `Config.content(table)`: the settings that change what a table contains, and nothing else (no paths, no resources).
+is `Config.content(table)`: the settings that change what a table contains, and nothing else: not where the run lies, not
+what it runs on. Of a file that a setting names, such as weights, the name counts, not what is in it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How a video ended; the `status` column of every table."""
+    """How a video ended; the `status` column of `faces/`, `scores/` and `predictions/`."""
 
     OK = "ok"
     """At least one face was found (and scored, in `predictions/`)."""
@@ -115,3 +115,8 @@ class Reason(StrEnum):
     """A symbolic link that leads out of the corpus, and `preprocess.follow_links` is off."""
     DETECTOR = "detector"
     """The face detector raised an exception."""
+
+
+def reason_of(error: str) -> str:
+    """Return the reason in a row's `error`: the word before its colon."""
+    return error.partition(":")[0]

@@ -24,7 +24,8 @@ class Index(Section):
     seed: int = Field(0, ge=0, description="seed of the assignment to folds")
     extra_real: str | None = Field(
         None,
-        description="folder of further videos, all taken for REAL: trained on in every fold, never held out, never scored",
+        description="folder of further videos, all taken for REAL: trained on in every fold, never held out, never scored; "
+        "those that show people of the corpus, as index.people knows them, are left out",
     )
     people: str | None = Field(
         None,
@@ -71,6 +72,11 @@ class Preprocess(Section):
         4.0, gt=0.1, description="GiB of memory that decoding one video may take (Linux)", json_schema_extra=NOT_CONTENT
     )
 
+    @property
+    def most_frames(self) -> int:
+        """The most frames that are sampled from any video, whatever its label."""
+        return max(self.frames_real, self.frames_fake, self.frames_unlabelled)
+
 
 class Embed(Section):
     """Which network turns a face into a vector."""
@@ -79,7 +85,13 @@ class Embed(Section):
     weights: str = Field("auto", description="auto | package | hub | random | path of a .safetensors or .pth file")
     image_size: int | None = Field(None, ge=32, le=1024, description="pixels; null = the backbone's own input size")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where it is native and close to fp32")
-    batch_size: int = Field(8, ge=1, le=4096, description="faces; a CPU embeds two at a time", json_schema_extra=NOT_CONTENT)
+    batch_size: int = Field(
+        8,
+        ge=1,
+        le=4096,
+        description="faces embedded, or scored by the classifiers, at once; a CPU embeds two at a time",
+        json_schema_extra=NOT_CONTENT,
+    )
 
 
 class Analyze(Section):
@@ -164,10 +176,12 @@ class Evaluate(Section):
     """How faces become the probability of a video, and how that is scored."""
 
     aggregation: Literal["mean", "mean_logit", "confident"] = Field("mean", description="of face scores into one per video")
-    calibrate: bool = Field(True, description="Platt scaling fitted on the other folds")
+    calibrate: bool = Field(
+        True, description="Platt scaling fitted on the other folds; of one fold, half of it by the other half"
+    )
     clip: float = Field(0.01, ge=0, lt=0.5, description="probabilities are clipped to [clip, 1 - clip]")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="replicates behind the 95 % intervals; groups are resampled")
-    seed: int = Field(0, ge=0, description="of the bootstrap")
+    seed: int = Field(0, ge=0, description="of the bootstrap, and of the halves of a single fold")
     explain: int = Field(
         0,
         ge=0,

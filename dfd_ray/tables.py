@@ -22,6 +22,7 @@ from dfd_ray.errors import RunError
 from dfd_ray.storage import join, list_files, open_input, open_location
 
 SCHEMA_VERSION = 1
+"""Raised when a column's meaning changes: tables of another version are refused."""
 METADATA_KEY = b"dfd_ray"
 
 
@@ -137,14 +138,20 @@ def open_file(path: str, filesystem: pafs.FileSystem) -> Iterator[pq.ParquetFile
 
 
 def check_compatible(run: str, table: str, config: Config) -> None:
-    """Refuse (RunError) a table that another configuration made, naming the first field that differs."""
+    """Refuse (RunError) a table of another schema, or that another configuration made, naming the first field that differs."""
     stored = read_metadata(run, table)
     if stored:
         check_promise(stored, join(run, table), table, config)
 
 
 def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
-    """Refuse (RunError) what another configuration made, by the `fingerprint` and `configuration` stored with it."""
+    """Refuse (RunError) what another configuration made, by the `fingerprint` and `configuration` stored with it.
+
+    A table's `schema_version` is looked at, too; a model, which is no table, has none.
+    """
+    version = stored.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise RunError(f"{location} is of version {version} of the tables, this dfd-ray of {SCHEMA_VERSION}; use another --run")
     if stored.get("fingerprint") == config.fingerprint(table):
         return
     then, now = stored.get("configuration", {}), config.content(table)
@@ -154,7 +161,7 @@ def check_promise(stored: dict[str, Any], location: str, table: str, config: Con
                 f"{location} was made with {field} = {then.get(field)!r}, not {now[field]!r}; "
                 f"use the same setting or another --run"
             )
-    raise RunError(f"{location} was made by another version of the schema; use another --run")
+    raise RunError(f"{location} was made by a version with other settings; use another --run")
 
 
 def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:

@@ -138,7 +138,7 @@ def test_the_command_prints_hours_cost_and_the_bottleneck(capsys: pytest.Capture
     assert main(["plan", "--videos", "119154", "--cpus", "64", "--cpu-price", "0.05"]) == 0
     said = capsys.readouterr().out
     assert "the bottleneck is embed, on the CPUs" in said
-    assert "not reckoned: analyze, train, evaluate" in said
+    assert "not in the model: analyze, train, evaluate, starting machines" in said
     assert " of the prices' currency" in said
     assert main(["plan", "--videos", "100", "--cpus", "1", "--gpus", "1"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -7,7 +7,7 @@ from enum import StrEnum
 import pytest
 
 from dfd_ray import errors
-from dfd_ray.errors import DfdError, Reason, Stage, Status, VideoError
+from dfd_ray.errors import DfdError, Reason, Stage, Status, VideoError, reason_of
 
 EXCEPTIONS = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
 
@@ -77,4 +77,4 @@ def test_a_video_error_says_its_reason_then_the_detail(detail: str, text: str) -
 
 def test_the_reason_of_a_row_is_found_before_its_colon() -> None:
     error = VideoError(Stage.DECODE, Reason.BROKEN_STREAM, "a: b: c")
-    assert Reason(str(error).partition(":")[0]) is Reason.BROKEN_STREAM
+    assert Reason(reason_of(str(error))) is Reason.BROKEN_STREAM

@@ -191,6 +191,18 @@ def test_a_table_of_other_settings_is_refused_with_the_first_that_differs(
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_of_another_schema_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "faces", "a.parquet", ["v"])
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", tables.SCHEMA_VERSION + 1)
+    with pytest.raises(RunError, match=r"^[^\n]+faces is of version 1 of the tables, this dfd-ray of 2; use another --run$"):
+        tables.check_compatible(str(tmp_path), "faces", Config())
+
+
+def test_what_has_no_schema_is_judged_by_its_settings_alone() -> None:
+    making = {"fingerprint": Config().fingerprint("models"), "configuration": Config().content("models")}
+    tables.check_promise(making, "models/fold-0.safetensors", "models", Config())
+
+
 def test_rows_are_counted_without_a_file_that_was_cut_off(tmp_path: Path) -> None:
     write(tmp_path, "faces", "a.parquet", ["v", "w"])
     write(tmp_path, "faces", "b.parquet", ["x"])

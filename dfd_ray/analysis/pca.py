@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, fields
-from typing import IO
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -117,29 +115,6 @@ class PCA:
         if whiten:
             scores *= self._whitening()
         return scores.astype(np.float32)
-
-    def save(self, target: str | os.PathLike[str] | IO[bytes]) -> None:
-        """Write to a path (exactly this one; no suffix is added) or to a binary file, in numpy's .npz format."""
-        if isinstance(target, str | os.PathLike):
-            with open(target, "wb") as file:
-                self.save(file)
-        else:
-            np.savez(target, **{field.name: getattr(self, field.name) for field in fields(self)})
-
-    @classmethod
-    def load(cls, source: str | os.PathLike[str] | IO[bytes]) -> PCA:
-        """Read what `save` wrote, from a path or a seekable binary file; nothing in it is ever unpickled.
-
-        Raises ValueError if it is not such a file, OSError if it cannot be read.
-        """
-        names = [field.name for field in fields(cls)]
-        stored = np.load(source, allow_pickle=False)
-        if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise ValueError(f"not a saved PCA: {source}")
-        with stored:
-            if missing := sorted(set(names) - set(stored.files)):
-                raise ValueError(f"not a saved PCA: {source} lacks {', '.join(missing)}")
-            return cls(**{name: stored[name] for name in names})
 
     def _whitening(self) -> Float64Array:
         """Return the factor (k,) that scales each component to unit variance, zero where there is no variance."""

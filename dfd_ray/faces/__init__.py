@@ -1,1 +1,1 @@
-"""Finding faces, cutting them out, drawing them. Never imports ray."""
+"""Finding faces, cutting them out, and the tone of their skin. Never imports ray."""

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-TONES = ((55.0, "very light"), (41.0, "light"), (28.0, "intermediate"), (10.0, "tan"), (-30.0, "brown"), (-np.inf, "dark"))
-"""Name of each range of the angle, by its lower end in degrees. Source: A. Chardon et al. (1991)."""
+from dfd_ray.schemas import TONES
+
+LOWER_ENDS = (55.0, 41.0, 28.0, 10.0, -30.0, -np.inf)
+"""Of the range of the angle of each of `TONES`, in degrees. Source: A. Chardon et al. (1991)."""
 CHEEK = 0.12
 """Radius of the patches of skin, in distances between the eyes."""
 
@@ -36,4 +38,4 @@ def tone_angle(face: npt.NDArray[np.uint8], landmarks: npt.ArrayLike) -> float |
 
 def tone_name(angle: float) -> str:
     """Return the name of the range that an angle in degrees falls in."""
-    return next(name for low, name in TONES if angle > low)
+    return next(name for low, name in zip(LOWER_ENDS, TONES, strict=True) if angle > low)

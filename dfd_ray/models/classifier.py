@@ -17,10 +17,10 @@ from torch import nn
 from dfd_ray.errors import ConfigurationError, WeightsError
 from dfd_ray.models.backbones import Images, InputSpec, create_backbone, embed_faces
 from dfd_ray.models.weights import first_line, read_state
+from dfd_ray.schemas import LABELS
 
 REAL, FAKE = 0, 1
 """Columns of the logits, and values of a label."""
-CLASSES = ("REAL", "FAKE")
 FORMAT_VERSION = 2
 METADATA_KEY = "dfd_ray"
 PATTERNS, PATTERN_SIZE = 4, 200
@@ -50,7 +50,7 @@ def save_classifier(
         "input_size": spec.size,
         "mean": spec.mean,
         "std": spec.std,
-        "classes": CLASSES,
+        "classes": LABELS,
         "crop_margin": crop_margin,
         "golden": score_faces(module, spec, draw_patterns()).tolist(),
     }
@@ -74,7 +74,7 @@ def load_classifier(path: str | PathLike[str]) -> tuple[nn.Module, InputSpec, di
     facts = read_facts(Path(path))
     try:
         spec = InputSpec(int(facts["input_size"]), triple(facts["mean"]), triple(facts["std"]))
-        module, _ = create_backbone(str(facts["backbone"]), weights="random", num_classes=len(CLASSES), image_size=spec.size)
+        module, _ = create_backbone(str(facts["backbone"]), weights="random", num_classes=len(LABELS), image_size=spec.size)
         module.load_state_dict(read_state(Path(path)))
         check_golden(module, spec, facts["golden"], fspath(path))
     except (KeyError, TypeError, ValueError) as error:
@@ -96,7 +96,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         version, classes = facts["format_version"], tuple(facts["classes"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is no classifier of dfd_ray: its metadata do not say how to build it") from error
-    if version != FORMAT_VERSION or classes != CLASSES:
+    if version != FORMAT_VERSION or classes != LABELS:
         raise WeightsError(
             f"{path} is of format {version} with classes {classes}; this version reads {FORMAT_VERSION}: train again"
         )
@@ -141,7 +141,7 @@ def score_faces(module: nn.Module, spec: InputSpec, images: Images, batch_size: 
     `images`: n RGB faces, see `Images`. Returns (n,) float32, the logit of FAKE minus that of REAL, whose sigmoid is
     softmax's probability of FAKE. Raises ValueError if the module is in training mode or has not two classes.
     """
-    if module.num_classes != len(CLASSES):
-        raise ValueError(f"a classifier has {len(CLASSES)} classes, this network has {module.num_classes}")
+    if module.num_classes != len(LABELS):
+        raise ValueError(f"a classifier has {len(LABELS)} classes, this network has {module.num_classes}")
     logits = embed_faces(module, spec, images, batch_size)
     return logits[:, FAKE] - logits[:, REAL]

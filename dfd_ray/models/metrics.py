@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dfd_ray.schemas import CALIBRATION_BINS
+
 KAGGLE_CLIP = 1e-15
 """Kaggle's log loss keeps probabilities this far from 0 and 1."""
 THRESHOLD = 0.5
 """A video is called FAKE from this probability on."""
 MAX_CURVE_POINTS = 500
-CALIBRATION_BINS = 10
-"""Bins of equal width that the calibration error compares the probability and the share of FAKE in."""
 PRECISION_WEIGHT = 100.0
 PRECISION_RECALL = 0.5
 """How much rarer fakes are taken to be in the world than in the test, and the recall at which their precision is told."""

@@ -30,8 +30,8 @@ from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines.cluster import ATTEMPTS, await_room, ray_session
 from dfd_ray.pipelines.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
 from dfd_ray.pipelines.resume import require
-from dfd_ray.pipelines.summary import Summary, elapsed
-from dfd_ray.pipelines.vectors import KEYS, fit_pca, project, save_pca
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, elapsed
+from dfd_ray.pipelines.vectors import KEYS, fit_pca, project
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.sections import Analyze
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
@@ -58,7 +58,7 @@ def analyze(config: Config) -> Summary:
     faces = count_faces(run, "embeddings")
     check_compatible(run, "projection", config)
     if faces and count_rows(run, "projection") == faces:
-        return Summary("analyze", absolute_uri(join(run, "projection")), faces, faces, notes=["already complete; nothing done"])
+        return Summary("analyze", absolute_uri(join(run, "projection")), faces, faces, notes=[NOTHING_DONE])
     if faces < 2:
         raise RunError(f"{join(run, 'embeddings')} holds {faces} faces; there is nothing to map")
     pool, settings = config.resources.analyze, with_device(config)
@@ -68,7 +68,6 @@ def analyze(config: Config) -> Summary:
         keys, scores = project(run, pca, config.analyze.whiten)
         place = ray.remote(map_and_cluster).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
         result: Map = ray.get(place.remote(scores, truths(run, keys), settings, threads(config)))
-        save_pca(run, pca)
         write_projection(config, keys, scores, result)  # last, since its rows say that the job is done
     return summarise(config, started, pca, pca_seconds, result)
 

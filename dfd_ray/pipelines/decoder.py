@@ -147,6 +147,7 @@ def decode_row(uri: str, count: int, settings: Preprocess) -> pa.Table:
                 source,
                 count,
                 containers=settings.containers,
+                enough_references=settings.most_frames,
                 max_pixels=settings.max_pixels,
                 max_packets=settings.max_packets,
                 deadline=settings.video_deadline,

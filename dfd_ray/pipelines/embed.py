@@ -24,7 +24,7 @@ from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, limit_e
 from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.progress import progress_bar, report_done
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
-from dfd_ray.pipelines.summary import Summary, elapsed
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.schemas import embeddings_schema
 from dfd_ray.sections import Embed, Pool
 from dfd_ray.storage import absolute_uri, join
@@ -47,7 +47,7 @@ def embed(config: Config) -> Summary:
     started = time.monotonic()
     run = cast(str, config.run)
     if is_complete(run, "embeddings", config):
-        return summarise(config, started, note="already complete; nothing done")
+        return summarise(config, started, note=NOTHING_DONE)
     require(run, "faces", config)
     before = count_vectors(run)
     # Weights that cannot be had are found out here, before anything is started or written.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from sklearn.model_selection import StratifiedGroupKFold
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError, Status
@@ -30,10 +31,10 @@ from dfd_ray.pipelines.model_store import is_trained, trained_folds
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
-from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.sections import Evaluate
-from dfd_ray.storage import absolute_uri, delete_file, exists, join, write_bytes, write_json
+from dfd_ray.storage import absolute_uri, delete_file, exists, join, read_json, write_bytes, write_json
 from dfd_ray.tables import read_table, with_metadata
 from dfd_ray.video import choose_frames
 
@@ -51,7 +52,7 @@ def evaluate(config: Config) -> Summary:
         check_grad_cam()
     if is_complete(run, "predictions", config) and exists(join(run, "evaluation", "metrics.json")):
         explain_errors(config)
-        return summarise(config, started, note="already complete; nothing done")
+        return summarise(config, started, note=NOTHING_DONE)
     require(run, "faces", config)
     require_models(config)
     if not is_complete(run, "scores", config):
@@ -135,7 +136,7 @@ def aggregate_videos(scores: pa.Table, config: Config, most: int) -> FloatArray:
     rows = zip(scores.column("log_odds").to_pylist(), scores.column("status").to_pylist(), strict=True)
     return np.array(
         [
-            aggregate(np.array(log_odds)[choose_frames(np.arange(len(log_odds)), most)], config.evaluate.aggregation)
+            aggregate(np.array(log_odds)[choose_frames(np.arange(len(log_odds)), most)], config.evaluate.aggregation, most)
             if status == Status.OK
             else np.nan
             for log_odds, status in rows
@@ -149,11 +150,13 @@ def probabilities(
     """Return calibrated, clipped probabilities (n,), and the calibration for new videos.
 
     A video is calibrated by the scored videos of other folds than its own; one without a face gets their share of FAKE.
-    Where one fold only was scored, its groups are parted into two halves that calibrate each other.
+    Where one fold only was scored, its groups are parted into two halves that calibrate each other, if each can have
+    both classes; otherwise the probabilities are not calibrated.
     """
     judged = (label >= 0) & (fold != TRAIN_ONLY)
     scored = np.isfinite(raw) & judged
-    parts = calibration_parts(fold, scored, videos)
+    group = videos.column("group").to_numpy(zero_copy_only=False)
+    parts = fold if len(np.unique(fold[scored])) > 1 else halves(group, label, scored, settings.seed)
     probability = raw.copy()
     for part in np.unique(parts):
         own = parts == part
@@ -167,13 +170,23 @@ def probabilities(
     return np.clip(probability, settings.clip, 1 - settings.clip), final
 
 
-def calibration_parts(fold: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_], videos: pa.Table) -> npt.NDArray[np.int64]:
-    """Return the part of each video (n,): no part is calibrated by itself. It is the fold, or a half of the only one."""
-    if len(np.unique(fold[scored])) > 1:
-        return fold
-    names = videos.column("group").to_pylist()
-    half = {name: i % 2 for i, name in enumerate(sorted(set(names)))}
-    return np.array([half[name] for name in names])
+def halves(
+    group: npt.NDArray[np.object_], label: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_], seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the part of each video (n,): 0 and 1 are halves of the groups that were scored, each with both classes.
+
+    All videos are of one part, -1, if no such halves are found; and so are those of groups of which none was scored.
+    """
+    part = np.full(len(group), -1)
+    groups_of = [len(np.unique(group[scored & (label == one)])) for one in (0, 1)]
+    if min(groups_of) < 2:
+        return part
+    splitter = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
+    for number, (_, chosen) in enumerate(splitter.split(label[scored], label[scored], group[scored])):
+        if len(np.unique(label[scored][chosen])) < 2:
+            return np.full(len(group), -1)
+        part[np.isin(group, group[scored][chosen])] = number
+    return part
 
 
 def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedArray, calibration: Calibration | None) -> None:
@@ -200,14 +213,13 @@ def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedAr
 
 def summarise(config: Config, started: float, note: str = "") -> Summary:
     """Count the statuses, and tell the scores."""
-    from dfd_ray.storage import read_json
-
     run = cast(str, config.run)
     metrics = read_json(join(run, "evaluation", "metrics.json"))
     scores = {
-        name: f"{value['value']:.4f} (95 % interval {value['low']:.4f} to {value['high']:.4f})"
+        name: f"{value['value']:.4f}"
+        + ("" if value["low"] is None else f" (95 % interval {value['low']:.4f} to {value['high']:.4f})")
         for name, value in metrics.get("scores", {}).items()
-        if value.get("value") is not None and value.get("low") is not None
+        if value["value"] is not None
     }
     summary = Summary(
         job="evaluate",

@@ -17,6 +17,7 @@ from dfd_ray.models.augment import show_steps
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.pipelines.training_data import face_rows, landmarks_of
+from dfd_ray.schemas import LABELS
 from dfd_ray.storage import join, write_json
 from dfd_ray.tables import iterate_batches
 
@@ -32,7 +33,7 @@ Image = npt.NDArray[np.uint8]
 def write_examples(config: Config) -> None:
     """Write `models/examples.json`: what the configuration's training does, shown on the run's own faces."""
     settings = config.train
-    faces = {label: some_faces(config, label) for label in ("REAL", "FAKE")}
+    faces = {label: some_faces(config, label) for label in LABELS}
     random = np.random.default_rng(settings.seed)
     found: list[dict[str, Any]] = []
     for face, _ in faces["REAL"][:1]:

@@ -18,8 +18,9 @@ from dfd_ray.pipelines.cluster import ray_session
 from dfd_ray.pipelines.model_store import read_model, trained_folds
 from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.report.data import read_object
-from dfd_ray.report.explanations import Explanation, write_explanations, write_pictures
+from dfd_ray.report.explanations import EXPLANATIONS, Explanation, write_explanations, write_pictures
 from dfd_ray.report.scores import worst_first
+from dfd_ray.storage import absolute_uri, exists, join
 from dfd_ray.tables import iterate_batches, read_table, table_files
 from dfd_ray.video import choose_frames
 
@@ -32,11 +33,15 @@ NAMES_AT_ONCE, VIDEOS_AT_ONCE = 4096, 8
 def explain(config: Config, out: str, predictions: pa.Table) -> str:
     """Write `<out>/explanations.html` of the `predict.explain` videos most likely FAKE, and return its location.
 
-    Only these are read again, and their faces found again: a run of any size keeps no crops of new videos.
+    Only these are read again, and their faces found again: a run of any size keeps no crops of new videos. Nothing is done
+    when they are explained already.
     """
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).sort_by([("probability", "descending")])
     chosen = scored.slice(0, config.predict.explain)
     probability = dict(zip(chosen.column("video_id").to_pylist(), chosen.column("probability").to_pylist(), strict=True))
+    page = join(absolute_uri(out), EXPLANATIONS)
+    if exists(page) and explained(out) == probability:
+        return page
     manifest = read_table(out, "manifest", ["video_id", "uri", "label", "group", "fold"])
     wanted = manifest.filter(pc.is_in(manifest.column("video_id"), chosen.column("video_id").combine_chunks()))
     found: list[dict[str, Any]] = []
@@ -62,11 +67,9 @@ def explain_errors(config: Config) -> None:
     predictions = read_table(run, "predictions")
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK))
     chosen = worst_first(scored, config.evaluate.explain).select(["video_id", "probability", "fold"]).to_pylist()
-    names = [row["video_id"] for row in chosen]
-    before = (read_object(run, "explanations.json", []) or {}).get("explanations") or []
-    if names == [one.get("video_id") for one in before if isinstance(one, dict)]:
+    if explained(run) == {row["video_id"]: row["probability"] for row in chosen}:
         return
-    wanted = pa.array(names, pa.string())
+    wanted = pa.array([row["video_id"] for row in chosen], pa.string())
     faces: dict[str, dict[str, Any]] = {}
     for file in table_files(run, "faces"):
         found = iterate_batches(run, "faces", ["video_id"], NAMES_AT_ONCE, [file])
@@ -80,6 +83,13 @@ def explain_errors(config: Config) -> None:
         own = [models[row["fold"]]] if row["fold"] in models else list(models.values())
         explanations.append(explain_video(faces[row["video_id"]], row["probability"], own))
     write_pictures(run, explanations)
+
+
+def explained(folder: str) -> dict[str, Any]:
+    """Return the probability of each video that is explained in a folder, by its id."""
+    found = (read_object(folder, "explanations.json", []) or {}).get("explanations") or []
+    named = (one for one in found if isinstance(one, dict) and isinstance(one.get("video_id"), str))
+    return {one["video_id"]: one.get("probability") for one in named}
 
 
 def explain_video(row: dict[str, Any], probability: float, models: list[Any]) -> Explanation:

@@ -17,10 +17,10 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, CorpusError, RunError
 from dfd_ray.pipelines.listing import Entry, list_extra_real, read_entries, with_sizes
 from dfd_ray.pipelines.people import join_people
-from dfd_ray.pipelines.summary import Summary
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
-from dfd_ray.tables import check_compatible, count_rows, read_metadata, with_metadata
+from dfd_ray.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
 
 
 def index(config: Config) -> Summary:
@@ -34,7 +34,7 @@ def index(config: Config) -> Summary:
     if count_rows(config.run, "manifest"):
         _refuse_other_corpus(config.run, corpus)
         check_compatible(config.run, "manifest", config)
-        return summarise(config, started, ["already complete; nothing done"])
+        return summarise(config, started, [NOTHING_DONE])
     manifest, notes = build_manifest(corpus, config)
     schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus=corpus)
     write_manifest(config.run, manifest.cast(schema))
@@ -45,22 +45,30 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
     """Return the manifest of a corpus, and remarks on videos that are left out and on folds, where one is due."""
     listed, left_out = read_entries(corpus)
     entries = with_sizes(corpus, sorted(listed, key=lambda entry: entry.video_id), config)
-    groups, notes = link_groups(entries), []
+    parent, extra = "", list[Entry]()
+    if config.index.extra_real is not None:
+        parent, extra = list_extra_real(absolute_uri(config.index.extra_real))
+    refuse_repeated(corpus, [*entries, *extra])
+    groups, notes = [*link_groups(entries), *(entry.video_id for entry in extra)], []
     if config.index.people is not None:
         if config.index.same_person is None:
             raise ConfigurationError("index.people needs index.same_person: from which cosine two vectors are of one person")
-        video_ids = [entry.video_id for entry in entries]
+        video_ids = [entry.video_id for entry in (*entries, *extra)]
         groups, joined = join_people(video_ids, groups, config.index.people, config.index.same_person)
         notes.append(joined)
+    groups, groups_of_extra = groups[: len(entries)], groups[len(entries) :]
     folds, note = assign_folds([entry.label for entry in entries], groups, config.index.folds, config.index.seed)
     uris = [join(corpus, entry.video_id) for entry in entries]
-    if config.index.extra_real is not None:
-        parent, extra = list_extra_real(absolute_uri(config.index.extra_real))
-        entries += extra
-        uris += [join(parent, entry.video_id) for entry in extra]
-        groups += [entry.video_id for entry in extra]
-        folds += [TRAIN_ONLY] * len(extra)
-    refuse_repeated(corpus, entries)
+    # Whoever is in the corpus, too, would be learnt from by the model that is tested on them.
+    tested = set(groups)
+    others = [(entry, group) for entry, group in zip(extra, groups_of_extra, strict=True) if group not in tested]
+    if len(others) < len(extra):
+        notes.append(f"{len(extra) - len(others)} videos of index.extra_real show people of the corpus and were left out")
+    for entry, group in others:
+        entries.append(entry)
+        uris.append(join(parent, entry.video_id))
+        groups.append(group)
+        folds.append(TRAIN_ONLY)
     columns = {
         "video_id": [entry.video_id for entry in entries],
         "uri": uris,
@@ -144,8 +152,6 @@ def assign_folds(labels: list[str | None], groups: list[str], folds: int, seed: 
 
 def summarise(config: Config, started: float, notes: list[str]) -> Summary:
     """Count what the manifest holds."""
-    from dfd_ray.tables import read_table
-
     assert config.run is not None
     manifest = read_table(config.run, "manifest", ["label", "group", "fold", "part", "bytes"])
     labels, folds = (manifest.column(name).to_pylist() for name in ("label", "fold"))

@@ -13,10 +13,10 @@ import pyarrow.fs as pafs
 
 from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError
+from dfd_ray.schemas import LABELS
 from dfd_ray.storage import join, open_location, read_bytes
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".ts")
-LABELS = ("REAL", "FAKE")
 METADATA = "metadata.json"
 
 
@@ -49,19 +49,10 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     Returns the videos, and the ids of those in the corpus of which its metadata say nothing.
     """
     filesystem, root = check_folder(corpus, "--corpus")
-    parts = [
-        "",
-        *sorted(
-            posixpath.relpath(info.path, root)
-            for info in filesystem.get_file_info(pafs.FileSelector(root))
-            if info.type == pafs.FileType.Directory
-        ),
-    ]
+    beside = _list(filesystem, root, corpus)
+    parts = ["", *sorted(posixpath.relpath(path, root) for path, kind, _ in beside if kind == pafs.FileType.Directory)]
     described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, METADATA))]
-    try:
-        listed = list_videos(corpus, (*VIDEO_SUFFIXES, METADATA))
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"--corpus {corpus}: a file name is not UTF-8: {error.object!r}; rename it") from None
+    listed = list_videos(corpus, (*VIDEO_SUFFIXES, METADATA))
     found = [entry for entry in listed if entry.video_id.lower().endswith(VIDEO_SUFFIXES)]
     deeper = [entry.video_id for entry in listed if posixpath.basename(entry.video_id) == METADATA]
     if deeper and not described:
@@ -72,7 +63,7 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     if described:
         entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
     else:
-        tables = sorted(info.path for info in filesystem.get_file_info(pafs.FileSelector(root)) if info.path.endswith(".csv"))
+        tables = sorted(path for path, _, _ in beside if path.endswith(".csv"))
         if len(tables) > 1:
             raise CorpusError(f"--corpus {corpus}: {len(tables)} CSV files, which one holds the labels?")
         entries = list(_read_csv(corpus, posixpath.basename(tables[0]))) if tables else found
@@ -85,12 +76,15 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
 
 
 def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
-    """List the videos of a folder and its sub-folders with their sizes, without labels; hidden files are left out."""
+    """List the videos of a folder and its sub-folders with their sizes, without labels; hidden files are left out.
+
+    CorpusError if a name in it is not UTF-8: no table could hold it.
+    """
     filesystem, root = open_location(corpus)
     files = [
-        (posixpath.relpath(info.path, root), info.size)
-        for info in filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
-        if info.type == pafs.FileType.File
+        (posixpath.relpath(path, root), size)
+        for path, kind, size in _list(filesystem, root, corpus, recursive=True)
+        if kind == pafs.FileType.File
     ]
     return [
         Entry(path, posixpath.dirname(path) or None, bytes=size)
@@ -152,7 +146,7 @@ def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
             part or None,
             _checked_label(location, name, facts.get("label")),
             original,
-            facts.get("split"),
+            _checked_split(location, name, facts.get("split")),
         )
 
 
@@ -189,6 +183,23 @@ def _checked_label(location: str, name: str, label: object) -> str | None:
     if label is None or label in LABELS:
         return label
     raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
+
+
+def _checked_split(location: str, name: str, split: object) -> str | None:
+    if split is None or isinstance(split, str):
+        return split
+    raise CorpusError(f"{location}: '{name}' has the split {split!r}; expected text")
+
+
+def _list(
+    filesystem: pafs.FileSystem, root: str, location: str, recursive: bool = False
+) -> list[tuple[str, pafs.FileType, int | None]]:
+    """Return path, type and size of what is in a folder."""
+    found = filesystem.get_file_info(pafs.FileSelector(root, recursive=recursive))
+    try:
+        return [(info.path, info.type, info.size) for info in found]
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{location}: a file name is not UTF-8: {error.object!r}; rename it") from None
 
 
 def _is_file(filesystem: pafs.FileSystem, path: str) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram, Metric
 
+from dfd_ray.errors import reason_of
+
 VIDEOS = "dfd_videos"
 """Counter: videos done, by `stage` and `status`."""
 ERRORS = "dfd_errors"
@@ -24,7 +26,9 @@ BUSY = "dfd_busy_seconds"
 DURATION = "dfd_video_seconds"
 """Histogram: seconds a video took, by `stage`."""
 LEFT = "dfd_videos_left"
-"""Gauge of the driver: videos of the job that are not done yet, by `stage`."""
+"""Gauge of the driver: videos of the job that are not done yet, by the `stage` that counts them."""
+COUNTING_STAGE = {"preprocess": "preprocess", "embed": "embed", "evaluate": "score", "predict": "preprocess"}
+"""By job, the stage whose videos its progress counts, so that those left and those done have the same label."""
 BOUNDARIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Seconds; a video is given up at `preprocess.video_deadline`, 120 by default."""
 
@@ -54,14 +58,9 @@ def observe(stage: str, rows: Iterable[dict[str, Any]], seconds: float) -> None:
             print(error_line(stage, row), file=sys.stderr, flush=True)
 
 
-def observe_left(stage: str, videos: int) -> None:
+def observe_left(job: str, videos: int) -> None:
     """Say how many videos of a job are not done yet."""
-    metrics()[LEFT].set(videos, {"stage": stage})
-
-
-def reason_of(error: str) -> str:
-    """Return the word from the closed set with which an error begins."""
-    return error.partition(":")[0]
+    metrics()[LEFT].set(videos, {"stage": COUNTING_STAGE[job]})
 
 
 def error_line(stage: str, row: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
 import time
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
-from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import absolute_uri, exists, join, read_json, write_bytes
 from dfd_ray.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
@@ -61,7 +62,7 @@ def predict(config: Config, videos: str, out: str) -> Summary:
     if count_rows(out, "predictions") and exists(join(out, "submission.csv")):
         check_compatible(out, "predictions", config)
         if read_table(out, "predictions").equals(predictions.cast(SCHEMAS["predictions"])):
-            return summarise(out, started, note="already complete; nothing done")
+            return summarise(out, started, note=NOTHING_DONE)
     write_predictions(config, out, predictions)
     return summarise(out, started, note, there_before)
 
@@ -69,7 +70,7 @@ def predict(config: Config, videos: str, out: str) -> Summary:
 def index_new(config: Config, videos: str, out: str) -> None:
     """Write the manifest of a folder: every file in it but the hidden ones and a `metadata.json`."""
     check_folder(videos, "--videos")
-    entries = [entry for entry in list_videos(videos, suffixes=("",)) if not entry.video_id.endswith(METADATA)]
+    entries = [entry for entry in list_videos(videos, suffixes=("",)) if posixpath.basename(entry.video_id) != METADATA]
     if not entries:
         raise CorpusError(f"--videos {videos}: the folder is empty")
     entries.sort(key=lambda entry: entry.video_id)
@@ -121,9 +122,12 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
             f"evaluate.aggregation = {config.evaluate.aggregation}, but the calibration in {location} is for "
             f"{facts['aggregation']}; use that, or delete {join(run, 'predictions')} and run `dfd-ray evaluate` with the other"
         )
-    note, probability = "not calibrated: run `dfd-ray evaluate` on the training run first", raw
-    if facts.get("calibration"):
-        note, calibration = "", Calibration.from_dict(facts["calibration"])
+    probability = raw
+    note = "" if facts else "not calibrated: run `dfd-ray evaluate` on the training run first"
+    if facts and not facts.get("calibration"):
+        note = "not calibrated, as evaluate.calibrate says; predict.prior has no effect"
+    elif facts:
+        calibration = Calibration.from_dict(facts["calibration"])
         if config.predict.prior is not None:
             calibration = calibration.with_prior(config.predict.prior)
         probability = calibration.apply(raw)

@@ -27,7 +27,7 @@ from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.planes import frames_from_arrow
 from dfd_ray.pipelines.progress import progress_bar, report_done, survived
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
-from dfd_ray.pipelines.summary import Summary, count_statuses, elapsed
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.sections import Preprocess
 from dfd_ray.storage import absolute_uri, join
@@ -43,7 +43,7 @@ def preprocess(config: Config) -> Summary:
     started = time.monotonic()
     run = cast(str, config.run)
     if is_complete(run, "faces", config):
-        return summarise(config, started, note="already complete; nothing done")
+        return summarise(config, started, note=NOTHING_DONE)
     there_before = count_rows(run, "faces")
     schema = with_metadata(SCHEMAS["faces"], "faces", config)
     columns = ["video_id", "uri", "label", "group", "fold"]

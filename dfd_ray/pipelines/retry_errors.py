@@ -17,15 +17,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
-from dfd_ray.errors import ConfigurationError, Reason, Status
+from dfd_ray.errors import ConfigurationError, Reason, Status, reason_of
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.preprocess import preprocess, summarise
 from dfd_ray.pipelines.resume import require
-from dfd_ray.pipelines.summary import Summary
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary
 from dfd_ray.storage import delete_folder, join, open_location, write_bytes
 from dfd_ray.tables import open_file, read_table, table_files
 
-DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "analysis", "training", "checkpoints")
+DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "training", "checkpoints")
 """What is made from the faces, and what a killed job has left to go on with."""
 
 
@@ -40,7 +40,7 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
     delete_folder(aside)  # of a job that was killed
     failed = failed_videos(run, wanted)
     if not failed:
-        return told(config, started, "already complete; no error row to retry")
+        return told(config, started, NOTHING_DONE, "there is no error row to retry")
     manifest = read_table(run, "manifest")
     write_manifest(aside, manifest.filter(pc.is_in(manifest.column("video_id"), value_set=pa.array(failed))))
     preprocess(config.model_copy(update={"run": aside}))
@@ -54,10 +54,10 @@ def retry_errors(config: Config, reasons: Iterable[str] = ()) -> Summary:
     return told(config, started, note + ("; what was made from the old faces was deleted" if mended else ""))
 
 
-def told(config: Config, started: float, note: str) -> Summary:
+def told(config: Config, started: float, *notes: str) -> Summary:
     """Return the counts of the table as it is now, as this job's."""
-    summary = summarise(config, started, note=note)
-    summary.job = "retry-errors"
+    summary = summarise(config, started)
+    summary.job, summary.notes = "retry-errors", list(notes)
     return summary
 
 
@@ -67,7 +67,7 @@ def failed_videos(run: str, reasons: set[str]) -> list[str]:
     return [
         row["video_id"]
         for row in table
-        if row["status"] == Status.ERROR and (not reasons or row["error"].split(":")[0] in reasons)
+        if row["status"] == Status.ERROR and (not reasons or reason_of(row["error"]) in reasons)
     ]
 
 

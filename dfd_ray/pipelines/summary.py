@@ -10,8 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from dfd_ray.errors import Status
+from dfd_ray.errors import Status, reason_of
 from dfd_ray.storage import join, write_json
+
+NOTHING_DONE = "already complete; nothing done"
+"""The note of a job that found its table complete."""
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ class Summary:
     @property
     def did_nothing(self) -> bool:
         """Whether the table was complete before the job began."""
-        return any(note.startswith("already complete") for note in self.notes)
+        return NOTHING_DONE in self.notes
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the summary as rows of name and value, for printing."""
@@ -68,17 +71,13 @@ class Summary:
 
 
 def count_statuses(summary: Summary, statuses: pa.Table) -> Summary:
-    """Fill in the counts from the columns `status` and, where there is one, `error` of a table."""
+    """Fill in the counts from the columns `status` and `error` of a table."""
     counts = Counter(statuses.column("status").to_pylist())
     summary.rows = len(statuses)
     summary.ok = counts[Status.OK]
     summary.no_face = counts[Status.NO_FACE]
     summary.in_training = counts[Status.IN_TRAINING]
-    if "error" in statuses.column_names:
-        texts = statuses.column("error").to_pylist()
-        summary.errors = dict(Counter(text.split(":")[0] for text in texts if text))
-    elif counts[Status.ERROR]:
-        summary.errors = {"error": counts[Status.ERROR]}
+    summary.errors = dict(Counter(reason_of(error) for error in statuses.column("error").to_pylist() if error))
     return summary
 
 

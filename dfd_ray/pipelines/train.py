@@ -33,17 +33,23 @@ from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session, refuse_or_wait
 from dfd_ray.pipelines.examples import write_examples
 from dfd_ray.pipelines.model_store import is_trained, read_model_facts
 from dfd_ray.pipelines.resume import require
-from dfd_ray.pipelines.summary import Summary, elapsed
+from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.pipelines.trackers import check_trackers
 from dfd_ray.pipelines.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.pipelines.training_data import FoldPlan, training_faces
-from dfd_ray.schemas import TRAIN_ONLY
+from dfd_ray.schemas import LABELS, TRAIN_ONLY
 from dfd_ray.storage import absolute_uri, delete_file, delete_folder, exists, join, read_json, write_json
 from dfd_ray.tables import read_table
 
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
-"""For glibc's allocator: what a step frees, the next one takes again, instead of its being given back to the kernel and cleared
-anew. A step of EfficientNet-Lite0 on one core is 1.2 to 1.3 times as fast, and needs no more memory."""
+KEEP_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+"""For glibc's allocator: what a step frees, the next one takes again, instead of its being given back to the kernel and
+cleared anew. A step of EfficientNet-Lite0 on one core is 1.2 to 1.4 times as fast, and needs no more memory. One arena, since
+Ray trains in a thread, and arenas of threads have no room for what is larger than 64 MB: at 224 pixels that is most of it."""
 
 
 def train(config: Config) -> Summary:
@@ -56,7 +62,8 @@ def train(config: Config) -> Summary:
     folds = folds_to_train(config, counts)
     pending = [fold for fold in folds if not is_trained(config, fold)]
     if not pending:
-        return summarise(config, started, folds, note="already complete; nothing done")
+        finish(config)  # what a kill after the last model left undone
+        return summarise(config, started, folds, note=NOTHING_DONE)
     check_trackers(config.train)
     # Weights that cannot be had are found out here, before anything is started.
     _, spec = create_backbone(
@@ -68,11 +75,19 @@ def train(config: Config) -> Summary:
     )
     with ray_session(config):
         check_room(config)
+        for of_earlier_models in ("scores", "predictions", "evaluation", join("checkpoints", "scores")):
+            delete_folder(join(run, of_earlier_models))
         fit(config, [plan_fold(config, fold, videos) for fold in pending], spec.size)
-    for made_before in ("training", "scores", "predictions", "evaluation", join("checkpoints", "scores")):
-        delete_folder(join(run, made_before))
-    write_examples(config)
+    finish(config)
     return summarise(config, started, folds)
+
+
+def finish(config: Config) -> None:
+    """Once all models are there, delete the checkpoints and show what the training did to faces."""
+    run = cast(str, config.run)
+    if exists(join(run, "training")) or not exists(join(run, "models", "examples.json")):
+        write_examples(config)
+        delete_folder(join(run, "training"))
 
 
 def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
@@ -129,7 +144,7 @@ def plan_fold(config: Config, fold: int, videos: list[Labelled]) -> FoldPlan:
     Were they not the same, the all-reduce of the gradients would wait for ever. TrainingError if there are too few faces.
     """
     others = [video for video in videos if video.fold != fold]
-    reals, fakes = (sum(video.faces for video in others if video.label == label) for label in ("REAL", "FAKE"))
+    reals, fakes = (sum(video.faces for video in others if video.label == label) for label in LABELS)
     rates = balancing_rates(reals, fakes) if config.train.balance else {"REAL": 1.0, "FAKE": 1.0}
     shown = sum(int(repeats(video.video_id, video.faces, rates[video.label]).sum()) for video in others)
     share = shown // config.train.workers
@@ -167,7 +182,7 @@ def faces_by_fold(videos: list[Labelled]) -> dict[int, dict[str, int]]:
 
 def folds_to_train(config: Config, counts: dict[int, dict[str, int]]) -> list[int]:
     """Return the folds to hold out; TrainingError when a model would see one class only, or there is no such fold."""
-    totals = {label: sum(fold[label] for fold in counts.values()) for label in ("REAL", "FAKE")}
+    totals = {label: sum(fold[label] for fold in counts.values()) for label in LABELS}
     for label, faces in totals.items():
         if not faces:
             raise TrainingError(f"training needs REAL and FAKE faces, and there is no {label} one: {totals}")

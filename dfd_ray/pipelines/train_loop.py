@@ -75,6 +75,8 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
         field="train.weights",
     )
     start_head(module)
+    if rank:
+        torch.manual_seed(settings.seed + rank)  # the weights begin alike on all workers; what dropout hides must not be alike
     module.to(device)
     rule = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(module, multi_avg_fn=rule, use_buffers=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from dfd_ray.analysis import PCA, Moments
 from dfd_ray.errors import RunError
 from dfd_ray.pipelines.cluster import ATTEMPTS
 from dfd_ray.pipelines.summary import elapsed
-from dfd_ray.storage import join, write_bytes
+from dfd_ray.storage import join
 from dfd_ray.tables import flatten_faces, iterate_batches, read_metadata, table_files
 
 FILES_PER_TASK = 8
@@ -98,10 +97,3 @@ def file_groups(run: str, table: str) -> list[list[str]]:
     files = table_files(run, table)
     size = max(FILES_PER_TASK, math.ceil(len(files) / MOST_TASKS))
     return [files[i : i + size] for i in range(0, len(files), size)]
-
-
-def save_pca(run: str, pca: PCA) -> None:
-    """Keep the fitted PCA with the run, so that new faces can be put on the same axes."""
-    buffer = io.BytesIO()
-    pca.save(buffer)
-    write_bytes(join(run, "analysis", "pca.npz"), buffer.getvalue())

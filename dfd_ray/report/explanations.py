@@ -10,6 +10,7 @@ from dfd_ray.report.images import decode_square, to_uri
 from dfd_ray.report.page import asset, environment
 from dfd_ray.storage import absolute_uri, join, write_bytes, write_json
 
+EXPLANATIONS = "explanations.html"
 PIXELS, QUALITY = 200, 80
 ROW_PIXELS = 120
 
@@ -39,7 +40,7 @@ def write_explanations(out: str, explanations: list[Explanation]) -> str:
         for one in explanations
     ]
     page = environment().get_template("explanations.html.j2").render(videos=videos, css=Markup(asset("page.css")))
-    location = join(absolute_uri(out), "explanations.html")
+    location = join(absolute_uri(out), EXPLANATIONS)
     write_bytes(location, page.encode())
     return location
 
@@ -49,6 +50,7 @@ def write_pictures(out: str, explanations: list[Explanation]) -> None:
     stored = [
         {
             "video_id": one.video_id,
+            "probability": one.probability,
             "frames": one.frames,
             "pictures": [[to_base64(picture) for picture in pair] for pair in one.pictures],
         }

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dfd_ray.report.data import RunData, spread
 from dfd_ray.report.geometry import Overlay, place_on_crop
 from dfd_ray.report.images import decode_square, to_uri
+from dfd_ray.schemas import LABELS
 from dfd_ray.tables import iterate_batches
 
 FACES_PER_VIDEO = 4
@@ -66,8 +67,8 @@ def choose_videos(outcomes: pa.Table, limit: int) -> pa.Table:
     """Return at most `limit` rows of videos with faces, evenly spaced in each class, REAL and FAKE taking turns."""
     has_face = np.asarray(outcomes.column("face_count")) > 0
     labels = np.array(outcomes.column("label").to_pylist(), dtype=object)
-    classes = [np.flatnonzero(has_face & (labels == name)) for name in ("REAL", "FAKE")]
-    rest = np.flatnonzero(has_face & ~np.isin(labels, ["REAL", "FAKE"]))
+    classes = [np.flatnonzero(has_face & (labels == name)) for name in LABELS]
+    rest = np.flatnonzero(has_face & ~np.isin(labels, LABELS))
     real = min(len(classes[0]), max(limit // 2, limit - len(classes[1])))
     shares = [real, min(len(classes[1]), limit - real)]
     picked = [rows[spread(len(rows), share)].tolist() for rows, share in zip(classes, shares, strict=True)]

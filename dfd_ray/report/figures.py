@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from dfd_ray.report.data import spread
-from dfd_ray.report.scores import BINS, histogram, reliability
+from dfd_ray.report.scores import histogram, reliability
+from dfd_ray.schemas import CALIBRATION_BINS
 
 EPOCHS_DRAWN = 200
 UNIT = [-0.03, 1.05]
@@ -174,7 +175,7 @@ def histogram_bars(predictions: pa.Table) -> Figure | None:
     counts = histogram(predictions)
     if not sum(map(sum, counts.values())):
         return None
-    centres = [(i + 0.5) / BINS for i in range(BINS)]
+    centres = [(i + 0.5) / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
     hover = "%{y} videos<extra>%{fullData.name}, %{x:.2f} ± 0.05</extra>"
     traces = [
         {

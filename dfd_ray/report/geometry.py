@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dfd_ray.schemas import crop_region
+
 
 @dataclass(frozen=True)
 class Overlay:
@@ -15,21 +17,6 @@ class Overlay:
     width: float
     height: float
     landmarks: list[tuple[float, float]]
-
-
-def crop_region(box: Sequence[float], margin: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return x1, y1, x2, y2 of the frame that a crop shows, in whole pixels, x2 and y2 exclusive.
-
-    The box widened to (1 + margin) of its size, clipped to the frame, as facenet-pytorch's `extract_face` does.
-    """
-    x1, y1, x2, y2 = box
-    half_width, half_height = margin * (x2 - x1) / 2, margin * (y2 - y1) / 2
-    return (
-        int(max(x1 - half_width, 0)),
-        int(max(y1 - half_height, 0)),
-        int(min(x2 + half_width, width)),
-        int(min(y2 + half_height, height)),
-    )
 
 
 def place_on_crop(box: Sequence[float], landmarks: Sequence[float], margin: float, width: int, height: int) -> Overlay | None:

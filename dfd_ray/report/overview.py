@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfd_ray.config import Config
+from dfd_ray.errors import reason_of
 from dfd_ray.report.data import RunData
 
 BROKEN_ROWS = 200
@@ -37,10 +38,8 @@ class Job:
     no_face: int
     errors: dict[str, int]
     seconds: float | None
-    """None where the last start found the work done: its few seconds are not the job's."""
     rate: float | None
     notes: list[str]
-    stages: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,19 +59,15 @@ def list_jobs(data: RunData) -> list[Job]:
 
 def read_job(name: str, summary: dict[str, Any]) -> Job:
     """Return a job from its summary, whatever keys it has."""
-    notes = [str(note) for note in summary.get("notes") or []]
-    idle = any(note.startswith("already complete") for note in notes)
-    stages = summary.get("seconds_by_stage")
     return Job(
         name=name,
         rows=summary.get("rows"),
         ok=summary.get("ok"),
         no_face=summary.get("no_face") or 0,
         errors=dict(summary.get("errors") or {}),
-        seconds=None if idle else summary.get("seconds"),
-        rate=None if idle else summary.get("rows_per_second"),
-        notes=notes,
-        stages=dict(stages) if isinstance(stages, dict) else {},
+        seconds=summary.get("seconds"),
+        rate=summary.get("rows_per_second"),
+        notes=[str(note) for note in summary.get("notes") or []],
     )
 
 
@@ -107,7 +102,7 @@ def status_counts(data: RunData) -> dict[str, int]:
     if data.outcomes is None:
         return {}
     names = (
-        f"error: {reason_of(error)}" if status == "error" else status
+        f"error: {reason_of(error or 'unknown')}" if status == "error" else status
         for status, error in zip(
             data.outcomes.column("status").to_pylist(), data.outcomes.column("error").to_pylist(), strict=True
         )
@@ -115,11 +110,6 @@ def status_counts(data: RunData) -> dict[str, int]:
     counts = dict(Counter(names).most_common())
     missing = len(data.manifest) - len(data.outcomes) if data.manifest is not None else 0
     return counts | ({"not processed yet": missing} if missing > 0 else {})
-
-
-def reason_of(error: str | None) -> str:
-    """Return the word that an error begins with."""
-    return (error or "unknown").split(":")[0]
 
 
 def broken_videos(data: RunData) -> pa.Table | None:

@@ -263,5 +263,5 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(duration=duration, thousands=thousands, shorten=shorten, reason=overview.reason_of)
+    found.filters.update(duration=duration, thousands=thousands, shorten=shorten)
     return found

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from dfd_ray.report.data import RunData, count_labels, spread
 from dfd_ray.report.images import Sprites, decode_square, make_sprites, tile, to_uri
+from dfd_ray.schemas import NOISE
 from dfd_ray.tables import iterate_batches
 
-NOISE = -1
 POINT_COLUMNS = ["video_id", "frame_index", "face_index", "label", "cluster", "x", "y", "z", "pca", "thumbnail"]
 PICTURES = 6000
 """Points of the map that carry a picture, at most: beyond, a browser has too many pixels to decode."""

@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-BINS = 10
-CLIP = 1e-15
-"""Kaggle's log loss keeps probabilities this far from 0 and 1."""
+from dfd_ray.schemas import CALIBRATION_BINS, LABELS
+
 NORMAL_95 = 1.96
 MEANINGS = {
     "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),
@@ -132,7 +131,7 @@ def verdict(loss: Score) -> str:
 
 def judged(predictions: pa.Table, column: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Return the probabilities (n,) in a column, and whether each video is FAKE (n,), of videos that have both."""
-    known = pc.and_(pc.is_in(predictions.column("label"), pa.array(["REAL", "FAKE"])), predictions.column(column).is_valid())
+    known = pc.and_(pc.is_in(predictions.column("label"), pa.array(LABELS)), predictions.column(column).is_valid())
     table = predictions.filter(known)
     fake = pc.equal(table.column("label"), "FAKE").to_numpy(zero_copy_only=False).astype(bool)
     return table.column(column).to_numpy().astype(np.float64), fake
@@ -145,7 +144,7 @@ def reliability(predictions: pa.Table, column: str) -> list[dict[str, float]]:
     law of succession, and statistical inference" (1927).
     """
     probability, fake = judged(predictions, column)
-    bins = np.clip((probability * BINS).astype(int), 0, BINS - 1)
+    bins = np.clip((probability * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
     rows = []
     for one in np.unique(bins):
         inside = bins == one
@@ -164,9 +163,9 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def histogram(predictions: pa.Table) -> dict[str, list[int]]:
-    """Return the videos of each class by bin of probability, `BINS` numbers each."""
+    """Return the videos of each class by bin of probability, CALIBRATION_BINS numbers each."""
     probability, fake = judged(predictions, "probability")
-    edges = np.linspace(0, 1, BINS + 1)
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     return {name: np.histogram(probability[chosen], edges)[0].tolist() for name, chosen in (("REAL", ~fake), ("FAKE", fake))}
 
 
@@ -175,8 +174,8 @@ def worst_first(predictions: pa.Table, limit: int) -> pa.Table:
     probability = predictions.column("probability").to_numpy().astype(np.float64)
     labels = np.array(predictions.column("label").to_pylist(), dtype=object)
     given = np.where(labels == "FAKE", probability, np.where(labels == "REAL", 1 - probability, np.nan))
-    loss = -np.log(np.clip(given, CLIP, 1))
-    order = np.lexsort((-np.nan_to_num(probability, nan=-1.0), np.where(np.isnan(loss), np.inf, -loss)))
+    # The log loss falls as the probability given to the truth rises.
+    order = np.lexsort((-np.nan_to_num(probability, nan=-1.0), np.where(np.isnan(given), np.inf, given)))
     return predictions.take(pa.array(order[:limit]))
 
 

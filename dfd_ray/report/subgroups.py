@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfd_ray.report.scores import MEANINGS, Score
+from dfd_ray.schemas import TONES
 
 KINDS = {
     "part": ("Part of the corpus", ""),
@@ -15,7 +16,6 @@ KINDS = {
     "skin_tone": ("Skin tone", "By the angle of the cheeks' colour (ITA); the light of the scene is part of it."),
 }
 """What parts the videos: title, and how it is measured."""
-TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
 ROWS_AT_MOST = 60
 """Rows of a kind; DFDC has 50 parts."""
 

@@ -30,6 +30,7 @@ def decode_video(
     source: Source,
     count: int,
     *,
+    enough_references: int | None = None,
     containers: Sequence[str] = ("mov", "mp4"),
     max_pixels: int = 2**25,
     max_packets: int = 1_000_000,
@@ -37,10 +38,11 @@ def decode_video(
 ) -> Video:
     """Decode `count` evenly spaced frames of a video.
 
-    Where an H.264 stream has at least `count` frames that other frames depend on, only those are decoded and sampled
-    among: about 40 % of the work is saved and no pixel differs. (Skipping every B frame would save more and be wrong:
-    with x264's b-pyramid P frames depend on B frames.) Between the chosen frames, decoding starts again at the last key
-    frame that allows it, so an hour costs as many groups of pictures as frames, not the hour.
+    Where an H.264 stream has at least `enough_references` frames that other frames depend on (None: `count`), only those
+    are decoded and sampled among: about 40 % of the work is saved and no pixel differs. The others are encoded more coarsely,
+    so where `count` depends on a label, one number for all keeps the kind of frame from telling it. (Skipping every B frame
+    would save more and be wrong: with x264's b-pyramid P frames depend on B frames.) Between the chosen frames, decoding
+    starts again at the last key frame that allows it, so an hour costs as many groups of pictures as frames, not the hour.
 
     Raises VideoError, with stage and reason, when nothing can be decoded, when the stream is larger than `max_pixels` a
     frame or `max_packets`, or after `deadline` seconds.
@@ -51,7 +53,7 @@ def decode_video(
         raise VideoError(Stage.DECODE, Reason.NO_FRAMES)
     if stream.width * stream.height > max_pixels:
         raise VideoError(Stage.OPEN, Reason.TOO_LARGE, f"{stream.width} x {stream.height} pixels")
-    skip = len(stream.references) >= count
+    skip = len(stream.references) >= max(count, enough_references or 0)
     candidates = stream.references if skip else np.arange(stream.frame_count, dtype=np.int64)
     chosen = choose_frames(candidates, count)
     frames = _decode_chosen(source, stream, set(chosen.tolist()), skip, containers, max_pixels, check_deadline)

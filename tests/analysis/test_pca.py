@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -168,27 +166,3 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         Moments.empty(4).merge(Moments.empty(5))
     with pytest.raises(ValueError, match="11 columns"):
         PCA.fit(Moments.of(make_rows()), 2).transform(np.zeros((3, 11)))
-
-
-def test_saved_and_loaded(tmp_path: Path) -> None:
-    rows = make_rows()
-    fitted = PCA.fit(Moments.of(rows), 3)
-    path = tmp_path / "pca.fitted"  # the suffix is the caller's choice
-    fitted.save(path)
-    buffer = io.BytesIO()
-    fitted.save(buffer)
-    buffer.seek(0)
-    for loaded in (PCA.load(path), PCA.load(buffer)):
-        np.testing.assert_array_equal(loaded.transform(rows, whiten=True), fitted.transform(rows, whiten=True))
-        np.testing.assert_array_equal(loaded.explained_variance_ratio, fitted.explained_variance_ratio)
-
-
-def test_files_that_are_no_saved_pca_are_refused(tmp_path: Path) -> None:
-    foreign, pickled, single = tmp_path / "foreign.npz", tmp_path / "pickled.npz", tmp_path / "single.npy"
-    np.savez(foreign, mean=np.zeros(2))
-    two = np.zeros(2)
-    np.savez(pickled, components=np.array([{}]), mean=two, explained_variance=two, explained_variance_ratio=two)
-    np.save(single, np.zeros(2))
-    for path in (foreign, pickled, single):
-        with pytest.raises(ValueError, match=r"not a saved PCA|allow_pickle"):
-            PCA.load(path)

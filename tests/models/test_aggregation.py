@@ -54,6 +54,11 @@ def test_confident_by_hand():
     assert aggregate(logit([0.1] * 9 + [0.7]), "confident") == pytest.approx(0.16)
 
 
+def test_of_fewer_frames_fewer_confident_faces_are_many():
+    assert aggregate(logit([0.9] * 4 + [0.5] * 4), "confident", frames=8) == pytest.approx(0.9)
+    assert aggregate(logit([0.9] * 2 + [0.5]), "confident", frames=8) == pytest.approx(2.3 / 3)
+
+
 @pytest.mark.parametrize("values", [[], [float("nan")], [float("inf")], [[0.0]]])
 def test_bad_log_odds(values):
     with pytest.raises(ValueError):

@@ -81,7 +81,7 @@ def test_what_the_child_sends_is_what_decoding_here_gives(make: Any, good: str) 
     row = make().decoder.decode(good, 6)
     assert row.schema == DECODED
     [facts] = row.drop_columns("frames").to_pylist()
-    here = decode_video(good, 6)
+    here = decode_video(good, 6, enough_references=SETTINGS.most_frames)
     assert facts["status"] == Status.OK
     assert facts["frame_count"] == here.stream.frame_count
     frames = frames_from_arrow(row.column("frames")[0])
@@ -90,6 +90,14 @@ def test_what_the_child_sends_is_what_decoding_here_gives(make: Any, good: str) 
         assert np.array_equal(sent.planes, frame.planes)
         assert (sent.index, sent.time, sent.pixel_format) == (frame.index, frame.time, frame.pixel_format)
         assert np.array_equal(sent.to_rgb(), frame.to_rgb())
+
+
+def test_the_kind_of_frame_does_not_tell_the_label(make: Any, good: str) -> None:
+    references = set(decode_video(good, 1).stream.references.tolist())
+    assert len(references) > 8, "FAKE videos could do with references alone"
+    rows = [make(frames_real=len(references) + 1).decoder.decode(good, count) for count in (8, len(references) + 1)]
+    for fake_or_real in rows:
+        assert not {frame.index for frame in frames_from_arrow(fake_or_real.column("frames")[0])} <= references
 
 
 def test_no_frames_cross_as_no_frames() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.pipelines import evaluate, explain
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import read_json, write_json
-from dfd_ray.tables import with_metadata
+from dfd_ray.tables import read_table, with_metadata
 
 VIDEOS = [("a.mp4", "REAL", 0, 0.9), ("b.mp4", "FAKE", 1, 0.8), ("c.mp4", "FAKE", 1, 0.3), ("d.mp4", None, None, 0.6)]
 FACES = 5
@@ -90,6 +92,31 @@ def test_what_is_explained_already_is_not_explained_again(tmp_path: Path, heated
     assert not heated
     explain.explain_errors(config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"explain": 3})}))
     assert heated
+
+
+def test_new_videos_are_explained_once(tmp_path: Path, heated: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = scored_run(tmp_path / "run")
+    config = config.model_copy(update={"predict": config.predict.model_copy(update={"explain": 2})})
+    searched: list[int] = []
+    faces = {row["video_id"]: row for row in read_table(str(tmp_path / "run"), "faces").to_pylist()}
+
+    def find_faces_of(wanted: pa.Table, *others: Any) -> Any:
+        searched.append(len(wanted))
+        return SimpleNamespace(take_all=lambda: [faces[name] for name in wanted.column("video_id").to_pylist()])
+
+    monkeypatch.setattr(explain, "ray_session", lambda config: nullcontext())
+    monkeypatch.setattr("ray.data.from_arrow", lambda table: table)
+    monkeypatch.setattr(explain, "find_faces_of", find_faces_of)
+    predictions = read_table(str(tmp_path / "run"), "predictions")
+    page = explain.explain(config, str(tmp_path / "run"), predictions)
+    assert Path(page).exists()
+    assert explain.explain(config, str(tmp_path / "run"), predictions) == page
+    assert searched == [2]
+    changed = predictions.set_column(
+        predictions.column_names.index("probability"), "probability", pa.array([0.1, 0.95, 0.3, 0.6])
+    )
+    explain.explain(config, str(tmp_path / "run"), changed)
+    assert searched == [2, 2]
 
 
 def test_without_the_package_it_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,8 @@ from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.errors import CorpusError
 from dfd_ray.pipelines.index import assign_folds, build_manifest, link_groups
-from dfd_ray.pipelines.listing import Entry, read_entries
+from dfd_ray.pipelines.listing import Entry, list_extra_real, read_entries
+from dfd_ray.pipelines.predict import index_new
 
 
 def write_part(root: Path, part: str, facts: dict[str, Any], absent: tuple[str, ...] = ()) -> None:
@@ -111,9 +114,21 @@ def test_videos_that_the_metadata_leave_out_are_told(tmp_path: Path) -> None:
     assert any("2 videos are in no metadata and were left out, such as 'part_0/b.mp4'" in note for note in notes)
 
 
-def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff.mp4")).write_bytes(b"x")
+@pytest.mark.parametrize("name", [b"\xff.mp4", b"\xff/a.mp4", b"fine/\xff.mp4"])
+def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    for read in (read_entries, list_extra_real):
+        with pytest.raises(CorpusError, match="not UTF-8"):
+            read(str(tmp_path))
     with pytest.raises(CorpusError, match="not UTF-8"):
+        index_new(load_config(), str(tmp_path), str(tmp_path / "out"))
+
+
+def test_a_split_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    write_part(tmp_path, "part_0", {"a.mp4": fact() | {"split": 1}})
+    with pytest.raises(CorpusError, match=r"'a\.mp4' has the split 1; expected text"):
         read_entries(str(tmp_path))
 
 
@@ -215,6 +230,20 @@ def test_further_real_videos_are_of_no_fold(tmp_path: Path) -> None:
     assert (inner["video_id"], inner["part"]) == ("more/inner/y.mp4", "more/inner")
     assert (outer["video_id"], outer["part"]) == ("more/x.mp4", "more")
     assert outer == outer | {"label": "REAL", "fold": -1, "group": "more/x.mp4", "uri": f"{tmp_path}/more/x.mp4", "bytes": 3}
+
+
+def test_further_videos_of_people_of_the_corpus_are_left_out(tmp_path: Path) -> None:
+    write_part(tmp_path / "corpus", "part", {name: fact("FAKE" if name in "ab" else "REAL") for name in "abcd"})
+    (tmp_path / "more").mkdir()
+    for name in ("x.mp4", "y.mp4", "z.mp4"):
+        (tmp_path / "more" / name).write_bytes(b"xyz")
+    names = ["part/a", "part/c", "more/x.mp4", "more/y.mp4"]
+    vectors = [[1.0, 0.0], [0.0, 1.0], [0.0, 2.0], [-1.0, 0.0]]
+    pq.write_table(pa.table({"video_id": names, "vector": vectors}), tmp_path / "people.parquet")
+    settings = [f"index.people={tmp_path / 'people.parquet'}", "index.same_person=0.8", f"index.extra_real={tmp_path / 'more'}"]
+    manifest, notes = build_manifest(str(tmp_path / "corpus"), load_config(None, ["index.folds=2", *settings]))
+    assert manifest.column("video_id").to_pylist()[4:] == ["more/y.mp4", "more/z.mp4"]
+    assert "1 videos of index.extra_real show people of the corpus and were left out" in notes
 
 
 @pytest.mark.parametrize("extra", ["missing", "empty", "corpus/part"])

@@ -22,6 +22,7 @@ def new_videos(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         shutil.copy(clip, folder / name)
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("no video")
+    (folder / "my_metadata.json").write_text("{}")
     (folder / "script.mp4").write_text(f"ffconcat version 1.0\nfile '{folder / ODD_NAMES[0]}'\n")
     return folder
 
@@ -33,7 +34,7 @@ def test_every_file_has_a_line_and_broken_ones_one_half(
     assert main(command) == 0
     with open(tmp_path / "out" / "submission.csv", newline="") as file:
         rows = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
-    broken = {"empty.mp4", "text.mp4", "script.mp4"}
+    broken = {"empty.mp4", "text.mp4", "script.mp4", "my_metadata.json"}
     assert set(rows) == set(ODD_NAMES) | broken
     assert {rows[name] for name in broken} == {0.5}
     assert all(0.01 <= rows[name] <= 0.99 for name in ODD_NAMES)

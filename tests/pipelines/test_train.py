@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.pipelines import train
@@ -31,6 +33,16 @@ def test_of_a_cluster_it_is_said_at_once_since_nodes_may_come(
     assert "dfd-ray: training asks for 9 CPUs" in capsys.readouterr().err
     train.check_room(load_config(None, ["train.workers=4"]))
     assert capsys.readouterr().err == ""
+
+
+def test_a_kill_after_the_last_model_leaves_nothing_undone(finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    (run / "models" / "examples.json").unlink()
+    (run / "training").mkdir()
+    assert main(["train", "--run", str(run)]) == 0
+    assert (run / "models" / "examples.json").exists()
+    assert not (run / "training").exists()
+    assert (run / "predictions").exists(), "they are of these models"
 
 
 def test_a_class_that_is_in_one_fold_only_is_said(draw_run: Callable[..., Path], tmp_path: Path) -> None:

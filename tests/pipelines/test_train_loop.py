@@ -38,6 +38,7 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.rank = 0
         self.reports: list[dict[str, Any]] = []
         self.die_at = -1
 
@@ -57,7 +58,7 @@ class Worker:
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """Put a worker in Ray Train's place, alone in its group."""
     found = Worker(tmp_path / "checkpoint")
-    context = SimpleNamespace(get_world_rank=lambda: 0)
+    context = SimpleNamespace(get_world_rank=lambda: found.rank)
     monkeypatch.setattr(train_loop.ray.train, "get_context", lambda: context)
     monkeypatch.setattr(train_loop.ray.train, "report", found.report)
     monkeypatch.setattr(train_loop.ray.train, "get_checkpoint", found.get_checkpoint)
@@ -129,6 +130,25 @@ def test_parts_of_an_update_give_the_gradient_of_the_whole(
     assert found["parts"][0] == pytest.approx(found["whole"][0], abs=1e-6)
     for name, value in found["whole"][1].items():
         torch.testing.assert_close(found["parts"][1][name], value, rtol=0, atol=1e-6)
+
+
+def test_workers_begin_with_the_same_weights_and_drop_out_different_ones(
+    worker: Worker, draw_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def stop(state: dict[str, Any], fold: int, rank: int) -> Any:
+        begun.append((state["module"].state_dict(), torch.rand(8)))
+        raise Killed
+
+    monkeypatch.setattr(train_loop, "restore", stop)
+    run = draw_run(tmp_path / "run", videos=2)
+    for worker.rank in (0, 1, 2):
+        with pytest.raises(Killed):
+            train(run, ["seed=3"])
+    for weights, _ in begun[1:]:
+        assert all(torch.equal(value, begun[0][0][name]) for name, value in weights.items())
+    assert len({tuple(drawn.tolist()) for _, drawn in begun}) == 3
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

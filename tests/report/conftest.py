@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.config import Config
+from dfd_ray.pipelines.summary import Summary
 from dfd_ray.report import build_report
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.tables import with_metadata
@@ -170,40 +171,35 @@ def make_examples() -> dict[str, Any]:
     return {"examples": [dict(zip(("kind", "name", "pictures"), row, strict=True)) for row in rows]}
 
 
-def make_summaries(videos: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    def summary(job: str, seconds: float, **more: Any) -> dict[str, Any]:
-        counts = {"rows": len(videos), "ok": len(videos), "no_face": 0, "errors": {}}
-        return {"job": job, **counts, "seconds": seconds, "rows_per_second": len(videos) / seconds, "notes": []} | more
+def make_summaries(count: int) -> list[Summary]:
+    def summary(job: str, seconds: float, **more: Any) -> Summary:
+        return Summary(**{"job": job, "table": f"/runs/drawn/{job}", "rows": count, "ok": count, "seconds": seconds} | more)
 
-    return {
-        "index": summary("index", 0.4, demo=True),
-        "preprocess": summary(
-            "preprocess",
-            93.1,
-            no_face=1,
-            errors={"empty": 1, "broken_stream": 1},
-            seconds_by_stage={"decode": 30.1, "detect": 80.2},
-        ),
-        "embed": summary("embed", 120.0, notes=["weights: <i>random</i>"]),
-        "analyze": summary(
+    return [
+        summary("index", 0.4, details={"demo": True}),
+        summary("preprocess", 93.1, ok=count - 3, no_face=1, errors={"empty": 1, "broken_stream": 1}),
+        summary("embed", 120.0, notes=["weights: <i>random</i>"]),
+        summary(
             "analyze",
             12.0,
-            tsne={
-                "library": "openTSNE",
-                "device": "cpu",
-                "dimensions": 3,
-                "perplexity": 30,
-                "iterations": 500,
-                "divergence": 0.14,
+            details={
+                "tsne": {
+                    "library": "openTSNE",
+                    "device": "cpu",
+                    "dimensions": 3,
+                    "perplexity": 30,
+                    "iterations": 500,
+                    "divergence": 0.14,
+                },
+                "hdbscan": {"library": "hdbscan", "device": "cpu", "clusters": 10, "noise_share": 0.14, "seconds": 0.2},
+                "pca": {"components": 4, "explained": 0.91, "seconds": 1.0},
+                "quality": {"trustworthiness": 0.9912, "trustworthiness_pca": 0.875, "purity_label": 0.777, "silhouette": None},
+                "leaks": {"pairs": 21, "nearest": [{"first": "a<b>.mp4", "second": "c.mp4", "faces": 1234, "ratio": 0.25}]},
             },
-            hdbscan={"library": "hdbscan", "device": "cpu", "clusters": 10, "noise_share": 0.14, "seconds": 0.2},
-            pca={"components": 4, "explained": 0.91, "seconds": 1.0},
-            quality={"trustworthiness": 0.9912, "trustworthiness_pca": 0.875, "purity_label": 0.777, "silhouette": None},
-            leaks={"pairs": 21, "nearest": [{"first": "a<b>.mp4", "second": "c.mp4", "faces": 1234, "ratio": 0.25}]},
         ),
-        "train": summary("train", 400.0, folds=2),
-        "evaluate": summary("evaluate", 2.0, notes=["already complete; nothing done"]),
-    }
+        summary("train", 400.0, details={"folds": 2}),
+        summary("evaluate", 2.0),
+    ]
 
 
 def write_table(run: Path, table: str, rows: list[dict[str, Any]], files: int = 2) -> None:
@@ -232,8 +228,8 @@ def make_run(run: Path, count: int = 40, dimensions: int = 3) -> Path:
     write_table(run, "projection", make_projection(videos, dimensions))
     write_table(run, "scores", make_scores(videos))
     write_table(run, "predictions", make_predictions(videos), files=1)
-    for job, summary in make_summaries(videos).items():
-        write_json(run / "summaries" / f"{job}.json", summary)
+    for summary in make_summaries(count):
+        summary.save(str(run))
     write_json(run / "models" / "history.json", make_history())
     write_json(run / "models" / "examples.json", make_examples())
     write_json(run / "evaluation" / "metrics.json", make_metrics(count))

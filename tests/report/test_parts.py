@@ -15,7 +15,7 @@ from dfd_ray.config import Config
 from dfd_ray.report.data import read_run, spread
 from dfd_ray.report.faces import choose_videos, sample_videos
 from dfd_ray.report.figures import reliability_curve, roc_curve, training_curves
-from dfd_ray.report.geometry import crop_region, place_on_crop
+from dfd_ray.report.geometry import place_on_crop
 from dfd_ray.report.images import make_sprites
 from dfd_ray.report.points import coordinates, sample_by_cluster
 from dfd_ray.report.scores import headline, know_nothing, list_scores, reliability, wilson, worst_first
@@ -45,14 +45,6 @@ def test_the_overlay_of_a_box_over_the_edge_is_that_of_the_clipped_crop() -> Non
 
 def test_a_box_outside_the_frame_has_no_overlay() -> None:
     assert place_on_crop([700, 10, 720, 30], [], 0.0, 640, 360) is None
-
-
-@pytest.mark.parametrize("box", [[10.4, 20.6, 99.5, 180.2], [-3.2, 5.0, 64.9, 70.1], [600.0, 300.0, 660.0, 380.0]])
-@pytest.mark.parametrize("margin", [0.0, 0.6, 1.3])
-def test_the_region_is_the_one_the_crop_was_cut_from(box: list[float], margin: float) -> None:
-    from dfd_ray.faces.crop import crop_region as cut
-
-    assert crop_region(box, margin, 640, 360) == cut(np.array(box), margin, 640, 360)
 
 
 def test_positions_are_spread_from_first_to_last() -> None:

@@ -200,6 +200,8 @@ def test_all_frames_are_candidates_when_more_are_wanted_than_others_depend_on(ma
     video = decode_video(str(make_clip()), len(references) + extra)
     assert len(video.frames) == len(references) + extra
     assert ({frame.index for frame in video.frames} <= set(references.tolist())) == (extra == 0)
+    few = decode_video(str(make_clip()), 8, enough_references=len(references) + extra)
+    assert ({frame.index for frame in few.frames} <= set(references.tolist())) == (extra == 0)
 
 
 def test_an_index_is_the_place_in_display_order_also_at_a_variable_rate(make_clip: Any, decode_all: Any) -> None:
