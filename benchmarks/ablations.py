@@ -3,32 +3,40 @@
     python -m benchmarks.ablations CORPUS --out FOLDER [--seeds 2] [--rows "no augmentation" ...]
 
 Each row is a run of the project's own jobs in FOLDER: `index`, `preprocess`, `train`, `evaluate`; tables that it has in common
-with an earlier row are linked, not made again. Started again, it goes on where it was stopped. The budget is about the same
-for every row: three folds, and as many epochs as show some 2,500 faces (of 69 clips) to each model. Sigmoid against
-softmax is no row: two logits under softmax are the sigmoid of their difference, the same model.
+with an earlier row are linked, not made again. Started again, it goes on where it was stopped, and the table is of all that
+FOLDER holds. The budget is about the same for every row: three folds, and as many epochs as show some 2,500 faces (of 69
+clips) to each model. Sigmoid against softmax is no row: two logits under softmax are the sigmoid of their difference, the
+same model.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
 
 from benchmarks.machine import report
 from dfd_ray.config import LINEAGE
+from dfd_ray.models.metrics import Ranking, check_input, entropy, interval, resample
+from dfd_ray.tables import read_table
 
 CONFIG = Path(__file__).parent.parent / "configs" / "best.yaml"
 COMMON = ("index.folds=3", "train.epochs=4", "embed.batch_size=8")
-JOBS = {"index": "manifest", "preprocess": "faces", "train": "models", "evaluate": "predictions"}
-"""Each job and the table it writes."""
+JOBS = {"index": "manifest", "preprocess": "faces", "train": "models", "evaluate": "scores"}
+"""Each job, and the table of it that rows may have in common."""
+SEEDED = ("models", "scores")
+"""Tables that differ from seed to seed."""
 SCORES = ("log_loss", "log_loss_balanced", "roc_auc")
+REPLICATES = 2000
+"""Of the bootstrap over groups of linked videos."""
 
 
 class Row(NamedTuple):
@@ -63,23 +71,34 @@ ROWS = [
 ]
 
 
-def run_row(corpus: str, out: Path, row: Row, seed: int) -> dict[str, Any]:
-    """Run what is missing of a row, and return its metrics."""
-    run = out / f"{row.name.replace(' ', '-')}-{seed}"
+class Outcome(NamedTuple):
+    """How good a row's probabilities are, out of fold."""
+
+    seeds: int
+    values: dict[str, float]
+    """Each score, the mean over the seeds."""
+    replicates: dict[str, npt.NDArray[np.float64]]
+    """The same of every replicate; the n-th is of the same videos in every row."""
+
+
+def folder_of(out: Path, row: Row, seed: int) -> Path:
+    """Return where a row's run of a seed is kept."""
+    return out / f"{row.name.replace(' ', '-')}-{seed}"
+
+
+def run_row(corpus: str, out: Path, row: Row, seed: int) -> None:
+    """Run what is missing of a row."""
+    run = folder_of(out, row, seed)
     settings = (*COMMON, f"train.seed={seed}", *row.settings)
     changed = {setting.split(".")[0] for setting in row.settings}
     for job, table in JOBS.items():
-        others = [out / "best-0", out / f"best-{seed}"]
-        shared = [other for other in others if other != run and not changed & set(LINEAGE[table]) and (other / table).exists()]
-        if table == "models":
-            shared = [other for other in shared if other.name == f"best-{seed}"]  # of the same seed
-        if table != "predictions" and shared and not (run / table).exists():
+        best = [folder_of(out, ROWS[0], one) for one in ((seed,) if table in SEEDED else (0, seed))]
+        shared = [other for other in best if other != run and not changed & set(LINEAGE[table]) and (other / table).exists()]
+        if shared and not (run / table).exists():
             link_table(shared[0], run, table)
         command = [sys.executable, "-m", "dfd_ray.cli", job, "--run", str(run), "--config", str(CONFIG), "--corpus", corpus]
         assignments = [part for setting in settings for part in ("--set", setting)]
         subprocess.run([*command, *assignments], check=True)
-    metrics: dict[str, Any] = json.loads((run / "evaluation" / "metrics.json").read_text())
-    return metrics
 
 
 def link_table(source: Path, run: Path, table: str) -> None:
@@ -90,33 +109,70 @@ def link_table(source: Path, run: Path, table: str) -> None:
     half.rename(run / table)
 
 
-def line(name: str, seeds: list[dict[str, Any]]) -> str:
-    """Return a row as Markdown: of each score the mean over the seeds, and the mean of the ends of its 95 % intervals."""
+def outcome(runs: list[Path]) -> Outcome:
+    """Return how good the predictions of some runs are, one a seed."""
+    values, replicates = [], []
+    for run in runs:
+        predictions, videos = read_table(str(run), "predictions"), read_table(str(run), "manifest", ["video_id", "group"])
+        group = videos.column("group").take(pc.index_in(predictions.column("video_id"), videos.column("video_id")))
+        label = pc.equal(predictions.column("label"), "FAKE").to_numpy().astype(int)
+        numbers = np.unique(group.to_numpy(), return_inverse=True)[1]
+        truth, probability, member = check_input(label, predictions.column("probability").to_numpy(), numbers)
+        ranking = Ranking(truth, probability)
+        values.append(ranking.scores(np.ones(len(truth))))
+        replicates.append(resample(ranking, member, REPLICATES, seed=0))
+    return Outcome(
+        len(runs),
+        {score: float(np.mean([one[score] for one in values])) for score in SCORES},
+        {score: np.mean([[row[score] for row in rows] for rows in replicates], axis=0) for score in SCORES},
+    )
+
+
+def line(name: str, row: Outcome, best: Outcome) -> str:
+    """Return a row as Markdown: log loss and AUC, and by how much each is above that of `best`, with 95 % intervals."""
     cells = []
-    for score in SCORES:
-        value, low, high = (np.mean([metrics["scores"][score][end] for metrics in seeds]) for end in ("value", "low", "high"))
-        cells.append(f"{value:.3f} ({low:.3f} to {high:.3f})")
-    return f"| {name} | {len(seeds)} | {' | '.join(cells)} |"
+    for score in ("log_loss", "roc_auc"):
+        cells.append(with_interval(row.values[score], row.replicates[score], ".3f"))
+        above = row.replicates[score] - best.replicates[score]
+        cells.append("" if row is best else with_interval(row.values[score] - best.values[score], above, "+.3f"))
+    return f"| {name} | {row.seeds} | {' | '.join(cells)} |"
+
+
+def with_interval(value: float, replicates: npt.NDArray[np.float64], style: str) -> str:
+    """Return a score and its interval in words."""
+    ends = interval(replicates.tolist())
+    return f"{value:{style}} ({ends['low']:{style}} to {ends['high']:{style}})"
+
+
+def tabulate(out: Path) -> dict[str, object]:
+    """Return the table as Markdown lines, and its values, of every row and seed that has been run to its end."""
+    found = {}
+    for row in ROWS:
+        runs = sorted(out.glob(f"{folder_of(out, row, 0).name[:-1]}[0-9]"))
+        if whole := [run for run in runs if (run / "predictions").exists()]:
+            found[row.name] = outcome(whole)
+    best = found[ROWS[0].name]
+    table = ["| | seeds | log loss | above that of `best` | AUC | above that of `best` |", "|---" * 6 + "|"]
+    table += [line(name, row, best) for name, row in found.items()]
+    share = np.mean(np.array(read_table(str(folder_of(out, ROWS[0], 0)), "manifest").column("label")) == "FAKE")
+    table.append(f"| always the share of FAKE | | {entropy(float(share)):.3f} | | 0.500 | |")
+    return {"table": table, "rows": {name: {"seeds": row.seeds, **row.values} for name, row in found.items()}}
 
 
 def main() -> None:
-    """Run the rows, print the table as it grows, and keep it."""
+    """Run the rows, print the table, and keep it."""
     parser = argparse.ArgumentParser(description="One setting of configs/best.yaml changed at a time")
     parser.add_argument("corpus")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", nargs="*", choices=[row.name for row in ROWS], default=[row.name for row in ROWS])
     options = parser.parse_args()
-    results: dict[str, list[dict[str, Any]]] = {}
     for row in (row for row in ROWS if row.name in options.rows):
-        seeds = range(options.seeds)
-        results[row.name] = [run_row(options.corpus, options.out, row, seed) for seed in seeds]
-        print(line(row.name, results[row.name]), flush=True)
-    table = [f"| | seeds | {' | '.join(SCORES)} |", "|" + "---|" * (2 + len(SCORES))]
-    table += [line(name, seeds) for name, seeds in results.items()]
-    scores = {name: [{score: one["scores"][score] for score in SCORES} for one in seeds] for name, seeds in results.items()}
-    report("ablations", {"rows": scores, "table": table})
-    print("\n".join(table))
+        for seed in range(options.seeds):
+            run_row(options.corpus, options.out, row, seed)
+    result = tabulate(options.out)
+    report("ablations", result)
+    print(*result["table"], sep="\n")
 
 
 if __name__ == "__main__":

@@ -163,16 +163,7 @@ def train_rows(result: dict[str, Any]) -> Iterator[Row]:
     yield Row("steps of two workers of a core, fed from memory", "faces/s", speed["step_2"], "one", speed["step"])
 
 
-def ablation_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Compare the whole recipe with the recipe but for one setting, by the mean log loss out of fold."""
-    means = {name: sum(one["log_loss"]["value"] for one in seeds) / len(seeds) for name, seeds in result["rows"].items()}
-    ours = next(iter(means))
-    for name, mean in means.items():
-        if name != ours:
-            yield Row(f"{ours}, log loss", "", means[ours], name, mean, True)
-
-
-SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
+SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]] | None]] = {
     "preprocess": ("Preprocessing", preprocess_rows),
     "detection": ("Detection", detection_rows),
     "detectors": ("Face detectors", detectors_rows),
@@ -184,11 +175,12 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
     "scale": ("Scale", scale_rows),
     "capacity": ("Capacity", capacity_rows),
     "train": ("Training", train_rows),
-    "ablations": ("What training needs", ablation_rows),
+    "ablations": ("What training needs", None),
 }
-"""Title of each benchmark's section, and what makes its rows."""
+"""Title of each benchmark's section, and what makes its rows; None where the result holds a table of its own."""
 
 
+TABLE_HEAD = ("| | ours | peer | peer's | ratio |", "|---|---|---|---|---|")
 PICTURES = {
     "detectors": "Frames a second of each detector at each size",
     "reduction": "Time and quality of each method by the number of points",
@@ -213,8 +205,8 @@ def make_page(results: list[dict[str, Any]]) -> str:
         if not found:
             parts.append(f"\n`python -m benchmarks.{name}` has not been run to its end yet.\n")
         for result in found:
-            parts.append(f"\n`{result['command']}`\n\n| | ours | peer | peer's | ratio |\n|---|---|---|---|---|\n")
-            parts += [row.markdown() + "\n" for row in rows(result)]
+            table = [*TABLE_HEAD, *(row.markdown() for row in rows(result))] if rows else result["table"]
+            parts.append("\n".join([f"\n`{result['command']}`\n", *table, ""]))
             parts.append(f"\n{describe(result['machine'])}.\n")
         if found and name in PICTURES:
             parts.append(f"\n![{PICTURES[name]}](images/{name}.png)\n")
