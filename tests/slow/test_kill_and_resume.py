@@ -106,10 +106,9 @@ def test_preprocess_killed_at_ten_moments_ends_with_the_same_rows(indexed: str, 
     assert "nothing done" in finish(start("preprocess", "--run", indexed), limit=60)
 
 
-@pytest.mark.parametrize("victim", ["MapBatches(ExtractAndDetect)", "dfd_ray.pipelines.decoder"])
-def test_preprocess_survives_a_worker_that_is_killed(indexed: str, preprocessed_run: Path, victim: str) -> None:
+def test_preprocess_survives_a_worker_that_is_killed(indexed: str, preprocessed_run: Path) -> None:
     job = start("preprocess", "--run", indexed)
-    kill_first(job, victim)
+    kill_first(job, "MapBatches(ExtractAndDetect)")
     finish(job)
     assert faces_of(Path(indexed)) == faces_of(preprocessed_run)
 
@@ -149,7 +148,7 @@ def kill_first(job: subprocess.Popen[str], victim: str) -> None:
 
 
 def processes_of(driver: int, victim: str) -> list[psutil.Process]:
-    """Return the descendants of a driver whose command line names the victim: an actor's class, or the decoder's module."""
+    """Return the descendants of a driver whose command line names the victim, an actor's class."""
     found = []
     for process in psutil.Process(driver).children(recursive=True):
         try:
