@@ -14,8 +14,9 @@ import sys
 
 from benchmarks import page
 
-NAMES = [name for name in page.SECTIONS if name != "ablations"]
-ON_VIDEOS = ("preprocess", "detection", "detectors", "embed", "capacity")
+NAMES = [*(name for name in page.SECTIONS if name != "ablations"), "autoscaling"]
+"""Those of the page, and one that draws its figure into the documentation instead."""
+ON_VIDEOS = ("preprocess", "detection", "detectors", "embed", "capacity", "autoscaling")
 """Those that take a folder of DFDC-shaped parts; without one they make the demo corpus."""
 
 
