@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from benchmarks.machine import report
 from dfd_ray.config import LINEAGE
-from dfd_ray.models.metrics import Ranking, check_input, entropy, interval, resample
+from dfd_ray.models.metrics import Ranking, entropy, interval, resample
 from dfd_ray.tables import read_table
 
 CONFIG = Path(__file__).parent.parent / "configs" / "best.yaml"
@@ -35,6 +35,7 @@ JOBS = {"index": "manifest", "preprocess": "faces", "train": "models", "evaluate
 SEEDED = ("models", "scores")
 """Tables that differ from seed to seed."""
 SCORES = ("log_loss", "log_loss_balanced", "roc_auc")
+MOST_SEEDS = 10
 REPLICATES = 2000
 """Of the bootstrap over groups of linked videos."""
 
@@ -116,10 +117,9 @@ def outcome(runs: list[Path]) -> Outcome:
         predictions, videos = read_table(str(run), "predictions"), read_table(str(run), "manifest", ["video_id", "group"])
         group = videos.column("group").take(pc.index_in(predictions.column("video_id"), videos.column("video_id")))
         label = pc.equal(predictions.column("label"), "FAKE").to_numpy().astype(int)
-        numbers = np.unique(group.to_numpy(), return_inverse=True)[1]
-        truth, probability, member = check_input(label, predictions.column("probability").to_numpy(), numbers)
-        ranking = Ranking(truth, probability)
-        values.append(ranking.scores(np.ones(len(truth))))
+        ranking = Ranking(label, predictions.column("probability").to_numpy())
+        values.append(ranking.scores(np.ones(len(label))))
+        member = np.unique(group.to_numpy(), return_inverse=True)[1]
         replicates.append(resample(ranking, member, REPLICATES, seed=0))
     return Outcome(
         len(runs),
@@ -148,14 +148,15 @@ def tabulate(out: Path) -> dict[str, object]:
     """Return the table as Markdown lines, and its values, of every row and seed that has been run to its end."""
     found = {}
     for row in ROWS:
-        runs = sorted(out.glob(f"{folder_of(out, row, 0).name[:-1]}[0-9]"))
+        runs = [folder_of(out, row, seed) for seed in range(MOST_SEEDS)]
         if whole := [run for run in runs if (run / "predictions").exists()]:
             found[row.name] = outcome(whole)
     best = found[ROWS[0].name]
     table = ["| | seeds | log loss | above that of `best` | AUC | above that of `best` |", "|---" * 6 + "|"]
     table += [line(name, row, best) for name, row in found.items()]
-    share = np.mean(np.array(read_table(str(folder_of(out, ROWS[0], 0)), "manifest").column("label")) == "FAKE")
-    table.append(f"| always the share of FAKE | | {entropy(float(share)):.3f} | | 0.500 | |")
+    labels = read_table(str(folder_of(out, ROWS[0], 0)), "manifest", ["label"]).column("label")
+    share = pc.mean(pc.equal(labels, "FAKE")).as_py()
+    table.append(f"| always the share of FAKE | | {entropy(share):.3f} | | 0.500 | |")
     return {"table": table, "rows": {name: {"seeds": row.seeds, **row.values} for name, row in found.items()}}
 
 
@@ -164,11 +165,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One setting of configs/best.yaml changed at a time")
     parser.add_argument("corpus")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=2, choices=range(1, MOST_SEEDS + 1), metavar=f"1..{MOST_SEEDS}")
     parser.add_argument("--rows", nargs="*", choices=[row.name for row in ROWS], default=[row.name for row in ROWS])
     options = parser.parse_args()
     for row in (row for row in ROWS if row.name in options.rows):
         for seed in range(options.seeds):
+            print(f"== {row.name}, seed {seed}", flush=True)
             run_row(options.corpus, options.out, row, seed)
     result = tabulate(options.out)
     report("ablations", result)

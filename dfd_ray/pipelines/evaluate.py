@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sklearn.model_selection import StratifiedGroupKFold
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError, Status
@@ -177,6 +176,8 @@ def halves(
 
     All videos are of one part, -1, if no such halves are found; and so are those of groups of which none was scored.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second, which `predict` would wait for, too
+
     part = np.full(len(group), -1)
     groups_of = [len(np.unique(group[scored & (label == one)])) for one in (0, 1)]
     if min(groups_of) < 2:

@@ -122,11 +122,12 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
             f"evaluate.aggregation = {config.evaluate.aggregation}, but the calibration in {location} is for "
             f"{facts['aggregation']}; use that, or delete {join(run, 'predictions')} and run `dfd-ray evaluate` with the other"
         )
-    probability = raw
-    note = "" if facts else "not calibrated: run `dfd-ray evaluate` on the training run first"
-    if facts and not facts.get("calibration"):
+    note, probability = "", raw
+    if not facts:
+        note = "not calibrated: run `dfd-ray evaluate` on the training run first"
+    elif not facts.get("calibration"):
         note = "not calibrated, as evaluate.calibrate says; predict.prior has no effect"
-    elif facts:
+    else:
         calibration = Calibration.from_dict(facts["calibration"])
         if config.predict.prior is not None:
             calibration = calibration.with_prior(config.predict.prior)

@@ -48,7 +48,7 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(2**28),
 }
 """For glibc's allocator: what a step frees, the next one takes again, instead of its being given back to the kernel and
-cleared anew. A step of EfficientNet-Lite0 on one core is 1.2 to 1.4 times as fast, and needs no more memory. One arena, since
+cleared anew. A step of EfficientNet-Lite0 on one core is 1.2 to 1.6 times as fast, and needs no more memory. One arena, since
 Ray trains in a thread, and arenas of threads have no room for what is larger than 64 MB: at 224 pixels that is most of it."""
 
 
