@@ -30,8 +30,10 @@ class Leak:
 
 def find_leaks(
     points: npt.ArrayLike, videos: npt.ArrayLike, folds: npt.ArrayLike, sample: int = 10_000, seed: int = 0
-) -> list[Leak]:
+) -> tuple[list[Leak], int]:
     """Find pairs of videos of different folds whose faces are nearer to each other than to their own video.
+
+    Returns them, and of how many faces that was looked up: those that have another of their video and one of another fold.
 
     `points` (n, d); `videos` (n,) names; `folds` (n,) of any comparable dtype. `sample` random faces are looked up, each
     among all others; one that is alone in its video has nothing to compare with and is left out. Exact duplicates count:
@@ -46,19 +48,22 @@ def find_leaks(
         raise ValueError(f"points, videos and folds differ in length: {len(matrix)}, {len(video)}, {len(fold)}")
     chosen = sample_rows(len(matrix), sample, seed)
     if not len(chosen):
-        return []
+        return [], 0
     from sklearn.metrics import pairwise_distances_chunked
 
     def nearest(distances: Float64Array, start: int) -> tuple[Int64Array, Float64Array]:
-        """Return the nearest face of another fold, and its distance over that of the nearest in the same video."""
+        """Return the nearest face of another fold, and its distance over that of the nearest in the same video.
+
+        The ratio is infinite where it is not below 1, and NaN where one of the two is missing.
+        """
         rows = chosen[start : start + len(distances)]
         distances[np.arange(len(rows)), rows] = np.inf  # to themselves
         within = np.where(video[rows, None] == video, distances, np.inf).min(axis=1)
         distances[fold[rows, None] == fold] = np.inf
         other = distances.argmin(axis=1)
         across = distances[np.arange(len(rows)), other]
-        near = (across < within) & np.isfinite(within)
-        return other, np.divide(across, within, out=np.full(len(rows), np.inf), where=near)
+        compared = np.isfinite(across) & np.isfinite(within)
+        return other, np.divide(across, within, out=np.where(compared, np.inf, np.nan), where=compared & (across < within))
 
     blocks = pairwise_distances_chunked(matrix[chosen], matrix, reduce_func=nearest, working_memory=MEMORY_MIB)
     others, ratios = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -67,4 +72,5 @@ def find_leaks(
         pair = sorted((int(video[chosen[i]]), int(video[others[i]])))
         found[pair[0], pair[1]].append(float(ratios[i]))
     leaks = [Leak(str(names[a]), str(names[b]), len(pairs), min(pairs)) for (a, b), pairs in found.items()]
-    return sorted(leaks, key=lambda leak: (-leak.faces, leak.ratio, leak.first, leak.second))
+    leaks.sort(key=lambda leak: (-leak.faces, leak.ratio, leak.first, leak.second))
+    return leaks, int((~np.isnan(ratios)).sum())

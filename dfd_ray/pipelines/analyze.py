@@ -156,10 +156,13 @@ def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, resu
     notes = (
         [f"{kept} components, not {config.analyze.components}: there are no more"] if kept < config.analyze.components else []
     )
-    notes += [
-        f"the same footage in two folds? {leak.first} and {leak.second}: {leak.faces} faces nearer across than within"
-        for leak in result.leaks[:3]
-    ]
+    leaks = leak_facts(result)
+    if leaks["looked_up"]:
+        notes.append(
+            f"the same footage in two folds? {leaks['share']:.2%} of {leaks['looked_up']} labelled faces looked up are nearer "
+            "to a face of another fold than to any of their video"
+        )
+    notes += [f"{leak.first} and {leak.second}: {leak.faces} faces nearer across than within" for leak in result.leaks[:3]]
     return Summary(
         job="analyze",
         table=absolute_uri(join(run, "projection")),
@@ -172,9 +175,18 @@ def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, resu
             "tsne": tsne_facts(result),
             **hdbscan_facts(result),
             "quality": {name: None if value is None else round(value, 4) for name, value in result.quality.items()},
-            "leaks": {
-                "pairs": len(result.leaks),
-                "nearest": [asdict(leak) | {"ratio": round(leak.ratio, 4)} for leak in result.leaks[:LEAKS_TOLD]],
-            },
+            "leaks": leaks,
         },
     )
+
+
+def leak_facts(result: Map) -> dict[str, Any]:
+    """Return how many faces look like footage of another fold, of how many; `share` is null where none could be looked up."""
+    faces = sum(leak.faces for leak in result.leaks)
+    return {
+        "looked_up": result.looked_up,
+        "faces": faces,
+        "share": round(faces / result.looked_up, 6) if result.looked_up else None,
+        "pairs": len(result.leaks),
+        "nearest": [asdict(leak) | {"ratio": round(leak.ratio, 4)} for leak in result.leaks[:LEAKS_TOLD]],
+    }

@@ -44,6 +44,8 @@ class Map:
     """Of `clusters` and `video_clusters`: what was clustered, by how many neighbours."""
     quality: dict[str, float | None]
     leaks: list[Leak]
+    looked_up: int
+    """Faces that the leaks were looked for among."""
     seconds: dict[str, float]
 
 
@@ -104,8 +106,9 @@ def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArra
             "neighbours": settings.min_cluster_videos,
         },
     }
-    leaks = find_leaks(scores, truth["video"], truth["fold"])
-    return Map(tsne, clusters, video, video_clusters, facts, quality, leaks, seconds)
+    labelled = truth["label"] != "none"  # the others are in no fold
+    leaks, looked_up = find_leaks(scores[labelled], truth["video"][labelled], truth["fold"][labelled])
+    return Map(tsne, clusters, video, video_clusters, facts, quality, leaks, looked_up, seconds)
 
 
 def video_means(

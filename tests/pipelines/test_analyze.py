@@ -10,7 +10,7 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
-from dfd_ray.pipelines.analyze import threads, with_device
+from dfd_ray.pipelines.analyze import leak_facts, threads, with_device
 from dfd_ray.pipelines.face_map import hdbscan_facts, map_and_cluster, tsne_facts, video_means
 from dfd_ray.sections import Analyze
 
@@ -35,9 +35,25 @@ def test_the_map_is_measured_and_a_video_in_two_folds_is_named() -> None:
     assert result.clusters.count == 7  # the copied video and its copy are one
     assert result.quality["purity_video"] == 140 / 160
     assert result.quality["stability"] == 1.0
-    assert [(leak.first, leak.second, leak.faces) for leak in result.leaks] == [("0.mp4", "1.mp4", 40)]
+    nearest = {"first": "0.mp4", "second": "1.mp4", "faces": 40, "ratio": pytest.approx(0, abs=0.1)}
+    assert leak_facts(result) == {"looked_up": 160, "faces": 40, "share": 0.25, "pairs": 1, "nearest": [nearest]}
     measured = ["trustworthiness", "neighbour_preservation", "silhouette", "stability", "purity_video", "purity_group"]
     assert set(measured) < set(result.quality) and "purity_fold" not in result.quality
+
+
+def test_videos_without_a_label_are_in_no_fold_and_leak_nothing() -> None:
+    rng = np.random.default_rng(0)
+    video = np.repeat(np.arange(4), 10)
+    scores = (rng.normal(size=(4, 1, 6)) * 20 + rng.normal(size=(4, 10, 6))).reshape(-1, 6).astype(np.float32)
+    scores[10:20] = scores[:10] + np.float32(0.01)
+    settings = Analyze(iterations=10, min_cluster_size=8, min_samples=5, device="cpu")
+    truth = make_truth(video)
+    without = video == 1
+    truth |= {"label": np.where(without, "none", truth["label"]), "fold": np.where(without, np.nan, truth["fold"])}
+    none = {"faces": 0, "pairs": 0, "nearest": []}
+    assert leak_facts(map_and_cluster(scores, truth, settings, jobs=1)) == none | {"looked_up": 30, "share": 0.0}
+    truth |= {"label": np.full(40, "none"), "fold": np.full(40, np.nan)}
+    assert leak_facts(map_and_cluster(scores, truth, settings, jobs=1)) == none | {"looked_up": 0, "share": None}
 
 
 def test_clusters_of_the_map_and_of_videos_are_told_apart() -> None:
