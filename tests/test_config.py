@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from dfd_ray.config import LINEAGE, Config, describe_fields, load_config, parse_config
 from dfd_ray.errors import ConfigurationError
+from dfd_ray.models.backbones import check_name
 from dfd_ray.sections import NOT_CONTENT, Section
 
 PROJECT = Path(__file__).parent.parent
@@ -356,8 +357,16 @@ def test_a_configuration_that_is_shipped_loads_and_says_something(path: Path) ->
     assert load_config(path) != Config()
 
 
-def test_three_configurations_are_shipped() -> None:
-    assert [path.name for path in CONFIGS] == ["best.yaml", "demo.yaml", "dfdc.yaml", "local.yaml"]
+def test_the_readme_lists_the_configurations_that_are_shipped() -> None:
+    assert [path.name for path in CONFIGS] == ["best.yaml", "demo.yaml", "dfdc.yaml", "local.yaml", "winner.yaml"]
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert all(f"(configs/{path.name})" in readme for path in CONFIGS)
+
+
+def test_the_winner_s_recipe_asks_for_weights_that_there_are() -> None:
+    config = load_config(PROJECT / "configs" / "winner.yaml")
+    assert config.embed.backbone == config.train.backbone
+    check_name(config.train.backbone)
 
 
 def test_every_field_has_a_description() -> None:

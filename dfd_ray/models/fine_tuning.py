@@ -26,8 +26,12 @@ def start_head(module: nn.Module) -> None:
     first epoch is spent on unlearning them (a loss of 2.6 instead of 0.7).
     """
     head = cast(Any, module).get_classifier()
-    nn.init.normal_(head.weight, std=0.01)
-    nn.init.zeros_(head.bias)
+    # Networks made for distillation have two heads, and their logits are the mean.
+    for layer in nn.ModuleList(head if isinstance(head, tuple) else [head]).modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d) and len(layer.weight) == module.num_classes:
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def freeze_layers(module: nn.Module, count: int) -> None:
@@ -35,8 +39,13 @@ def freeze_layers(module: nn.Module, count: int) -> None:
 
     The groups are timm's own (`group_matcher`, coarse): the stem, the stages or blocks in their order, and last the head.
     A few videos teach them little that holds elsewhere, and a step that does not go back through them is shorter.
-    Raises ConfigurationError if nothing would be left to learn.
+    Raises ConfigurationError if nothing would be left to learn, or timm has no groups of the network.
     """
+    if not count:
+        module.requires_grad_(True)
+        return
+    if not hasattr(module, "group_matcher"):
+        raise ConfigurationError(f"train.frozen_layers = {count}: timm has no groups of {type(module).__name__}'s layers")
     matcher = cast(Any, module).group_matcher(coarse=True)
     groups = group_parameters(module, matcher, return_values=True)
     if count >= len(groups):

@@ -29,7 +29,7 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.sampling import balancing_rates, repeats
-from dfd_ray.pipelines.cluster import ATTEMPTS, ray_session, refuse_or_wait
+from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session, refuse_or_wait
 from dfd_ray.pipelines.examples import write_examples
 from dfd_ray.pipelines.model_store import is_trained, read_model_facts
 from dfd_ray.pipelines.resume import require
@@ -203,13 +203,16 @@ def folds_to_train(config: Config, counts: dict[int, dict[str, int]]) -> list[in
 
 
 def check_room(config: Config) -> None:
-    """Raise ResourceError when the workers, and one task that feeds them, can never run at once.
+    """Raise ResourceError when the workers, and one task that feeds them, can never run at once, or one of them nowhere.
 
     Of a cluster it is said at once, on standard error, and Ray waits for nodes that an autoscaler may bring.
     """
+    check_placeable("train", config.resources.train)
+    check_placeable("extract", config.resources.extract)  # whose CPUs a task that augments has
     resources = ray.cluster_resources()
     pool, workers = config.resources.train, config.train.workers
-    for name, wanted in [("CPU", workers * pool.num_cpus + 1), ("GPU", workers * pool.num_gpus)]:
+    feeding = max(1, config.resources.extract.num_cpus)  # the tasks that read and sort have one
+    for name, wanted in [("CPU", workers * pool.num_cpus + feeding), ("GPU", workers * pool.num_gpus)]:
         if wanted <= resources.get(name, 0):
             continue
         asked = (

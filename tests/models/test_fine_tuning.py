@@ -7,6 +7,8 @@ import timm
 import torch
 
 from dfd_ray.errors import ConfigurationError
+from dfd_ray.models.backbones import create_backbone
+from dfd_ray.models.classifier import draw_patterns, load_classifier, save_classifier, score_faces
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
 
 
@@ -50,6 +52,36 @@ def test_frozen_normalisation_keeps_its_statistics(network, freeze):
 def test_training_begins_at_even_odds(network):
     start_head(network)
     assert network.eval()(torch.rand(4, 3, 64, 64)).abs().max() < 0.5
+
+
+@pytest.mark.parametrize("name", ["pit_ti_distilled_224", "levit_128s"])
+def test_a_network_with_several_heads_is_trained_saved_and_loaded(name, tmp_path):
+    network, spec = create_backbone(name, weights="random", num_classes=2, image_size=64)
+    start_head(network)
+    faces = torch.rand(4, 3, spec.size, spec.size)
+    with torch.no_grad():
+        assert network(faces).abs().max() < 0.5
+    set_training(network, False)
+    freeze_layers(network, 0)
+    logits = network(faces)
+    assert logits.shape == (4, 2)
+    logits.square().sum().backward()
+    create_optimiser(network, "sgd", 0.01, 0.0).step()
+    assert all(parameter.grad is not None for parameter in network.parameters()), "workers would wait for its gradient"
+    network.eval()
+    path = tmp_path / "model.safetensors"
+    save_classifier(path, network, backbone=name, spec=spec, crop_margin=0.6)
+    loaded, _, _ = load_classifier(path)
+    patterns = draw_patterns()
+    assert score_faces(loaded, spec, patterns).tolist() == score_faces(network, spec, patterns).tolist()
+
+
+def test_a_network_without_groups_of_layers_is_trained_whole_or_refused():
+    network = timm.create_model("pit_ti_224", num_classes=2).requires_grad_(False)
+    with pytest.raises(ConfigurationError, match=r"train\.frozen_layers = 1: timm has no groups of PoolingVisionTransformer"):
+        freeze_layers(network, 1)
+    freeze_layers(network, 0)
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_frozen_layers_thaw_and_what_was_frozen_was_not_touched(network):

@@ -12,17 +12,48 @@ from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.pipelines import train
 
 
+def set_nodes(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float]) -> None:
+    """Have Ray hold these nodes."""
+    totals = {name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}
+    monkeypatch.setattr(train.ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+    monkeypatch.setattr(train.ray, "cluster_resources", lambda: totals)
+
+
 @pytest.fixture
 def small_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.ray, "cluster_resources", lambda: {"CPU": 5.0})
+    set_nodes(monkeypatch, {"CPU": 5.0, "GPU": 1.0})
 
 
 def test_more_workers_than_the_machine_has_are_refused(small_cluster: None) -> None:
     train.check_room(load_config(None, ["train.workers=4"]))
     with pytest.raises(ResourceError, match=r"asks for 9 CPUs \(8 workers, and a task that feeds them\), Ray has 5; lower"):
         train.check_room(load_config(None, ["train.workers=8"]))
-    with pytest.raises(ResourceError, match=r"asks for 2 GPUs .*, Ray has 0; lower"):
+    with pytest.raises(ResourceError, match=r"asks for 2 GPUs .*, Ray has 1; lower"):
         train.check_room(load_config(None, ["train.workers=2", "resources.train.num_gpus=1"]))
+
+
+def test_the_task_that_feeds_the_workers_has_the_cpus_of_extract(small_cluster: None) -> None:
+    train.check_room(load_config(None, ["train.workers=3", "resources.extract.num_cpus=2"]))
+    train.check_room(load_config(None, ["train.workers=4", "resources.extract.num_cpus=0.5"]))
+    with pytest.raises(ResourceError, match=r"asks for 6 CPUs \(4 workers, and a task that feeds them\), Ray has 5"):
+        train.check_room(load_config(None, ["train.workers=4", "resources.extract.num_cpus=2"]))
+    with pytest.raises(ResourceError, match=r"asks for 5\.5 CPUs"):
+        train.check_room(load_config(None, ["train.workers=3", "resources.train.num_cpus=1.5"]))
+
+
+def test_a_worker_that_no_node_can_hold_is_said_though_the_nodes_together_could(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_nodes(monkeypatch, *[{"CPU": 4.0}] * 8)
+    wide = load_config(None, ["train.workers=2", "resources.train.num_cpus=8"])
+    with pytest.raises(ResourceError, match=r"train asks for 8 CPUs a worker, .* has 4; --set resources\.train\.num_cpus=4"):
+        train.check_room(wide)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    train.check_room(wide)
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("dfd-ray: train asks for 8 CPUs a worker, no node of the cluster has more than 4; waiting for one")
+    train.check_room(load_config(None, ["train.workers=2", "resources.extract.num_cpus=8"]))
+    assert "extract asks for 8 CPUs a worker, no node of the cluster has more than 4" in capsys.readouterr().err
 
 
 def test_of_a_cluster_it_is_said_at_once_since_nodes_may_come(
