@@ -1,4 +1,8 @@
-"""The metrics of training for TensorBoard and MLflow, which are extras of the package."""
+"""The metrics of training for TensorBoard and MLflow, which are extras of the package.
+
+Ray's own integrations do not fit: its loggers are callbacks of Ray Tune, which Ray Train refuses, and its `setup_mlflow` works
+in a training function, but cannot go on with a run, so that a training that was killed would have two.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ class FoldPlan:
     batch_size: int
     """Faces a worker and step."""
     steps: int
-    """Of an epoch, on every worker."""
+    """Of an epoch, on every worker. Whole batches: an epoch leaves out the last faces of its order, fewer than `batch_size`
+    times the workers, and each epoch has another order."""
     rates: dict[str, float]
     """How often an epoch shows a face, by label."""
     shown: int

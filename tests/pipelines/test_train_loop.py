@@ -8,15 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from dfd_ray.config import Config, load_config
 from dfd_ray.errors import RunError, TrainingError, WeightsError
-from dfd_ray.models.backbones import create_backbone
+from dfd_ray.models.backbones import InputSpec, create_backbone
+from dfd_ray.models.fine_tuning import create_optimiser
 from dfd_ray.pipelines import train_loop
 from dfd_ray.pipelines.model_store import check_models, read_model_facts
 from dfd_ray.pipelines.train import labelled_videos, plan_fold
@@ -159,6 +162,90 @@ def test_bright_fakes_are_soon_told_from_dark_faces(
     history = train(draw_run(tmp_path / "run"), [*settings, f"precision={precision}"])
     assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
     assert history[-1]["learning_rate"] == pytest.approx(0)
+
+
+class Known(nn.Module):
+    """A network whose logits are known, and which remembers of what type they were."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+        self.dtypes: list[torch.dtype] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found = torch.eye(len(images)) @ self.logits
+        self.dtypes.append(found.dtype)
+        return found
+
+
+LOGITS = torch.tensor([[0.5, -1.0], [-2.0, 3.0], [0.25, 0.75]])
+BATCH = {"image": np.zeros((3, 8, 8, 3), np.uint8), "label": np.array([0.0, 1.0, 0.25], np.float32)}
+SPEC = InputSpec(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_is_the_cross_entropy_of_targets_of_which_a_share_goes_to_the_other_class(smoothing: float) -> None:
+    settings = load_config(None, [f"train.label_smoothing={smoothing}"]).train
+    loss = train_loop.loss_of(Known(LOGITS), BATCH, SPEC, torch.device("cpu"), settings)
+    fake = (1 - smoothing) * BATCH["label"] + smoothing / 2
+    logarithm = LOGITS.log_softmax(dim=1).numpy()
+    assert loss.item() == pytest.approx(-np.mean((1 - fake) * logarithm[:, 0] + fake * logarithm[:, 1]), abs=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_network_computes_in_the_precision_asked_for_and_the_loss_in_fp32(precision: str, dtype: torch.dtype) -> None:
+    module = Known(LOGITS)
+    settings = load_config(None, [f"train.precision={precision}"]).train
+    loss = train_loop.loss_of(module, BATCH, SPEC, torch.device("cpu"), settings)
+    loss.backward()
+    assert module.dtypes == [dtype]
+    assert loss.dtype == module.logits.grad.dtype == torch.float32
+
+
+@pytest.fixture
+def updates(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, dict[str, torch.Tensor]]]:
+    """Note of every update the norm of the gradient that it took, and the weights after it."""
+    found = []
+
+    def create(module: nn.Module, *settings: Any) -> torch.optim.Optimizer:
+        def note(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+            norm = nn.utils.get_total_norm([one.grad for one in module.parameters() if one.grad is not None])
+            found.append((norm.item(), {name: value.clone() for name, value in module.state_dict().items()}))
+
+        optimiser = create_optimiser(module, *settings)
+        optimiser.register_step_post_hook(note)
+        return optimiser
+
+    monkeypatch.setattr(train_loop, "create_optimiser", create)
+    return found
+
+
+def test_the_model_is_the_moving_average_of_the_weights(
+    worker: Worker, updates: list[Any], draw_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = draw_run(tmp_path / "run", videos=2)
+    train(run, ["augmentation=none", "epochs=2", "batch_size=8", "learning_rate=0.01", "average=0.7"])
+    weights = [{name: value for name, value in state.items() if value.is_floating_point()} for _, state in updates]
+    assert len(weights) == 4
+    average = weights[0]
+    for state in weights[1:]:
+        average = {name: 0.7 * average[name] + 0.3 * value for name, value in state.items()}
+    kept = load_file(run / "models" / "fold-0.safetensors")
+    assert (kept["conv_stem.weight"] - weights[-1]["conv_stem.weight"]).abs().max() > 1e-3
+    for name, value in average.items():
+        torch.testing.assert_close(kept[name], value.contiguous(), rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_a_gradient_is_cut_to_the_largest_norm_allowed(
+    worker: Worker, updates: list[Any], draw_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = ["augmentation=none", "epochs=1", "batch_size=8"]
+    train(draw_run(tmp_path / "as-it-comes", videos=2), settings)
+    shutil.rmtree(worker.folder)
+    train(draw_run(tmp_path / "cut", videos=2), [*settings, "clip_gradient=0.01"])
+    norms = [norm for norm, _ in updates]
+    assert min(norms[:2]) > 0.02
+    assert norms[2:] == pytest.approx([0.01, 0.01], rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_stops_training_and_the_attempts_after_it(

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray.train import DataConfig
 
 from dfd_ray.config import Config, load_config
 from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
-from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, plan_fold
-from dfd_ray.pipelines.training_data import FoldPlan, augment, change_fakes, shown_faces, tell_epoch, training_faces
+from dfd_ray.pipelines import train_loop
+from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, ordered_ingest, plan_fold
+from dfd_ray.pipelines.training_data import augment, change_fakes, shown_faces, tell_epoch, training_faces
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
 
 SIZE = 32
@@ -69,26 +73,41 @@ def greys(config: Config, fold: int) -> list[tuple[str, int, int]]:
     ]
 
 
-PLAN = FoldPlan(fold=0, batch_size=4, steps=6, rates={"REAL": 1.0, "FAKE": 1.0}, shown=26)
-
-
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_an_epoch_shows_every_face_once_to_one_worker(config: Config, ray: None, workers: int) -> None:
-    faces = training_faces(config, PLAN, SIZE)
-    orders = []
+def test_an_epoch_shows_a_face_once_to_one_worker_and_leaves_out_less_than_a_batch_a_worker(
+    config: Config, ray: None, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    config = load_config(None, ["train.batch_size=5", "train.augmentation=none", f"train.workers={workers}"], run=config.run)
+    plan, faces = plan_fold(config, 0, labelled_videos(str(config.run))), Counter(greys(config, 0))
+    data = {"fold-0": training_faces(config, plan, SIZE)}
+    shards = DataConfig(execution_options=ordered_ingest()).configure(data, workers, None, None)  # as Ray Train calls it
+    own = threading.local()
+    monkeypatch.setattr(train_loop.ray.train, "get_dataset_shard", lambda name: own.shard[name])
+
+    def learn(rank: int, epoch: int) -> list[dict[str, np.ndarray]]:
+        own.shard = shards[rank]
+        return list(train_loop.batches(config, plan, epoch, rank))
+
+    left_out = []
     for epoch in range(2):
-        tell_epoch(str(config.run), epoch)
-        shards = faces.streaming_split(workers, equal=False)
-        rows = [(row["video_id"], int(row["label"]), round(row["image"].mean())) for shard in drain(shards) for row in shard]
-        assert Counter(rows) == Counter(greys(config, 0))
-        orders.append(rows)
-    assert len(orders[0]) == 26
+        with ThreadPoolExecutor(workers) as pool:
+            seen = list(pool.map(learn, range(workers), [epoch] * workers))
+        assert [[len(batch["label"]) for batch in batches] for batches in seen] == [[5] * plan.steps] * workers
+        shown = Counter(face for batches in seen for batch in batches for face in name_faces(batch))
+        assert not shown - faces, "shown twice, or of the fold held out"
+        left_out.append(faces - shown)
+        assert left_out[-1].total() == plan.shown - 5 * workers * plan.steps < 5 * workers
+    assert left_out[0] != left_out[1]
+
+
+def name_faces(batch: dict[str, np.ndarray]) -> list[tuple[str, int, int]]:
+    """Return name, label and grey of each face of a batch."""
+    columns = zip(batch["video_id"], batch["label"], batch["image"], strict=True)
+    return [(name, int(label), round(image.mean())) for name, label, image in columns]
 
 
 def drain(shards: list[object]) -> list[list[dict[str, object]]]:
     """Read all shards at once, as workers do: the split hands out blocks to whoever asks."""
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(len(shards)) as pool:
         return list(pool.map(lambda shard: list(shard.iter_rows()), shards))
 
