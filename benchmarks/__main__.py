@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME ...] [--folder CORPUS]
 
-One that fails is named at the end, and costs the others nothing. All of them take hours; `python -m benchmarks.ablations`,
-which trains for hours more and needs a labelled corpus, is given by itself.
+One that fails is named at the end, and costs the others nothing. All of them take hours; `python -m benchmarks.ablations` and
+`python -m benchmarks.transfer`, which train for hours more and need videos of others, are given by themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 from benchmarks import page
 
-NAMES = [*(name for name in page.SECTIONS if name != "ablations"), "autoscaling"]
+NAMES = [*(name for name in page.SECTIONS if name not in ("ablations", "transfer")), "autoscaling"]
 """Those of the page, and one that draws its figure into the documentation instead."""
 ON_VIDEOS = ("preprocess", "detection", "detectors", "embed", "capacity", "autoscaling")
 """Those that take a folder of DFDC-shaped parts; without one they make the demo corpus."""

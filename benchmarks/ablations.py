@@ -4,9 +4,10 @@
 
 Each row is a run of the project's own jobs in FOLDER: `index`, `preprocess`, `train`, `evaluate`; tables that it has in common
 with an earlier row are linked, not made again. Started again, it goes on where it was stopped, and the table is of all that
-FOLDER holds. The budget is about the same for every row: three folds, and as many epochs as show some 2,500 faces (of 69
-clips) to each model. Sigmoid against softmax is no row: two logits under softmax are the sigmoid of their difference, the
-same model.
+FOLDER holds. The first row is run whatever rows are named: each is compared with it, seed by seed. The budget is about
+the same for every row: three folds, and as many epochs as show some 2,500 faces (of 69 clips) to each model. However many
+frames it learns from, a row is judged by eight, or by one where there is one. Sigmoid against softmax is no row: two logits
+under softmax are the sigmoid of their difference, the same model.
 """
 
 from __future__ import annotations
@@ -97,9 +98,14 @@ def run_row(corpus: str, out: Path, row: Row, seed: int) -> None:
         shared = [other for other in best if other != run and not changed & set(LINEAGE[table]) and (other / table).exists()]
         if shared and not (run / table).exists():
             link_table(shared[0], run, table)
-        command = [sys.executable, "-m", "dfd_ray.cli", job, "--run", str(run), "--config", str(CONFIG), "--corpus", corpus]
-        assignments = [part for setting in settings for part in ("--set", setting)]
-        subprocess.run([*command, *assignments], check=True)
+        run_job(job, run, corpus, settings)
+
+
+def run_job(job: str, run: Path, corpus: str, settings: tuple[str, ...]) -> None:
+    """Run a job of the project with CONFIG and some settings."""
+    command = [sys.executable, "-m", "dfd_ray.cli", job, "--run", str(run), "--config", str(CONFIG), "--corpus", corpus]
+    assignments = [part for setting in settings for part in ("--set", setting)]
+    subprocess.run([*command, *assignments], check=True)
 
 
 def link_table(source: Path, run: Path, table: str) -> None:
@@ -128,13 +134,18 @@ def outcome(runs: list[Path]) -> Outcome:
     )
 
 
-def line(name: str, row: Outcome, best: Outcome) -> str:
-    """Return a row as Markdown: log loss and AUC, and by how much each is above that of `best`, with 95 % intervals."""
+def line(name: str, row: Outcome, best: Outcome | None) -> str:
+    """Return a row as Markdown: log loss and AUC, and by how much each is above that of `best` of the same seeds, with
+    95 % intervals.
+    """
     cells = []
     for score in ("log_loss", "roc_auc"):
         cells.append(with_interval(row.values[score], row.replicates[score], ".3f"))
-        above = row.replicates[score] - best.replicates[score]
-        cells.append("" if row is best else with_interval(row.values[score] - best.values[score], above, "+.3f"))
+        cells.append(
+            ""
+            if best is None
+            else with_interval(row.values[score] - best.values[score], row.replicates[score] - best.replicates[score], "+.3f")
+        )
     return f"| {name} | {row.seeds} | {' | '.join(cells)} |"
 
 
@@ -145,15 +156,16 @@ def with_interval(value: float, replicates: npt.NDArray[np.float64], style: str)
 
 
 def tabulate(out: Path) -> dict[str, object]:
-    """Return the table as Markdown lines, and its values, of every row and seed that has been run to its end."""
+    """Return the table as Markdown lines, and its values, of each row and seed that has been run to its end, and so has the
+    first row with that seed.
+    """
+    table = ["| | seeds | log loss | above that of `best` | AUC | above that of `best` |", "|---" * 6 + "|"]
     found = {}
     for row in ROWS:
-        runs = [folder_of(out, row, seed) for seed in range(MOST_SEEDS)]
-        if whole := [run for run in runs if (run / "predictions").exists()]:
-            found[row.name] = outcome(whole)
-    best = found[ROWS[0].name]
-    table = ["| | seeds | log loss | above that of `best` | AUC | above that of `best` |", "|---" * 6 + "|"]
-    table += [line(name, row, best) for name, row in found.items()]
+        both = [[folder_of(out, one, seed) for one in (row, ROWS[0])] for seed in range(MOST_SEEDS)]
+        if whole := [runs for runs in both if all((run / "predictions").exists() for run in runs)]:
+            found[row.name], best = (outcome(list(runs)) for runs in zip(*whole, strict=True))
+            table.append(line(row.name, found[row.name], None if row is ROWS[0] else best))
     labels = read_table(str(folder_of(out, ROWS[0], 0)), "manifest", ["label"]).column("label")
     share = pc.mean(pc.equal(labels, "FAKE")).as_py()
     table.append(f"| always the share of FAKE | | {entropy(share):.3f} | | 0.500 | |")
@@ -168,7 +180,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, choices=range(1, MOST_SEEDS + 1), metavar=f"1..{MOST_SEEDS}")
     parser.add_argument("--rows", nargs="*", choices=[row.name for row in ROWS], default=[row.name for row in ROWS])
     options = parser.parse_args()
-    for row in (row for row in ROWS if row.name in options.rows):
+    for row in (row for row in ROWS if row is ROWS[0] or row.name in options.rows):
         for seed in range(options.seeds):
             print(f"== {row.name}, seed {seed}", flush=True)
             run_row(options.corpus, options.out, row, seed)

@@ -176,6 +176,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]] | None]
     "capacity": ("Capacity", capacity_rows),
     "train": ("Training", train_rows),
     "ablations": ("What training needs", None),
+    "transfer": ("What carries over", None),
 }
 """Title of each benchmark's section, and what makes its rows; None where the result holds a table of its own."""
 

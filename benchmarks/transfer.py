@@ -1,0 +1,129 @@
+"""How well a training carries over: to fakes, and real people, of other sources than it learnt from.
+
+    python -m benchmarks.transfer PEOPLE CORPUS --out FOLDER [--seeds 2] [--rows "no augmentation" ...]
+
+PEOPLE is a folder of videos of real people; a model learns from these alone, its FAKE faces blended of them. It is tested on
+all of CORPUS, which is of other sources and is never learnt from. The jobs are the project's own, and what is there
+already is not done again. The AUC has its interval over groups of linked videos. The log loss weighs both classes
+alike; the probabilities it is of are calibrated on half of the groups and scored on the other, over twenty halvings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from sklearn.metrics import log_loss
+
+from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, run_job, with_interval
+from benchmarks.machine import report
+from dfd_ray.models.calibration import fit_calibration
+from dfd_ray.models.metrics import Ranking, resample
+from dfd_ray.schemas import TRAIN_ONLY
+from dfd_ray.tables import read_table
+
+COMMON = ("preprocess.frames_unlabelled=8", "train.folds=[0]", "train.epochs=2", "embed.batch_size=8")
+HALVINGS = 20
+CLIP = 0.01
+ROWS = [
+    Row("best"),
+    Row("no augmentation", ("train.augmentation=none",)),
+    Row("the report's augmentation", ("train.augmentation=report",)),
+    Row("margin 0", ("preprocess.margin=0", "preprocess.crop_size=150")),
+    Row("margin 0.6", ("preprocess.margin=0.6", "preprocess.crop_size=240")),
+]
+
+
+def run_row(people: str, corpus: str, out: Path, row: Row, seed: int) -> Path:
+    """Run what is missing of a row, and return its run."""
+    own = tuple(setting for setting in row.settings if setting.startswith("preprocess"))
+    settings = (*COMMON, f"index.extra_real={people}", f"train.seed={seed}", *row.settings)
+    found, run = out / "-".join(["faces", *own]), folder_of(out, row, seed)
+    for job in ("index", "preprocess"):
+        run_job(job, found, corpus, settings)
+    for table in ("manifest", "faces"):
+        if not (run / table).exists():
+            write_parted(found / table, run / table)
+    for job in ("train", "evaluate"):
+        run_job(job, run, corpus, settings)
+    return run
+
+
+def write_parted(source: Path, target: Path) -> None:
+    """Copy a table so that the corpus is one fold, held out; each video of the people is also there as FAKE, to be blended."""
+    half = target.parent / f".{target.name}"
+    half.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.glob("*.parquet")):
+        videos = pq.read_table(file)
+        people = videos.filter(pc.equal(videos.column("fold"), TRAIN_ONLY))
+        names = pc.binary_join_element_wise("fake", people.column("video_id"), "/")
+        people = put(put(people, "video_id", names), "label", pa.array(["FAKE"] * len(people)))
+        both = pa.concat_tables([videos, people])
+        fold = pc.if_else(pc.equal(both.column("fold"), TRAIN_ONLY), 1, 0)  # no training has one fold alone
+        pq.write_table(put(both, "fold", fold), half / file.name)
+    half.rename(target)
+
+
+def put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return a table with other values in a column."""
+    field = table.schema.field(name)
+    return table.set_column(table.column_names.index(name), field, values.cast(field.type))
+
+
+def score(run: Path) -> tuple[str, dict[str, float]]:
+    """Return AUC and log loss of a run, as cells of Markdown and as numbers."""
+    videos = read_table(str(run), "predictions")
+    known = pc.and_(pc.equal(videos.column("fold"), 0), videos.column("raw_probability").is_valid())
+    videos, manifest = videos.filter(known), read_table(str(run), "manifest", ["video_id", "group"])
+    group = manifest.column("group").take(pc.index_in(videos.column("video_id"), manifest.column("video_id"))).to_numpy()
+    label = pc.equal(videos.column("label"), "FAKE").to_numpy().astype(int)
+    raw = videos.column("raw_probability").to_numpy()
+    ranking, member = Ranking(label, raw), np.unique(group, return_inverse=True)[1]
+    auc = ranking.scores(np.ones(len(label)))["roc_auc"]
+    replicates = [row["roc_auc"] for row in resample(ranking, member, REPLICATES, seed=0)]
+    random = np.random.default_rng(0)
+    loss = float(np.mean([halved_loss(label, raw, member, random) for _ in range(HALVINGS)]))
+    return f"{with_interval(auc, np.array(replicates), '.3f')} | {loss:.3f}", {"roc_auc": auc, "log_loss_balanced": loss}
+
+
+def halved_loss(
+    label: npt.NDArray[np.int64], raw: npt.NDArray[np.float64], member: npt.NDArray[np.int64], random: np.random.Generator
+) -> float:
+    """Return the log loss, both classes alike, where two random halves of the groups calibrate each other."""
+    while True:
+        half = np.isin(member, random.permutation(member.max() + 1)[: (member.max() + 1) // 2])
+        if all(len(np.unique(label[part])) == 2 for part in (half, ~half)):
+            break
+    probability = np.empty(len(label))
+    for own, other in ((half, ~half), (~half, half)):
+        probability[own] = fit_calibration(raw[other], label[other]).with_prior(0.5).apply(raw[own])
+    weight = 1 / np.bincount(label)[label]
+    return float(log_loss(label, np.clip(probability, CLIP, 1 - CLIP), sample_weight=weight))
+
+
+def main() -> None:
+    """Run the rows, print the table, and keep it."""
+    parser = argparse.ArgumentParser(description="A training scored on other sources than it learnt from")
+    parser.add_argument("people")
+    parser.add_argument("corpus")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=2, choices=range(1, MOST_SEEDS + 1), metavar=f"1..{MOST_SEEDS}")
+    parser.add_argument("--rows", nargs="*", choices=[row.name for row in ROWS], default=[row.name for row in ROWS])
+    options = parser.parse_args()
+    table, values = ["| | seed | AUC | log loss |", "|---" * 4 + "|"], {}
+    for row in (row for row in ROWS if row.name in options.rows):
+        for seed in range(options.seeds):
+            print(f"== {row.name}, seed {seed}", flush=True)
+            cells, values[f"{row.name}, seed {seed}"] = score(run_row(options.people, options.corpus, options.out, row, seed))
+            table.append(f"| {row.name} | {seed} | {cells} |")
+    report("transfer", {"table": table, "rows": values})
+    print(*table, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
