@@ -94,6 +94,7 @@ COLUMNS: dict[str, list[Column]] = {
         LABEL,
         Column("original", pa.string(), "name of the video that a FAKE one was made from"),
         Column("split", pa.string(), "as the corpus's metadata have it; not used"),
+        Column("method", pa.string(), "how a FAKE video was made, where the corpus's metadata say so"),
         GROUP,
         FOLD,
         Column("bytes", pa.int64(), "of the file; null where it was absent when indexed"),

@@ -134,7 +134,7 @@ class Train(Section):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the updates in which the learning rate rises")
     weight_decay: float = Field(0.01, ge=0, le=1, description="of the optimiser")
     clip_gradient: float | None = Field(None, gt=0, description="largest norm of the gradient; null = as it comes")
-    label_smoothing: float = Field(0.05, ge=0, lt=0.5, description="share of the target given to the other class")
+    label_smoothing: float = Field(0.05, ge=0, lt=0.5, description="share of the target that both classes get alike")
     dropout: float = Field(0.2, ge=0, lt=1, description="before the softmax head")
     frozen_layers: int = Field(0, ge=0, description="first groups of layers (timm's) that keep their initial weights")
     frozen_epochs: int | None = Field(None, ge=0, description="epochs after which those layers learn, too; null = never")
@@ -175,7 +175,9 @@ class Train(Section):
 class Evaluate(Section):
     """How faces become the probability of a video, and how that is scored."""
 
-    aggregation: Literal["mean", "mean_logit", "confident"] = Field("mean", description="of face scores into one per video")
+    aggregation: Literal["mean", "mean_logit", "confident", "auto"] = Field(
+        "mean", description="of face scores into one per video; auto = whichever has the least log loss on the other folds"
+    )
     calibrate: bool = Field(
         True, description="Platt scaling fitted on the other folds; of one fold, half of it by the other half"
     )

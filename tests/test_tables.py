@@ -15,7 +15,7 @@ from dfd_ray.errors import RunError
 from dfd_ray.schemas import SCHEMAS, embeddings_schema
 
 COLUMNS = {
-    "manifest": ["video_id", "uri", "part", "label", "original", "split", "group", "fold", "bytes"],
+    "manifest": ["video_id", "uri", "part", "label", "original", "split", "method", "group", "fold", "bytes"],
     "faces": [
         *("video_id", "label", "group", "fold", "status", "error_stage", "error"),
         *("width", "height", "fps", "frame_count", "codec", "seconds_spent", "faces"),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dfd_ray.demo.camera import Shot
     from dfd_ray.demo.footage import Image, Person, Points
 
-VERSION = 2
-"""Raised whenever the clips change: a corpus of an older version is made anew."""
+VERSION = 3
+"""Raised whenever the clips or their metadata change: a corpus of an older version is made anew."""
 MARKER = ".demo.json"
 PARTS = 2
 SWAPS = 2
@@ -211,11 +211,17 @@ def landmarks_of_nobody(shot: Shot) -> Points:
     return np.array([shot.width / 2, shot.height / 2], np.float32) + cross * half_apart
 
 
+def facts_of(clip: Clip) -> dict[str, str | None]:
+    """Return what `metadata.json` says of a clip: as in DFDC, and how a FAKE one was made, unless it is broken."""
+    method = clip.method if clip.method in ("face_swap", "self_blend") else None
+    return {"label": clip.label, "split": "train", "original": clip.original, "method": method}
+
+
 def write_metadata(root: Path, clips: list[Clip], seed: int) -> None:
-    """Write each part's `metadata.json`, as DFDC has it, and the marker that says how each clip was made."""
+    """Write each part's `metadata.json`, and the marker that says how each clip, also a REAL or a broken one, was made."""
     for part in range(PARTS):
         here = [clip for clip in clips if clip.part == part]
-        facts = {clip.name: {"label": clip.label, "split": "train", "original": clip.original} for clip in here}
+        facts = {clip.name: facts_of(clip) for clip in here}
         (root / f"dfdc_train_part_{part}" / "metadata.json").write_text(json.dumps(facts, indent=1))
     broken = {clip.method: clip.path for clip in clips if clip.method in BROKEN}
     marker = {"version": VERSION, "seed": seed, **broken, "methods": {clip.path: clip.method for clip in clips}}

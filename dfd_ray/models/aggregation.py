@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
 Method = Literal["mean", "mean_logit", "confident"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 CONFIDENT_FAKE = 0.8
 CONFIDENT_REAL = 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class Ranking:
         self.square = (score - self.label) ** 2
         self.right = (score >= THRESHOLD) == self.label
         self.gap = score - self.label
-        self.bin = np.minimum((score * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        self.bin = bin_of(score)
 
     def scores(self, weight: FloatArray) -> dict[str, float | None]:
         """Return every score of the videos weighted by `weight` (n,), in the order given to the constructor.
@@ -127,19 +128,52 @@ class Ranking:
         return found
 
 
-def resample(ranking: Ranking, group: npt.NDArray[np.int64], bootstrap: int, seed: int) -> list[dict[str, float | None]]:
-    """Return the scores of every replicate that kept the classes there are; none if there is only one group.
+def reliability_bins(
+    label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike, *, bootstrap: int = 1000, seed: int = 0
+) -> list[dict[str, float | None]]:
+    """Return a row per bin of probability that holds a video: `mean` probability, `share` of FAKE, `low`, `high`, `n`.
+
+    Takes and refuses what `score_videos` does. There are CALIBRATION_BINS, and `n` videos in one. `low` and `high` are the
+    ends of the 95 % percentile interval of the share over replicates that draw whole groups, where they have a video in the
+    bin; None where there are no replicates or the bin's videos are of one group.
+    """
+    truth, score, member = check_input(label, probability, group)
+    bins = bin_of(score)
+    replicates: list[list[float | None]] = []
+    for weight in draw_weights(member, bootstrap, seed):
+        count, fakes = (np.bincount(bins, values, CALIBRATION_BINS) for values in (weight, weight * truth))
+        replicates.append([fake / total if total else None for fake, total in zip(fakes, count, strict=True)])
+    rows = []
+    for one in np.unique(bins):
+        inside = bins == one
+        linked = len(np.unique(member[inside])) < 2
+        ends = interval([] if linked else [shares[one] for shares in replicates])
+        found = {"mean": float(score[inside].mean()), "share": float(truth[inside].mean()), "n": int(inside.sum())}
+        rows.append({**found, **ends})
+    return rows
+
+
+def bin_of(probability: FloatArray) -> npt.NDArray[np.int64]:
+    """Return the bin (n,) of each probability (n,), from 0 to CALIBRATION_BINS - 1."""
+    return np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+
+
+def draw_weights(group: npt.NDArray[np.int64], bootstrap: int, seed: int) -> Iterator[FloatArray]:
+    """Yield the weights (n,) of the videos in every replicate; none if there is only one group.
 
     `group` (n,) numbered from 0. As many groups are drawn as there are, with replacement: one drawn twice weighs twice.
     """
     random = np.random.default_rng(seed)
     groups = int(group.max()) + 1
-    if groups < 2:
-        return []
+    for _ in range(bootstrap if groups > 1 else 0):
+        yield np.bincount(random.integers(groups, size=groups), minlength=groups)[group].astype(np.float64)
+
+
+def resample(ranking: Ranking, group: npt.NDArray[np.int64], bootstrap: int, seed: int) -> list[dict[str, float | None]]:
+    """Return the scores of every replicate of `draw_weights` that kept the classes there are."""
     expected = [name for name, value in ranking.scores(np.ones(len(group))).items() if value is not None]
     rows = []
-    for _ in range(bootstrap):
-        weight = np.bincount(random.integers(groups, size=groups), minlength=groups)[group].astype(np.float64)
+    for weight in draw_weights(group, bootstrap, seed):
         row = ranking.scores(weight)
         if all(row[name] is not None for name in expected):
             rows.append(row)
@@ -158,7 +192,7 @@ def interval(values: list[float | None]) -> dict[str, float | None]:
 
 def entropy(share: float) -> float:
     """Return the log loss of always answering `share`, the share of FAKE: no constant does better."""
-    return -sum(part * math.log(part) for part in (share, 1 - share) if part > 0)
+    return sum(-part * math.log(part) for part in (share, 1 - share) if part > 0)
 
 
 def roc_points(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, list[float]]:

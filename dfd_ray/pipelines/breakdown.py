@@ -1,4 +1,4 @@
-"""Where the probabilities are good and where not: scores by part of the corpus, resolution, face size and skin tone.
+"""Where the probabilities are good and where not: scores by part of the corpus, method, resolution, face size and skin tone.
 
 Beside them stands what the files alone give away, so that a reader sees what looking at the faces adds.
 """
@@ -17,6 +17,7 @@ from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
 from dfd_ray.models.metrics import score_videos
 from dfd_ray.models.probe import probe_scores
+from dfd_ray.schemas import LABELS, TRAIN_ONLY
 from dfd_ray.tables import iterate_batches, read_table
 
 TONE_FACES = 3
@@ -35,44 +36,71 @@ def break_down(
     """Return `subgroups`, by what parts them and by name, and `metadata_probe`, ready for JSON.
 
     `table` is rows of `predictions/` that have a label and a probability, `label` (n,) 1 for FAKE and `group` (n,) theirs.
+    A method's videos are the FAKE ones that were made by it, and all REAL ones.
     """
     facts = video_facts(run, config.preprocess.margin, table.column("video_id"))
     rows = [facts[video_id] for video_id in table.column("video_id").to_pylist()]
     probability, settings = table.column("probability").to_numpy(), config.evaluate
+
+    def score(own: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        found = score_videos(label[own], probability[own], group[own], bootstrap=settings.bootstrap, seed=settings.seed)
+        kept = {name: found[name] for name in ("videos", "by_class", "constants")}
+        return {**kept, "scores": {name: found["scores"][name] for name in SHOWN}}
+
     subgroups: dict[str, dict[str, Any]] = {}
     for kind in ("part", "resolution", "face_size", "skin_tone"):
         names = np.array([row[kind] for row in rows], dtype=object)
-        subgroups[kind] = {}
-        for name in sorted(set(names)):
-            own = names == name
-            found = score_videos(label[own], probability[own], group[own], bootstrap=settings.bootstrap, seed=settings.seed)
-            scores = {score: found["scores"][score] for score in SHOWN}
-            subgroups[kind][name] = {"videos": found["videos"], "by_class": found["by_class"], "scores": scores}
-    numbers = np.array([row["numbers"] for row in rows], np.float64)
-    probe = probe_scores(numbers, [row["codec"] for row in rows], label, table.column("fold").to_numpy())
-    scores = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]
-    return {"subgroups": subgroups, "metadata_probe": {"roc_auc": scores["roc_auc"]}}
+        subgroups[kind] = {name: score(names == name) for name in sorted(set(names))}
+    methods = np.array([row["method"] for row in rows], dtype=object)
+    shown = set(methods[label == 1])
+    if shown - {UNKNOWN}:
+        subgroups["method"] = {name: score((label == 0) | (methods == name)) for name in sorted(shown)}
+    area, probe = {"value": None, "low": None, "high": None}, probe_files(run, table.column("video_id"))
+    if probe is not None:
+        area = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]["roc_auc"]
+    return {"subgroups": subgroups, "metadata_probe": {"roc_auc": area}}
+
+
+def probe_files(run: str, video_ids: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
+    """Return the probability of FAKE (n,) of the videos by what their files alone give away, None if it cannot be learnt.
+
+    It is learnt from all labelled videos but those that are only trained on, whose source would give them away.
+    """
+    files = read_table(run, "manifest", ["video_id", "label", "fold", "bytes"])
+    labelled, foldable = pc.is_in(files.column("label"), pa.array(LABELS)), pc.not_equal(files.column("fold"), TRAIN_ONLY)
+    files = files.filter(pc.and_(labelled, foldable))
+    streams = read_table(run, "faces", ["video_id", "width", "height", "fps", "frame_count", "codec"])
+    streams = streams.take(pc.index_in(files.column("video_id"), streams.column("video_id").combine_chunks()))
+    measured = [files.column("bytes"), *(streams.column(name) for name in ("width", "height", "fps", "frame_count"))]
+    numbers = np.stack([column.cast(pa.float64()).to_numpy() for column in measured], axis=1)
+    probability = probe_scores(
+        numbers,
+        streams.column("codec").to_pylist(),
+        pc.equal(files.column("label"), "FAKE").cast(pa.int64()).to_numpy(),
+        files.column("fold").to_numpy(),
+        pc.is_in(files.column("video_id"), video_ids.combine_chunks()).to_numpy(),
+    )
+    place = pc.index_in(video_ids, files.column("video_id").combine_chunks()).to_numpy()
+    return None if probability is None else probability[place]
 
 
 def video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str, dict[str, Any]]:
-    """Return, by `video_id`, the names of the ranges a video falls in, its codec, and the numbers the probe sees."""
-    manifest = read_table(run, "manifest", ["video_id", "part", "bytes"]).to_pylist()
-    known = {row["video_id"]: row for row in manifest}
+    """Return, by `video_id`, the names of a video's part, method and skin tone, and of the ranges it falls in."""
+    # Runs that were indexed before there was a column `method` are read as if no method were known.
+    known = {row["video_id"]: row for row in read_table(run, "manifest", ["video_id", "part", "method"]).to_pylist()}
     facts = {}
-    for videos in iterate_batches(run, "faces", ["video_id", "width", "height", "fps", "frame_count", "codec", "faces"]):
+    for videos in iterate_batches(run, "faces", ["video_id", "width", "height", "faces"]):
         for row in videos.filter(pc.is_in(videos.column("video_id"), value_set=video_ids.combine_chunks())).to_pylist():
             file = known[row["video_id"]]
             sides = [row["width"], row["height"]]
             shorter = None if None in sides else min(sides)
             widths = [face["box"][2] - face["box"][0] for face in row["faces"]]
-            measured = (file["bytes"], *sides, row["fps"], row["frame_count"])
             facts[row["video_id"]] = {
                 "part": file["part"] or UNKNOWN,
+                "method": file.get("method") or UNKNOWN,
                 "resolution": range_name(shorter, RESOLUTIONS),
                 "face_size": range_name(float(np.median(widths)) if widths else None, FACE_SIZES),
                 "skin_tone": skin_tone(row, margin),
-                "codec": row["codec"],
-                "numbers": [np.nan if value is None else float(value) for value in measured],
             }
     return facts
 

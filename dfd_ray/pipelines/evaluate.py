@@ -12,17 +12,14 @@ import time
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
-from dfd_ray.errors import RunError, Status
-from dfd_ray.models.aggregation import aggregate
-from dfd_ray.models.calibration import Calibration, fit_calibration
+from dfd_ray.errors import RunError
 from dfd_ray.models.explain import check_grad_cam
-from dfd_ray.models.metrics import roc_points, score_videos
+from dfd_ray.models.metrics import reliability_bins, roc_points, score_videos
 from dfd_ray.pipelines.breakdown import break_down
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
 from dfd_ray.pipelines.explain import explain_errors
@@ -31,16 +28,13 @@ from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
 from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, count_statuses, elapsed
+from dfd_ray.pipelines.video_probability import Judged, aggregate_videos, frames_judged, judged_faces, methods_of, probabilities
 from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
-from dfd_ray.sections import Evaluate
 from dfd_ray.storage import absolute_uri, delete_file, exists, join, read_json, write_bytes, write_json
 from dfd_ray.tables import read_table, with_metadata
-from dfd_ray.video import choose_frames
 
 VIDEOS_AT_ONCE = 16
 """Videos whose faces are scored together, so that batches are full although most videos have eight faces."""
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def evaluate(config: Config) -> Summary:
@@ -59,11 +53,13 @@ def evaluate(config: Config) -> Summary:
     videos = read_table(run, "manifest", ["video_id", "label", "group", "fold"])
     scores = read_table(run, "scores")
     scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
-    most = faces_judged(config)
-    raw = aggregate_videos(scores, config, most)
+    most = frames_judged(config)
+    faces = judged_faces(scores, read_table(run, "faces", ["video_id", "faces.list.element.frame_index"]), most)
+    raw = {method: aggregate_videos(scores, faces, method, most) for method in methods_of(config.evaluate)}
     label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
     fold = np.array([NO_FOLD if value is None else value for value in videos.column("fold").to_pylist()])
-    probability, calibration = probabilities(raw, label, fold, videos, config.evaluate)
+    judged = probabilities(raw, label, fold, videos, config.evaluate)
+    probability = judged.probability
     # Videos of a fold that every model has seen are not judged, not even those without a face.
     probability[(label >= 0) & ~np.isin(fold, trained_folds(run))] = np.nan
     predictions = pa.table(
@@ -72,13 +68,13 @@ def evaluate(config: Config) -> Summary:
             "label": videos.column("label"),
             "fold": videos.column("fold"),
             "probability": pa.array(probability, from_pandas=True),
-            "raw_probability": pa.array(raw, from_pandas=True),
-            "faces_used": faces_used(scores, most),
+            "raw_probability": pa.array(judged.raw, from_pandas=True),
+            "faces_used": pa.array([len(log_odds) for log_odds in faces], pa.int32()),
             "status": scores.column("status"),
         }
     )
     delete_file(join(run, "explanations.json"))  # those of earlier predictions
-    write_evaluation(config, predictions, videos.column("group"), calibration)
+    write_evaluation(config, predictions, videos.column("group"), judged)
     explain_errors(config)
     return summarise(config, started)
 
@@ -113,98 +109,22 @@ def score_all(config: Config) -> None:
         check_whole(run, "scores")
 
 
-def faces_judged(config: Config) -> int:
-    """Return the most faces of a video that count for its probability: as many as frames are taken whatever its label.
-
-    REAL videos give more faces to train on, and the number must not tell them apart when they are judged.
-    """
-    settings = config.preprocess
-    return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
-
-
-def faces_used(scores: pa.Table, most: int) -> pa.Array:
-    """Return how many faces of each video count."""
-    return pc.min_element_wise(pc.list_value_length(scores.column("log_odds")), most)
-
-
-def aggregate_videos(scores: pa.Table, config: Config, most: int) -> FloatArray:
-    """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it.
-
-    Of each video at most `most` faces count, spread evenly.
-    """
-    rows = zip(scores.column("log_odds").to_pylist(), scores.column("status").to_pylist(), strict=True)
-    return np.array(
-        [
-            aggregate(np.array(log_odds)[choose_frames(np.arange(len(log_odds)), most)], config.evaluate.aggregation, most)
-            if status == Status.OK
-            else np.nan
-            for log_odds, status in rows
-        ]
-    )
-
-
-def probabilities(
-    raw: FloatArray, label: npt.NDArray[np.int64], fold: npt.NDArray[np.int64], videos: pa.Table, settings: Evaluate
-) -> tuple[FloatArray, Calibration | None]:
-    """Return calibrated, clipped probabilities (n,), and the calibration for new videos.
-
-    A video is calibrated by the scored videos of other folds than its own; one without a face gets their share of FAKE.
-    Where one fold only was scored, its groups are parted into two halves that calibrate each other, if each can have
-    both classes; otherwise the probabilities are not calibrated.
-    """
-    judged = (label >= 0) & (fold != TRAIN_ONLY)
-    scored = np.isfinite(raw) & judged
-    group = videos.column("group").to_numpy(zero_copy_only=False)
-    parts = fold if len(np.unique(fold[scored])) > 1 else halves(group, label, scored, settings.seed)
-    probability = raw.copy()
-    for part in np.unique(parts):
-        own = parts == part
-        others = scored & ~own
-        if settings.calibrate and others.any():
-            probability[own] = fit_calibration(raw[others], label[others]).apply(raw[own])
-        known = judged & ~own if (judged & ~own).any() else judged
-        base_rate = float(label[known].mean()) if known.any() else 0.5
-        probability[own & ~np.isfinite(raw)] = base_rate
-    final = fit_calibration(raw[scored], label[scored]) if settings.calibrate and scored.any() else None
-    return np.clip(probability, settings.clip, 1 - settings.clip), final
-
-
-def halves(
-    group: npt.NDArray[np.object_], label: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_], seed: int
-) -> npt.NDArray[np.int64]:
-    """Return the part of each video (n,): 0 and 1 are halves of the groups that were scored, each with both classes.
-
-    All videos are of one part, -1, if no such halves are found; and so are those of groups of which none was scored.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second, which `predict` would wait for, too
-
-    part = np.full(len(group), -1)
-    groups_of = [len(np.unique(group[scored & (label == one)])) for one in (0, 1)]
-    if min(groups_of) < 2:
-        return part
-    splitter = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
-    for number, (_, chosen) in enumerate(splitter.split(label[scored], label[scored], group[scored])):
-        if len(np.unique(label[scored][chosen])) < 2:
-            return np.full(len(group), -1)
-        part[np.isin(group, group[scored][chosen])] = number
-    return part
-
-
-def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedArray, calibration: Calibration | None) -> None:
+def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedArray, found: Judged) -> None:
     """Write the metrics, the calibration, and last the table, whose presence says that the others are there."""
     run, settings = cast(str, config.run), config.evaluate
     judged = pc.and_(predictions.column("label").is_valid(), predictions.column("probability").is_valid())
     table = predictions.filter(judged)
-    metrics: dict[str, Any] = {"videos": len(table), "aggregation": settings.aggregation}
+    metrics: dict[str, Any] = {"videos": len(table), "aggregation": found.aggregation}
     if len(table):
         label = pc.equal(table.column("label"), "FAKE").cast(pa.int64()).to_numpy()
         probability = table.column("probability").to_numpy()
         group = np.unique(groups.filter(judged).to_numpy(), return_inverse=True)[1]
         metrics |= score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+        metrics["reliability"] = reliability_bins(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
         metrics |= break_down(config, run, table, label, group)
         metrics["roc"] = roc_points(label, probability) if len(set(label.tolist())) == 2 else None
     metrics["by_status"] = {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
-    facts = {"calibration": calibration.to_dict() if calibration else None, "aggregation": settings.aggregation}
+    facts = {"calibration": found.calibration.to_dict() if found.calibration else None, "aggregation": found.aggregation}
     write_json(join(run, "evaluation", "calibration.json"), facts)
     write_json(join(run, "evaluation", "metrics.json"), metrics)
     buffer = io.BytesIO()

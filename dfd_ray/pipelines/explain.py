@@ -25,7 +25,7 @@ from dfd_ray.tables import iterate_batches, read_table, table_files
 from dfd_ray.video import choose_frames
 
 FACES = 3
-"""Faces shown of a video, evenly spaced."""
+"""Faces shown of a video, of frames evenly spaced."""
 NAMES_AT_ONCE, VIDEOS_AT_ONCE = 4096, 8
 """Rows read at once, without and with their faces."""
 
@@ -93,8 +93,9 @@ def explained(folder: str) -> dict[str, Any]:
 
 
 def explain_video(row: dict[str, Any], probability: float, models: list[Any]) -> Explanation:
-    """Return some faces of a video, a row of `faces/`, each plain and with its heat."""
-    faces = [row["faces"][i] for i in choose_frames(np.arange(len(row["faces"])), FACES)]
+    """Return the most probable face of some frames of a video, a row of `faces/`, each plain and with its heat."""
+    first = [face for face in row["faces"] if face["face_index"] == 0]
+    faces = [first[i] for i in choose_frames(np.arange(len(first)), FACES)]
     pictures = [explain_picture(decode_jpeg(face["image"]), models) for face in faces]
     return Explanation(row["video_id"], probability, [face["frame_index"] for face in faces], pictures)
 

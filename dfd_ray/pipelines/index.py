@@ -76,6 +76,7 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
         "label": [entry.label for entry in entries],
         "original": [entry.original for entry in entries],
         "split": [entry.split for entry in entries],
+        "method": [entry.method for entry in entries],
         "group": groups,
         "fold": folds,
         "bytes": [entry.bytes for entry in entries],

@@ -8,6 +8,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -29,6 +30,7 @@ class Entry:
     label: str | None = None
     original: str | None = None
     split: str | None = None
+    method: str | None = None
     bytes: int | None = None
 
 
@@ -146,7 +148,8 @@ def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
             part or None,
             _checked_label(location, name, facts.get("label")),
             original,
-            _checked_split(location, name, facts.get("split")),
+            _checked_text(location, name, facts, "split"),
+            _checked_text(location, name, facts, "method") or None,
         )
 
 
@@ -171,6 +174,7 @@ def _read_csv(corpus: str, name: str) -> Iterator[Entry]:
             posixpath.dirname(path) or None,
             _checked_label(location, path, label or None),
             row.get("original") or None,
+            method=row.get("method") or None,
         )
 
 
@@ -185,10 +189,11 @@ def _checked_label(location: str, name: str, label: object) -> str | None:
     raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
 
 
-def _checked_split(location: str, name: str, split: object) -> str | None:
-    if split is None or isinstance(split, str):
-        return split
-    raise CorpusError(f"{location}: '{name}' has the split {split!r}; expected text")
+def _checked_text(location: str, name: str, facts: dict[str, Any], key: str) -> str | None:
+    value = facts.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise CorpusError(f"{location}: '{name}' has the {key} {value!r}; expected text")
 
 
 def _list(

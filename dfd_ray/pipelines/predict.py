@@ -23,7 +23,6 @@ from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.calibration import Calibration
 from dfd_ray.models.explain import check_grad_cam
 from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torch_device
-from dfd_ray.pipelines.evaluate import aggregate_videos, faces_used
 from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.listing import METADATA, check_folder, list_videos
@@ -33,6 +32,7 @@ from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, count_statuses, elapsed
+from dfd_ray.pipelines.video_probability import aggregate_videos, face_log_odds, methods_of
 from dfd_ray.schemas import SCHEMAS
 from dfd_ray.storage import absolute_uri, exists, join, read_json, write_bytes
 from dfd_ray.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
@@ -112,16 +112,18 @@ def score_new(config: Config, out: str, models: str) -> None:
 
 def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows of `predictions/` for rows of `scores/`, and a remark if one is due."""
-    most = config.preprocess.frames_unlabelled
-    raw = aggregate_videos(scores, config, most)
     run = cast(str, config.run)
     location = join(run, "evaluation", "calibration.json")
     facts: dict[str, Any] = read_json(location) if exists(location) else {}
-    if facts and facts["aggregation"] != config.evaluate.aggregation:
+    asked = config.evaluate.aggregation
+    if facts and asked not in ("auto", facts["aggregation"]):
         raise RunError(
-            f"evaluate.aggregation = {config.evaluate.aggregation}, but the calibration in {location} is for "
+            f"evaluate.aggregation = {asked}, but the calibration in {location} is for "
             f"{facts['aggregation']}; use that, or delete {join(run, 'predictions')} and run `dfd-ray evaluate` with the other"
         )
+    method = facts["aggregation"] if facts else methods_of(config.evaluate)[0]
+    faces = face_log_odds(scores)
+    raw = aggregate_videos(scores, faces, method, config.preprocess.frames_unlabelled)
     note, probability = "", raw
     if not facts:
         note = "not calibrated: run `dfd-ray evaluate` on the training run first"
@@ -141,7 +143,7 @@ def predictions_of(config: Config, scores: pa.Table) -> tuple[pa.Table, str]:
         "fold": pa.nulls(count, pa.int32()),
         "probability": pa.array(probability),
         "raw_probability": pa.array(raw, from_pandas=True),
-        "faces_used": faces_used(scores, most),
+        "faces_used": pa.array([len(log_odds) for log_odds in faces], pa.int32()),
         "status": scores.column("status"),
     }
     return pa.table(columns), note

@@ -125,9 +125,12 @@ def roc_curve(roc: dict[str, list[float]]) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def reliability_curve(predictions: pa.Table) -> Figure | None:
-    """Return how often videos given a probability are FAKE, before and after calibration; None without labels."""
-    rows = reliability(predictions, "probability")
+def reliability_curve(predictions: pa.Table, stored: Sequence[dict[str, Any]] | None) -> Figure | None:
+    """Return how often videos given a probability are FAKE, before and after calibration; None without labels.
+
+    `stored` is what `evaluation/metrics.json` has of it; without it, which an older run lacks, there are no intervals.
+    """
+    rows = stored or reliability(predictions, "probability")
     if not rows:
         return None
     raw = reliability(predictions, "raw_probability")
@@ -139,8 +142,8 @@ def reliability_curve(predictions: pa.Table) -> Figure | None:
     traces[-1]["error_y"] = {
         "type": "data",
         "symmetric": False,
-        "array": [row["high"] - row["share"] for row in rows],
-        "arrayminus": [row["share"] - row["low"] for row in rows],
+        "array": [row["high"] - row["share"] if row.get("high") is not None else 0 for row in rows],
+        "arrayminus": [row["share"] - row["low"] if row.get("low") is not None else 0 for row in rows],
         "color": "--accent",
         "thickness": 1,
         "width": 0,

@@ -91,6 +91,7 @@ def render(data: RunData, limits: Report) -> str:
         "scores": score_list,
         "subgroups": subgroups.list_subgroups(data.metrics or {}),
         "probe": subgroups.metadata_probe(data.metrics or {}),
+        "probed": bool((data.metrics or {}).get("metadata_probe")),
         "examples": list_examples(data),
         "jobs": overview.list_jobs(data),
         "changed": overview.changed_settings(data.config),
@@ -169,7 +170,7 @@ def draw_figures(data: RunData) -> dict[str, figures.Figure]:
         drawn["roc"] = figures.roc_curve(roc)
     if data.predictions is not None:
         found = {
-            "reliability": figures.reliability_curve(data.predictions),
+            "reliability": figures.reliability_curve(data.predictions, (data.metrics or {}).get("reliability")),
             "histogram": figures.histogram_bars(data.predictions),
         }
         drawn |= {name: figure for name, figure in found.items() if figure}

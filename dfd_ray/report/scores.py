@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from dfd_ray.schemas import CALIBRATION_BINS, LABELS
 
-NORMAL_95 = 1.96
 MEANINGS = {
     "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),
     "log_loss_balanced": (
@@ -138,28 +137,15 @@ def judged(predictions: pa.Table, column: str) -> tuple[npt.NDArray[np.float64],
 
 
 def reliability(predictions: pa.Table, column: str) -> list[dict[str, float]]:
-    """Return a row per bin of probability that holds a video: `mean` probability, `share` of FAKE, `low`, `high`, `n`.
-
-    `low` and `high` are the ends of Wilson's 95 % interval of the share. Source: E. B. Wilson, "Probable inference, the
-    law of succession, and statistical inference" (1927).
-    """
+    """Return a row per bin of probability that holds a video: `mean` probability, `share` of FAKE, and `n` videos."""
     probability, fake = judged(predictions, column)
     bins = np.clip((probability * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
     rows = []
     for one in np.unique(bins):
         inside = bins == one
         n, share = int(inside.sum()), float(fake[inside].mean())
-        low, high = wilson(share, n)
-        rows.append({"mean": float(probability[inside].mean()), "share": share, "low": low, "high": high, "n": n})
+        rows.append({"mean": float(probability[inside].mean()), "share": share, "n": n})
     return rows
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the ends of Wilson's 95 % interval of a share of n."""
-    z2 = NORMAL_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = NORMAL_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def histogram(predictions: pa.Table) -> dict[str, list[int]]:

@@ -11,6 +11,7 @@ from dfd_ray.schemas import TONES
 
 KINDS = {
     "part": ("Part of the corpus", ""),
+    "method": ("Method", "All REAL videos and the FAKE ones that were made by the method."),
     "resolution": ("Resolution", "The frame's shorter side, in pixels."),
     "face_size": ("Size of the face", "The median width of a video's faces, in pixels."),
     "skin_tone": ("Skin tone", "By the angle of the cheeks' colour (ITA); the light of the scene is part of it."),
@@ -48,12 +49,13 @@ def read_subgroup(name: str, stored: dict[str, Any]) -> Subgroup:
     """Return a subgroup as it is stored."""
     scores, by_class = stored.get("scores") or {}, stored.get("by_class") or {}
     losses, areas = scores.get("log_loss") or {}, scores.get("roc_auc") or {}
+    constant = (stored.get("constants") or {}).get("natural")
     top = 1.15 * max(value for value in (losses.get("value"), losses.get("high"), 1.0) if value is not None)
     return Subgroup(
         name=name,
         real=by_class.get("REAL", 0),
         fake=by_class.get("FAKE", 0),
-        log_loss=read_score("log_loss", losses, None, top),
+        log_loss=read_score("log_loss", losses, constant, top),
         roc_auc=read_score("roc_auc", areas, 0.5, 1.0),
     )
 

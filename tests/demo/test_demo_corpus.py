@@ -37,11 +37,14 @@ def pictures(path: Path) -> npt.NDArray[np.uint8]:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def test_it_is_laid_out_as_dfdc_is(demo_corpus: Path, facts: dict[str, dict[str, Any]]) -> None:
+def test_it_is_laid_out_as_dfdc_is_and_tells_how_fakes_were_made(
+    demo_corpus: Path, facts: dict[str, dict[str, Any]], methods: dict[str, str]
+) -> None:
     assert len({path.split("/")[0] for path in facts}) == 2
     assert set(facts) == {str(path.relative_to(demo_corpus)) for path in demo_corpus.glob("*/*.mp4")}
     for path, fact in facts.items():
-        assert set(fact) == {"label", "split", "original"}
+        assert set(fact) == {"label", "split", "original", "method"}
+        assert fact["method"] == (methods[path] if methods[path] in ("face_swap", "self_blend") else None)
         if fact["label"] == "FAKE":
             source = facts[f"{path.split('/')[0]}/{fact['original']}"]
             assert (source["label"], source["original"]) == ("REAL", None)

@@ -19,22 +19,29 @@ from dfd_ray.storage import read_json, write_json
 from dfd_ray.tables import read_table, with_metadata
 
 VIDEOS = [("a.mp4", "REAL", 0, 0.9), ("b.mp4", "FAKE", 1, 0.8), ("c.mp4", "FAKE", 1, 0.3), ("d.mp4", None, None, 0.6)]
-FACES = 5
+FRAMES = 5
+BRIGHT, DARK = 100, 10
 
 
 def scored_run(run: Path) -> Config:
-    """Write the tables of a run that was scored, each video with five faces; return its configuration."""
+    """Write the tables of a run that was scored, each with five frames of two people; return its configuration."""
     config = Config.model_validate({"run": str(run), "evaluate": {"explain": 2}})
     face = {"time": 0.0, "face_index": 0, "box": [0.0] * 4, "landmarks": [0.0] * 10, "probability": 0.99}
-    picture = encode_jpeg(np.full((32, 32, 3), 100, np.uint8))
-    faces = [face | {"frame_index": 10 * k, "image": picture} for k in range(FACES)]
+    pictures = [encode_jpeg(np.full((32, 32, 3), grey, np.uint8)) for grey in (BRIGHT, DARK)]
+    faces = [
+        face | {"frame_index": 10 * k, "face_index": i, "image": picture}
+        for k in range(FRAMES)
+        for i, picture in enumerate(pictures)
+    ]
     rows: dict[str, list[dict[str, Any]]] = {"manifest": [], "faces": [], "scores": [], "predictions": []}
     for name, label, fold, probability in VIDEOS:
         known = {"video_id": name, "label": label, "fold": fold, "status": "ok"}
         rows["manifest"].append(known | {"uri": name, "group": name})
         rows["faces"].append(known | {"faces": faces})
-        rows["scores"].append(known | {"log_odds": [0.0] * FACES})
-        rows["predictions"].append(known | {"probability": probability, "raw_probability": probability, "faces_used": FACES})
+        rows["scores"].append(known | {"log_odds": [0.0] * len(faces)})
+        rows["predictions"].append(
+            known | {"probability": probability, "raw_probability": probability, "faces_used": len(faces)}
+        )
     for table, found in rows.items():
         (run / table).mkdir(parents=True)
         for number, part in enumerate((found[:2], found[2:])):
@@ -50,6 +57,7 @@ def heated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     asked: list[int] = []
 
     def explain_face(module: int, spec: None, image: Any) -> Any:
+        assert image.mean() == pytest.approx(BRIGHT, abs=5), "not the most probable face of its frame"
         asked.append(module)
         return np.ones(image.shape[:2], np.float32)
 

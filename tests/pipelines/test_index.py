@@ -70,6 +70,20 @@ def test_a_csv_names_labels_as_words_or_numbers(tmp_path: Path) -> None:
     assert [entry.label for entry in read_entries(str(tmp_path))[0]] == ["FAKE", "REAL", None]
 
 
+def test_how_a_fake_was_made_is_kept_where_the_metadata_say_so(tmp_path: Path) -> None:
+    made = {"a.mp4": fact(), "b.mp4": fact("FAKE") | {"method": "swap"}, "c.mp4": fact("FAKE") | {"method": ""}}
+    write_part(tmp_path / "json", "part", made)
+    folder = tmp_path / "csv" / "part"
+    folder.mkdir(parents=True)
+    for name in made:
+        (folder / name).write_bytes(b"x")
+    rows = ["part/a.mp4,REAL", "part/b.mp4,FAKE,swap", "part/c.mp4,FAKE,"]
+    (tmp_path / "csv" / "labels.csv").write_text("\n".join(["filename,label,method", *rows]))
+    for kind in ("json", "csv"):
+        manifest, _ = build_manifest(str(tmp_path / kind), load_config())
+        assert manifest.column("method").to_pylist() == [None, "swap", None], kind
+
+
 def test_an_original_may_be_a_path_of_the_corpus(tmp_path: Path) -> None:
     for folder in ("reals", "fakes"):
         (tmp_path / folder).mkdir()
@@ -126,9 +140,11 @@ def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path, name: bytes) -> Non
         index_new(load_config(), str(tmp_path), str(tmp_path / "out"))
 
 
-def test_a_split_that_is_no_text_is_one_line(tmp_path: Path) -> None:
-    write_part(tmp_path, "part_0", {"a.mp4": fact() | {"split": 1}})
-    with pytest.raises(CorpusError, match=r"'a\.mp4' has the split 1; expected text"):
+@pytest.mark.parametrize("key", ["split", "method"])
+@pytest.mark.parametrize("value", [1, 0, False])
+def test_a_split_or_method_that_is_no_text_is_one_line(tmp_path: Path, key: str, value: object) -> None:
+    write_part(tmp_path, "part_0", {"a.mp4": fact() | {key: value}})
+    with pytest.raises(CorpusError, match=rf"'a\.mp4' has the {key} {value}; expected text"):
         read_entries(str(tmp_path))
 
 

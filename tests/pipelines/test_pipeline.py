@@ -114,6 +114,15 @@ def test_the_map_has_every_face_once(finished_run: Path) -> None:
         assert decode_jpeg(row["thumbnail"]).shape == (64, 64, 3)
 
 
+def test_the_share_of_faces_that_look_like_another_fold_s_is_in_the_summary(finished_run: Path) -> None:
+    summary = json.loads((finished_run / "summaries" / "analyze.json").read_text())
+    leaks = summary["leaks"]
+    assert 0 < leaks["looked_up"] <= summary["rows"]
+    assert leaks["share"] == pytest.approx(leaks["faces"] / leaks["looked_up"], abs=1e-6)
+    [note] = [note for note in summary["notes"] if note.startswith("the same footage in two folds?")]
+    assert f"{leaks['share']:.2%} of {leaks['looked_up']} labelled faces looked up" in note
+
+
 def test_each_fold_has_a_model_that_never_saw_it(finished_run: Path) -> None:
     history = json.loads((finished_run / "models" / "history.json").read_text())
     assert [fold["fold"] for fold in history["folds"]] == [0, 1]
@@ -129,7 +138,10 @@ def test_the_scores_are_those_of_the_table(finished_run: Path) -> None:
     assert predictions.probability.between(0.01, 0.99).all()
     expected = log_loss(predictions.label == "FAKE", predictions.probability)
     assert metrics["scores"]["log_loss"]["value"] == pytest.approx(expected, abs=1e-9)
-    assert sum(map(sum, metrics["confusion_matrix"])) == 24
+    assert sum(map(sum, metrics["confusion_matrix"])) == sum(row["n"] for row in metrics["reliability"]) == 24
+    # The clip that was cut off and the empty one do not say how they were made.
+    methods = {name: one["by_class"]["FAKE"] for name, one in metrics["subgroups"]["method"].items()}
+    assert methods == {"face_swap": 7, "self_blend": 7, "unknown": 2}
     without_face = predictions[predictions.status != "ok"]
     assert without_face.faces_used.eq(0).all()
     assert without_face.raw_probability.isna().all()

@@ -130,7 +130,8 @@ def make_metrics(videos: int) -> dict[str, Any]:
 
     def subgroup(auc: float | None) -> dict[str, Any]:
         area = {"value": None, "low": None, "high": None} if auc is None else score(auc)
-        return {"videos": 9, "by_class": {"REAL": 3, "FAKE": 6}, "scores": {"log_loss": score(0.3), "roc_auc": area}}
+        scores = {"log_loss": score(0.3), "roc_auc": area}
+        return {"videos": 9, "by_class": {"REAL": 3, "FAKE": 6}, "constants": {"natural": 0.637}, "scores": scores}
 
     names = ("log_loss_balanced", "average_precision", "balanced_accuracy", "brier")
     real = -(-videos // 4)
@@ -138,6 +139,10 @@ def make_metrics(videos: int) -> dict[str, Any]:
         "videos": videos,
         "by_class": {"REAL": real, "FAKE": videos - real},
         "scores": {"log_loss": score(0.4321), "roc_auc": score(0.8765)} | {name: score(0.6) for name in names},
+        "reliability": [
+            {"mean": 0.2, "share": 0.3, "n": 10, "low": 0.1, "high": 0.6},
+            {"mean": 0.9, "share": 1.0, "n": 5, "low": None, "high": None},
+        ],
         "confusion_matrix": [[7, 3], [2, 28]],
         "constants": {"natural": 0.5623, "balanced": 0.6931},
         "roc": {"fpr": [0, 0, 0.2, 0.3, 1], "tpr": [0, 0.5, 0.8, 0.93, 1], "threshold": [1.9, 0.9, 0.6, 0.5, 0.1]},
@@ -145,6 +150,7 @@ def make_metrics(videos: int) -> dict[str, Any]:
         "subgroups": {
             "skin_tone": {name: subgroup(0.5) for name in ("dark", "light", "unknown")},
             "resolution": {name: subgroup(0.6) for name in ("1080 and more", "under 480", "720 to 1079")},
+            "method": {name: subgroup(0.9) for name in ("swap", "blend")},
             "part": {HOSTILE: subgroup(None), "part_10": subgroup(0.7), "part_2": subgroup(0.8)},
         },
         "metadata_probe": {"roc_auc": score(0.654)},
@@ -194,7 +200,13 @@ def make_summaries(count: int) -> list[Summary]:
                 "hdbscan": {"library": "hdbscan", "device": "cpu", "clusters": 10, "noise_share": 0.14, "seconds": 0.2},
                 "pca": {"components": 4, "explained": 0.91, "seconds": 1.0},
                 "quality": {"trustworthiness": 0.9912, "trustworthiness_pca": 0.875, "purity_label": 0.777, "silhouette": None},
-                "leaks": {"pairs": 21, "nearest": [{"first": "a<b>.mp4", "second": "c.mp4", "faces": 1234, "ratio": 0.25}]},
+                "leaks": {
+                    "looked_up": 10000,
+                    "faces": 1262,
+                    "share": 0.1262,
+                    "pairs": 21,
+                    "nearest": [{"first": "a<b>.mp4", "second": "c.mp4", "faces": 1234, "ratio": 0.25}],
+                },
             },
         ),
         summary("train", 400.0, details={"folds": 2}),

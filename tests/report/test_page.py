@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -58,11 +59,42 @@ def test_the_counts_are_those_of_the_tables(whole_page: Page) -> None:
 def test_subgroups_stand_in_their_natural_order_beside_what_the_files_give_away(whole_page: Page) -> None:
     text = text_of(whole_page[0])
     assert "has an AUC of 0.654 (95 % interval 0.604 to 0.704)" in text
-    for names in (["part_2", "part_10"], ["under 480", "720 to 1079", "1080 and more"], ["light", "dark", "unknown"]):
+    resolutions, tones = ["under 480", "720 to 1079", "1080 and more"], ["light", "dark", "unknown"]
+    for names in (["part_2", "part_10"], ["blend", "swap"], resolutions, tones):
         rows = [text.index(f" {name} ", text.index("AUC beside chance")) for name in names]
         assert rows == sorted(rows), names
-    assert "part_2 3 6 0.300 0.250 to 0.350 0.800 0.750 to 0.850" in text
+    assert "part_2 3 6 0.300 0.250 to 0.350 0.637 0.800 0.750 to 0.850" in text
     assert "one class only" in text
+
+
+def test_files_whose_facts_could_not_be_learnt_from_are_told(
+    new_run: Callable[..., Path], page_of: Callable[..., Page]
+) -> None:
+    run = new_run()
+    place = run / "evaluation" / "metrics.json"
+    metrics = json.loads(place.read_text()) | {"metadata_probe": {"roc_auc": {"value": None, "low": None, "high": None}}}
+    place.write_text(json.dumps(metrics))
+    assert "(codec, size in bytes and pixels, frames and frame rate) could not be measured" in text_of(page_of(run)[0])
+    place.write_text(json.dumps({name: value for name, value in metrics.items() if name != "metadata_probe"}))
+    assert "the files alone give away" not in text_of(page_of(run)[0])
+
+
+def test_the_share_of_faces_that_look_like_another_fold_s_is_told_and_that_there_are_none(
+    whole_page: Page, new_run: Callable[..., Path], page_of: Callable[..., Page]
+) -> None:
+    text = text_of(whole_page[0])
+    assert "Of 10,000 labelled faces looked up, 1,262 (12.62 %) are nearer to a face of another fold than to any other" in text
+    assert "21 such pairs, the 1 with the most faces shown" in text
+    run = new_run(8)
+    summary = run / "summaries" / "analyze.json"
+    told = json.loads(summary.read_text())
+    for looked_up, share in ((500, 0.0), (0, None)):
+        told["leaks"] = {"looked_up": looked_up, "faces": 0, "share": share, "pairs": 0, "nearest": []}
+        summary.write_text(json.dumps(told))
+        text = text_of(page_of(run)[0])
+        assert ("Of 500 labelled faces looked up, 0 (0.00 %) are nearer" in text) == (looked_up > 0)
+        assert ("Is the same footage in two folds?" in text) == (looked_up > 0)
+        assert "such pair" not in text
 
 
 def test_what_training_does_to_faces_is_shown(whole_page: Page) -> None:

@@ -18,7 +18,7 @@ from dfd_ray.report.figures import reliability_curve, roc_curve, training_curves
 from dfd_ray.report.geometry import place_on_crop
 from dfd_ray.report.images import make_sprites
 from dfd_ray.report.points import coordinates, sample_by_cluster
-from dfd_ray.report.scores import headline, know_nothing, list_scores, reliability, wilson, worst_first
+from dfd_ray.report.scores import headline, know_nothing, list_scores, reliability, worst_first
 from dfd_ray.schemas import SCHEMAS
 
 Page = tuple[str, dict[str, Any]]
@@ -199,12 +199,21 @@ def test_reliability_counts_by_bin() -> None:
     assert rows[0]["mean"] == pytest.approx(0.15)
     assert rows[0]["share"] == 0.5
     assert rows[1]["share"] == 1.0
-    assert reliability_curve(predictions([(None, 0.5)])) is None
+    assert reliability_curve(predictions([(None, 0.5)]), None) is None
 
 
-def test_wilsons_interval() -> None:
-    assert wilson(0.5, 10) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
-    assert wilson(1.0, 1) == (pytest.approx(0.2065, abs=1e-4), 1.0)
+def test_the_bars_of_reliability_are_the_intervals_that_are_stored(whole_page: Page) -> None:
+    calibrated = whole_page[1]["figures-data"]["reliability"]["data"][-1]
+    assert (calibrated["x"], calibrated["y"]) == ([0.2, 0.9], [0.3, 1.0])
+    assert calibrated["error_y"]["array"] == [pytest.approx(0.3), 0]
+    assert calibrated["error_y"]["arrayminus"] == [pytest.approx(0.2), 0]
+
+
+def test_reliability_without_stored_intervals_has_no_bars() -> None:
+    figure = reliability_curve(predictions([("REAL", 0.11), ("FAKE", 0.19)]), None)
+    assert figure is not None
+    assert figure["data"][-1]["y"] == [0.5]
+    assert figure["data"][-1]["error_y"]["array"] == [0]
 
 
 @pytest.mark.parametrize(
