@@ -120,18 +120,24 @@ def outcome(runs: list[Path]) -> Outcome:
     """Return how good the predictions of some runs are, one a seed."""
     values, replicates = [], []
     for run in runs:
-        predictions, videos = read_table(str(run), "predictions"), read_table(str(run), "manifest", ["video_id", "group"])
-        group = videos.column("group").take(pc.index_in(predictions.column("video_id"), videos.column("video_id")))
-        label = pc.equal(predictions.column("label"), "FAKE").to_numpy().astype(int)
-        ranking = Ranking(label, predictions.column("probability").to_numpy())
+        label, probability, member = judged_videos(run, "probability")
+        ranking = Ranking(label, probability)
         values.append(ranking.scores(np.ones(len(label))))
-        member = np.unique(group.to_numpy(), return_inverse=True)[1]
         replicates.append(resample(ranking, member, REPLICATES, seed=0))
     return Outcome(
         len(runs),
         {score: float(np.mean([one[score] for one in values])) for score in SCORES},
         {score: np.mean([[row[score] for row in rows] for rows in replicates], axis=0) for score in SCORES},
     )
+
+
+def judged_videos(run: Path, column: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return label (1 for FAKE), number and group (from 0) of each video with a number in a column of `predictions/`."""
+    predictions, videos = read_table(str(run), "predictions"), read_table(str(run), "manifest", ["video_id", "group"])
+    predictions = predictions.filter(predictions.column(column).is_valid())
+    group = videos.column("group").take(pc.index_in(predictions.column("video_id"), videos.column("video_id")))
+    label = pc.equal(predictions.column("label"), "FAKE").to_numpy().astype(int)
+    return label, predictions.column(column).to_numpy(), np.unique(group.to_numpy(), return_inverse=True)[1]
 
 
 def line(name: str, row: Outcome, best: Outcome | None) -> str:
@@ -141,11 +147,11 @@ def line(name: str, row: Outcome, best: Outcome | None) -> str:
     cells = []
     for score in ("log_loss", "roc_auc"):
         cells.append(with_interval(row.values[score], row.replicates[score], ".3f"))
-        cells.append(
-            ""
-            if best is None
-            else with_interval(row.values[score] - best.values[score], row.replicates[score] - best.replicates[score], "+.3f")
-        )
+        if best is None:
+            cells.append("")
+            continue
+        above = row.replicates[score] - best.replicates[score]
+        cells.append(with_interval(row.values[score] - best.values[score], above, "+.3f"))
     return f"| {name} | {row.seeds} | {' | '.join(cells)} |"
 
 

@@ -20,12 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn.metrics import log_loss
 
-from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, run_job, with_interval
+from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_videos, run_job, with_interval
 from benchmarks.machine import report
 from dfd_ray.models.calibration import fit_calibration
 from dfd_ray.models.metrics import Ranking, resample
 from dfd_ray.schemas import TRAIN_ONLY
-from dfd_ray.tables import read_table
 
 COMMON = ("preprocess.frames_unlabelled=8", "train.folds=[0]", "train.epochs=2", "embed.batch_size=8")
 HALVINGS = 20
@@ -77,13 +76,8 @@ def put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Ta
 
 def score(run: Path) -> tuple[str, dict[str, float]]:
     """Return AUC and log loss of a run, as cells of Markdown and as numbers."""
-    videos = read_table(str(run), "predictions")
-    known = pc.and_(pc.equal(videos.column("fold"), 0), videos.column("raw_probability").is_valid())
-    videos, manifest = videos.filter(known), read_table(str(run), "manifest", ["video_id", "group"])
-    group = manifest.column("group").take(pc.index_in(videos.column("video_id"), manifest.column("video_id"))).to_numpy()
-    label = pc.equal(videos.column("label"), "FAKE").to_numpy().astype(int)
-    raw = videos.column("raw_probability").to_numpy()
-    ranking, member = Ranking(label, raw), np.unique(group, return_inverse=True)[1]
+    label, raw, member = judged_videos(run, "raw_probability")  # what was learnt from has none
+    ranking = Ranking(label, raw)
     auc = ranking.scores(np.ones(len(label)))["roc_auc"]
     replicates = [row["roc_auc"] for row in resample(ranking, member, REPLICATES, seed=0)]
     random = np.random.default_rng(0)

@@ -114,7 +114,7 @@ def write_evaluation(config: Config, predictions: pa.Table, groups: pa.ChunkedAr
     run, settings = cast(str, config.run), config.evaluate
     judged = pc.and_(predictions.column("label").is_valid(), predictions.column("probability").is_valid())
     table = predictions.filter(judged)
-    metrics: dict[str, Any] = {"videos": len(table), "aggregation": found.aggregation}
+    metrics: dict[str, Any] = {"videos": len(table), "aggregation": settings.aggregation}
     if len(table):
         label = pc.equal(table.column("label"), "FAKE").cast(pa.int64()).to_numpy()
         probability = table.column("probability").to_numpy()

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
+from dfd_ray.models.aggregation import METHODS
 from dfd_ray.storage import read_json, write_json
 from dfd_ray.tables import read_table
 
@@ -32,12 +33,15 @@ def test_only_videos_of_the_held_out_fold_are_judged(ray: None, draw_run: Callab
     assert {row["fold"] for row in rows if not row["faces"]} == {0, 1}
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), first)
     for job in ("train", "evaluate"):
-        assert main([job, "--run", str(run)]) == 0  # with train.folds = [0]
+        assert main([job, "--run", str(run), "--set", "evaluate.aggregation=auto"]) == 0  # with train.folds = [0]
     rows = read_table(str(run), "predictions").to_pylist()
     own = [row for row in rows if row["fold"] == 0]
     assert {row["probability"] is not None for row in own} == {True}
     assert {row["probability"] for row in rows if row["fold"] != 0} == {None}, "those without a face are not judged either"
-    assert read_json(str(run / "evaluation" / "metrics.json"))["videos"] == len(own) < len(rows)
+    metrics, found = (read_json(str(run / "evaluation" / f"{name}.json")) for name in ("metrics", "calibration"))
+    assert metrics["videos"] == len(own) < len(rows)
+    assert metrics["aggregation"] == "auto", "each part of the videos has its own"
+    assert found["aggregation"] in METHODS, "new videos have one"
 
 
 def test_heat_maps_of_earlier_predictions_do_not_outlive_them(finished_run: Path, tmp_path: Path) -> None:
