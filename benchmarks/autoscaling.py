@@ -30,7 +30,7 @@ from ray.autoscaler.v2.sdk import get_cluster_status
 from benchmarks.ports import free_ports
 from dfd_ray.cli import main as dfd_ray
 from dfd_ray.demo import make_demo_corpus
-from dfd_ray.tables import count_rows
+from dfd_ray.store.tables import count_rows
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "autoscaling.svg"
 NODES = 3

@@ -43,8 +43,8 @@ from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.embedder import Precision, native_precision
 from dfd_ray.pipelines.cluster import shared_session
 from dfd_ray.pipelines.embed import VIDEOS_AT_ONCE, EmbedFaces, embed
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.tables import read_metadata, with_metadata
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.tables import read_metadata, with_metadata
 from dfd_ray.video import decode_video
 
 BACKBONES = {"tf_efficientnet_b7": 8, "tf_efficientnet_b0": 32, "tf_efficientnet_lite0": 32}

@@ -37,8 +37,8 @@ from dfd_ray.pipelines.decoder import decode_row
 from dfd_ray.pipelines.extract import extract, frames_wanted
 from dfd_ray.pipelines.index import build_manifest, write_manifest
 from dfd_ray.pipelines.preprocess import Detect, preprocess
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.tables import read_table, with_metadata
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.tables import read_table, with_metadata
 from dfd_ray.video import decode_video
 
 REAL, FAKE = 13, 27

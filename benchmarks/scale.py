@@ -38,9 +38,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.machine import report
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.schemas import SCHEMAS
 from dfd_ray.sections import Resources
-from dfd_ray.tables import count_rows, read_table, table_files
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.tables import count_rows, read_table, table_files
 
 DFDC = 119_154
 """Videos of the corpus that this is made for."""

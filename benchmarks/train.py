@@ -44,8 +44,8 @@ from dfd_ray.pipelines.cluster import ray_session, shared_session
 from dfd_ray.pipelines.train import KEEP_MEMORY, labelled_videos, ordered_ingest, plan_fold
 from dfd_ray.pipelines.train_loop import batches, loss_of
 from dfd_ray.pipelines.training_data import FoldPlan, training_faces
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.tables import with_metadata
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.tables import with_metadata
 
 EPOCHS = 2
 VIDEOS, FACES = 40, 16

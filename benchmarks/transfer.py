@@ -24,7 +24,7 @@ from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_
 from benchmarks.machine import report
 from dfd_ray.models.calibration import fit_calibration
 from dfd_ray.models.metrics import Ranking, resample
-from dfd_ray.schemas import TRAIN_ONLY
+from dfd_ray.store.schemas import TRAIN_ONLY
 
 COMMON = ("preprocess.frames_unlabelled=8", "train.folds=[0]", "train.epochs=2", "embed.batch_size=8")
 HALVINGS = 20

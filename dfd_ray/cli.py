@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from dfd_ray import __version__
 from dfd_ray.config import Config, describe_fields, load_config, parse_config
 from dfd_ray.errors import ConfigurationError, DfdError
-from dfd_ray.storage import absolute_uri, exists, join, read_bytes, refusal, write_bytes
+from dfd_ray.store.storage import absolute_uri, exists, join, read_bytes, refusal, write_bytes
 
 if TYPE_CHECKING:
-    from dfd_ray.pipelines.summary import Summary
+    from dfd_ray.store.summary import Summary
 
 JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "index": ("find the videos and their labels; write the manifest", ("index",)),
@@ -76,7 +76,7 @@ def _held(options: argparse.Namespace, config: Config) -> AbstractContextManager
     """Return what keeps other jobs from writing where this one writes; several may read a run at once."""
     if options.job in ("export", "explore"):
         return nullcontext()
-    from dfd_ray.pipelines.lock import exclusive
+    from dfd_ray.store.lock import exclusive
 
     if options.job == "predict":
         return exclusive(_predictions_folder(options, config), create=True)

@@ -67,8 +67,8 @@ def make_drawn_run(run: Path, videos: int = 4, faces: int = 4) -> Path:
 
     from dfd_ray.config import load_config
     from dfd_ray.faces.crop import encode_jpeg
-    from dfd_ray.schemas import SCHEMAS
-    from dfd_ray.tables import with_metadata
+    from dfd_ray.store.schemas import SCHEMAS
+    from dfd_ray.store.tables import with_metadata
 
     config, random = load_config(None, DRAWN, run=str(run)), np.random.default_rng(0)
     names = ("box", "landmarks", "probability")

@@ -72,7 +72,7 @@ def test_object_storage_that_cannot_be_reached_is_one_line_without_credentials(
     for name, value in facts.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr("dfd_ray.storage.REQUESTS", 1)
+    monkeypatch.setattr("dfd_ray.store.storage.REQUESTS", 1)
     assert main(["index", "--run", "s3://bucket/run", "--corpus", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

@@ -12,7 +12,7 @@ import pytest
 from dfd_ray.cli import _parser
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Status
-from dfd_ray.schemas import COLUMNS
+from dfd_ray.store.schemas import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 EXPORTS = {

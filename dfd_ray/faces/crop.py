@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.schemas import crop_region
+from dfd_ray.store.schemas import crop_region
 
 
 def landmarks_on_crop(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.schemas import TONES
+from dfd_ray.store.schemas import TONES
 
 LOWER_ENDS = (55.0, 41.0, 28.0, 10.0, -30.0, -np.inf)
 """Of the range of the angle of each of `TONES`, in degrees. Source: A. Chardon et al. (1991)."""

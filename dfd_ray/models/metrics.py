@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.schemas import CALIBRATION_BINS
+from dfd_ray.store.schemas import CALIBRATION_BINS
 
 KAGGLE_CLIP = 1e-15
 """Kaggle's log loss keeps probabilities this far from 0 and 1."""

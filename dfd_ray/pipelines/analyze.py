@@ -30,12 +30,12 @@ from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines.cluster import ATTEMPTS, await_room, ray_session
 from dfd_ray.pipelines.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
 from dfd_ray.pipelines.resume import require
-from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.pipelines.vectors import KEYS, fit_pca, project
-from dfd_ray.schemas import SCHEMAS
 from dfd_ray.sections import Analyze
-from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
-from dfd_ray.tables import (
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.storage import absolute_uri, delete_folder, join, write_bytes
+from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
+from dfd_ray.store.tables import (
     check_compatible,
     count_faces,
     count_rows,

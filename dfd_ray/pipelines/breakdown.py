@@ -17,8 +17,8 @@ from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
 from dfd_ray.models.metrics import score_videos
 from dfd_ray.models.probe import probe_scores
-from dfd_ray.schemas import LABELS, TRAIN_ONLY
-from dfd_ray.tables import iterate_batches, read_table
+from dfd_ray.store.schemas import LABELS, TRAIN_ONLY
+from dfd_ray.store.tables import iterate_batches, read_table
 
 TONE_FACES = 3
 """Faces of a video that its skin tone is measured on, spread over it."""

@@ -25,9 +25,9 @@ import pyarrow as pa
 
 from dfd_ray.errors import ConfigurationError, Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.planes import DECODED, frames_to_arrow
-from dfd_ray.pipelines.ranges import RangeReader
 from dfd_ray.sections import Preprocess
-from dfd_ray.storage import open_location
+from dfd_ray.store.ranges import RangeReader
+from dfd_ray.store.storage import open_location
 from dfd_ray.video import decode_video
 
 ATTEMPTS = 2

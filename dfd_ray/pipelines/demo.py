@@ -12,7 +12,7 @@ from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.pipelines.pipeline import pipeline
-from dfd_ray.pipelines.summary import Summary
+from dfd_ray.store.summary import Summary
 
 CORPUS = "demo-corpus"
 """Folder of the corpus, inside the run's: the report warns of its numbers by this name."""

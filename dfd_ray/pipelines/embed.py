@@ -24,11 +24,19 @@ from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, limit_e
 from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.progress import progress_bar, report_done
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
-from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, elapsed
-from dfd_ray.schemas import embeddings_schema
 from dfd_ray.sections import Embed, Pool
-from dfd_ray.storage import absolute_uri, join
-from dfd_ray.tables import count_faces, count_rows, flatten_faces, iterate_batches, nest_faces, read_metadata, with_metadata
+from dfd_ray.store.schemas import embeddings_schema
+from dfd_ray.store.storage import absolute_uri, join
+from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
+from dfd_ray.store.tables import (
+    count_faces,
+    count_rows,
+    flatten_faces,
+    iterate_batches,
+    nest_faces,
+    read_metadata,
+    with_metadata,
+)
 
 VIDEOS_AT_ONCE = 16
 """Videos whose faces are put together, so that the network's batches are full although most videos have eight faces."""

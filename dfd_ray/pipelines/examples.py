@@ -17,9 +17,9 @@ from dfd_ray.models.augment import show_steps
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.pipelines.training_data import face_rows, landmarks_of
-from dfd_ray.schemas import LABELS
-from dfd_ray.storage import join, write_json
-from dfd_ray.tables import iterate_batches
+from dfd_ray.store.schemas import LABELS
+from dfd_ray.store.storage import join, write_json
+from dfd_ray.store.tables import iterate_batches
 
 PIXELS = 120
 DRAWS = 4

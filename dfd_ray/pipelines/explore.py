@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, RunError
-from dfd_ray.pipelines.summary import Summary, elapsed
-from dfd_ray.storage import absolute_uri, join
-from dfd_ray.tables import count_rows, iterate_batches, read_table
+from dfd_ray.store.storage import absolute_uri, join
+from dfd_ray.store.summary import Summary, elapsed
+from dfd_ray.store.tables import count_rows, iterate_batches, read_table
 
 VIEWER = "embedding-atlas"
 # It needs another llvmlite and pandas than ours, so it never shares our environment: uvx and pipx make it one.

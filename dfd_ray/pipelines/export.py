@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.pipelines.resume import require
-from dfd_ray.pipelines.summary import Summary, elapsed
-from dfd_ray.schemas import LABELS
-from dfd_ray.storage import absolute_uri, exists, join, open_location, write_bytes
-from dfd_ray.tables import flatten_faces, iterate_batches
+from dfd_ray.store.schemas import LABELS
+from dfd_ray.store.storage import absolute_uri, exists, join, open_location, write_bytes
+from dfd_ray.store.summary import Summary, elapsed
+from dfd_ray.store.tables import flatten_faces, iterate_batches
 
 FORMATS = ("folder", "webdataset", "parquet")
 VIDEO_COLUMNS = ["video_id", "label", "group", "fold"]

@@ -12,8 +12,8 @@ import pyarrow as pa
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.pipelines.decoder import DecoderProcess, error_row
 from dfd_ray.pipelines.planes import EXTRACTED, IDENTITY
-from dfd_ray.schemas import TRAIN_ONLY
 from dfd_ray.sections import Preprocess
+from dfd_ray.store.schemas import TRAIN_ONLY
 
 _decoder: DecoderProcess | None = None
 

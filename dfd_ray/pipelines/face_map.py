@@ -27,8 +27,8 @@ from dfd_ray.analysis import (
     stability,
     trustworthiness,
 )
-from dfd_ray.pipelines.summary import elapsed
 from dfd_ray.sections import Analyze
+from dfd_ray.store.summary import elapsed
 
 
 @dataclass(frozen=True)

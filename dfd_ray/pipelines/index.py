@@ -17,10 +17,10 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, CorpusError, RunError
 from dfd_ray.pipelines.listing import Entry, list_extra_real, read_entries, with_sizes
 from dfd_ray.pipelines.people import join_people
-from dfd_ray.pipelines.summary import NOTHING_DONE, Summary
-from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
-from dfd_ray.storage import absolute_uri, delete_folder, join, write_bytes
-from dfd_ray.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
+from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.store.storage import absolute_uri, delete_folder, join, write_bytes
+from dfd_ray.store.summary import NOTHING_DONE, Summary
+from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
 
 
 def index(config: Config) -> Summary:

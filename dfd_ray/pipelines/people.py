@@ -12,8 +12,8 @@ from scipy.cluster.hierarchy import DisjointSet
 from dfd_ray.analysis.arrays import Float32Array
 from dfd_ray.analysis.people import number_people
 from dfd_ray.errors import CorpusError, RunError
-from dfd_ray.storage import explain, open_location
-from dfd_ray.tables import open_file
+from dfd_ray.store.storage import explain, open_location
+from dfd_ray.store.tables import open_file
 
 
 def join_people(video_ids: list[str], groups: list[str], location: str, same_person: float) -> tuple[list[str], str]:

@@ -13,9 +13,9 @@ from dfd_ray.pipelines.evaluate import evaluate
 from dfd_ray.pipelines.index import index
 from dfd_ray.pipelines.preprocess import preprocess
 from dfd_ray.pipelines.report import report
-from dfd_ray.pipelines.summary import Summary
 from dfd_ray.pipelines.train import train
-from dfd_ray.tables import read_table
+from dfd_ray.store.summary import Summary
+from dfd_ray.store.tables import read_table
 
 STEPS: tuple[Callable[[Config], Summary], ...] = (index, preprocess, embed, analyze, train, evaluate, report)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.video import Frame
 
 PLANES = pa.struct(

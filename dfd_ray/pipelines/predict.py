@@ -26,16 +26,16 @@ from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, torc
 from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.listing import METADATA, check_folder, list_videos
-from dfd_ray.pipelines.model_store import check_models, models_digest
 from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.pipelines.progress import progress_bar
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.pipelines.score import ScoreFaces
-from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.pipelines.video_probability import aggregate_videos, face_log_odds, methods_of
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.storage import absolute_uri, exists, join, read_json, write_bytes
-from dfd_ray.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
+from dfd_ray.store.model_files import check_models, models_digest
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.storage import absolute_uri, exists, join, read_json, write_bytes
+from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
+from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
 
 
 def predict(config: Config, videos: str, out: str) -> Summary:

@@ -27,11 +27,11 @@ from dfd_ray.pipelines.metrics import observe
 from dfd_ray.pipelines.planes import frames_from_arrow
 from dfd_ray.pipelines.progress import progress_bar, report_done, survived
 from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, resumable, write_rows
-from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, count_statuses, elapsed
-from dfd_ray.schemas import SCHEMAS
 from dfd_ray.sections import Preprocess
-from dfd_ray.storage import absolute_uri, join
-from dfd_ray.tables import count_rows, read_table, with_metadata
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.storage import absolute_uri, join
+from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
+from dfd_ray.store.tables import count_rows, read_table, with_metadata
 from dfd_ray.video import Frame
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from dfd_ray.pipelines.cluster import waiting
 from dfd_ray.pipelines.metrics import observe_left
-from dfd_ray.tables import count_rows
+from dfd_ray.store.tables import count_rows
 
 INTERVAL = 0.5
 """Seconds between two looks at the count."""

@@ -7,9 +7,9 @@ from typing import cast
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
-from dfd_ray.pipelines.summary import Summary, elapsed
 from dfd_ray.report import build_report
-from dfd_ray.tables import count_rows
+from dfd_ray.store.summary import Summary, elapsed
+from dfd_ray.store.tables import count_rows
 
 
 def report(config: Config) -> Summary:

@@ -19,8 +19,8 @@ from ray.data.checkpoint import CheckpointConfig
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.pipelines.cluster import RETRIES
-from dfd_ray.storage import delete_folder, exists, join, open_location, write_bytes
-from dfd_ray.tables import WRITER, check_compatible, count_rows, read_table, table_files
+from dfd_ray.store.storage import delete_folder, exists, join, open_location, write_bytes
+from dfd_ray.store.tables import WRITER, check_compatible, count_rows, read_table, table_files
 
 
 def is_complete(run: str, table: str, config: Config) -> bool:

@@ -21,9 +21,9 @@ from dfd_ray.errors import ConfigurationError, Reason, Status, reason_of
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.preprocess import preprocess, summarise
 from dfd_ray.pipelines.resume import require
-from dfd_ray.pipelines.summary import NOTHING_DONE, Summary
-from dfd_ray.storage import delete_folder, join, open_location, write_bytes
-from dfd_ray.tables import open_file, read_table, table_files
+from dfd_ray.store.storage import delete_folder, join, open_location, write_bytes
+from dfd_ray.store.summary import NOTHING_DONE, Summary
+from dfd_ray.store.tables import open_file, read_table, table_files
 
 DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "training", "checkpoints")
 """What is made from the faces, and what a killed job has left to go on with."""

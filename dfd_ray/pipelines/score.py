@@ -17,10 +17,10 @@ from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import check_golden, score_faces
 from dfd_ray.pipelines.cluster import limit_exit
 from dfd_ray.pipelines.metrics import observe
-from dfd_ray.pipelines.model_store import model_location, read_model, trained_folds
 from dfd_ray.pipelines.progress import report_done
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.tables import flatten_faces
+from dfd_ray.store.model_files import model_location, read_model, trained_folds
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.tables import flatten_faces
 
 NO_FOLD = -2
 """Stands for null, the fold of videos without a label."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.sections import Train
-from dfd_ray.storage import absolute_uri, exists, join, read_json, write_json
+from dfd_ray.store.storage import absolute_uri, exists, join, read_json, write_json
 
 EXPERIMENT = "dfd_ray"
 

@@ -31,15 +31,15 @@ from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.sampling import balancing_rates, repeats
 from dfd_ray.pipelines.cluster import ATTEMPTS, check_placeable, ray_session, refuse_or_wait
 from dfd_ray.pipelines.examples import write_examples
-from dfd_ray.pipelines.model_store import is_trained, read_model_facts
 from dfd_ray.pipelines.resume import require
-from dfd_ray.pipelines.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.pipelines.trackers import check_trackers
 from dfd_ray.pipelines.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.pipelines.training_data import FoldPlan, training_faces
-from dfd_ray.schemas import LABELS, TRAIN_ONLY
-from dfd_ray.storage import absolute_uri, delete_file, delete_folder, exists, join, read_json, write_json
-from dfd_ray.tables import read_table
+from dfd_ray.store.model_files import is_trained, read_model_facts
+from dfd_ray.store.schemas import LABELS, TRAIN_ONLY
+from dfd_ray.store.storage import absolute_uri, delete_file, delete_folder, exists, join, read_json, write_json
+from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
+from dfd_ray.store.tables import read_table
 
 KEEP_MEMORY = {
     "MALLOC_ARENA_MAX": "1",

@@ -23,8 +23,8 @@ from dfd_ray.models.mixing import mix_faces
 from dfd_ray.models.sampling import repeats
 from dfd_ray.pipelines.cluster import tasks
 from dfd_ray.sections import Preprocess, Train
-from dfd_ray.storage import join, open_location, read_json, write_json
-from dfd_ray.tables import flatten_faces, table_files
+from dfd_ray.store.storage import join, open_location, read_json, write_json
+from dfd_ray.store.tables import flatten_faces, table_files
 
 AUGMENT_AT_ONCE = 32
 """Faces an augmentation task takes; large enough that both classes are among them."""

@@ -15,9 +15,9 @@ import ray
 from dfd_ray.analysis import PCA, Moments
 from dfd_ray.errors import RunError
 from dfd_ray.pipelines.cluster import ATTEMPTS
-from dfd_ray.pipelines.summary import elapsed
-from dfd_ray.storage import join
-from dfd_ray.tables import flatten_faces, iterate_batches, read_metadata, table_files
+from dfd_ray.store.storage import join
+from dfd_ray.store.summary import elapsed
+from dfd_ray.store.tables import flatten_faces, iterate_batches, read_metadata, table_files
 
 FILES_PER_TASK = 8
 """Files a moments or scores task streams through at least, so that its one result is worth sending."""

@@ -15,7 +15,7 @@ from scipy.special import expit
 from dfd_ray.report.data import ROWS_AT_ONCE, RunData, spread
 from dfd_ray.report.images import decode_square, from_base64, to_uri
 from dfd_ray.report.points import Portrait
-from dfd_ray.tables import flatten_faces, iterate_batches
+from dfd_ray.store.tables import flatten_faces, iterate_batches
 
 FACES_DRAWN = 160
 """Faces of a video that its chart has a dot for, at most."""

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from dfd_ray.report.images import decode_square, to_uri
 from dfd_ray.report.page import asset, environment
-from dfd_ray.storage import absolute_uri, join, write_bytes, write_json
+from dfd_ray.store.storage import absolute_uri, join, write_bytes, write_json
 
 EXPLANATIONS = "explanations.html"
 PIXELS, QUALITY = 200, 80

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from dfd_ray.report.data import RunData, spread
 from dfd_ray.report.geometry import Overlay, place_on_crop
 from dfd_ray.report.images import decode_square, to_uri
-from dfd_ray.schemas import LABELS
-from dfd_ray.tables import iterate_batches
+from dfd_ray.store.schemas import LABELS
+from dfd_ray.store.tables import iterate_batches
 
 FACES_PER_VIDEO = 4
 FACES_AT_MOST = 96

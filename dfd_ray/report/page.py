@@ -21,7 +21,7 @@ from dfd_ray.report.faces import SampleVideo, sample_videos
 from dfd_ray.report.images import from_base64
 from dfd_ray.report.points import Points, choose_points, island
 from dfd_ray.sections import Report
-from dfd_ray.storage import absolute_uri, join, write_bytes
+from dfd_ray.store.storage import absolute_uri, join, write_bytes
 
 SIZE_LIMIT = 14_500_000
 """bytes; a page that would be larger is drawn again with half of everything."""

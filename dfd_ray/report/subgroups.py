@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfd_ray.report.scores import MEANINGS, Score
-from dfd_ray.schemas import TONES
+from dfd_ray.store.schemas import TONES
 
 KINDS = {
     "part": ("Part of the corpus", ""),

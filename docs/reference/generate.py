@@ -19,8 +19,8 @@ import pyarrow as pa
 from dfd_ray.cli import JOBS
 from dfd_ray.config import Config, describe_fields
 from dfd_ray.errors import Reason, Stage, Status
-from dfd_ray.schemas import COLUMNS, FACE, Column, embedding_face
-from dfd_ray.tables import WRITER
+from dfd_ray.store.schemas import COLUMNS, FACE, Column, embedding_face
+from dfd_ray.store.tables import WRITER
 
 FOLDER = Path(__file__).parent
 NOTICE = "<!-- Made by docs/reference/generate.py from the code: change that, and run `make docs`. -->\n"

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.autoscaling import autoscaling_cluster, nodes_used, watch
 from dfd_ray.cli import main
-from dfd_ray.tables import read_table
+from dfd_ray.store.tables import read_table
 
 pytestmark = pytest.mark.slow
 

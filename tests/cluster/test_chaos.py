@@ -22,8 +22,8 @@ from ray.cluster_utils import Cluster
 from dfd_ray.cli import main
 from dfd_ray.config import parse_config
 from dfd_ray.models.backbones import create_backbone
-from dfd_ray.pipelines.model_store import export_model
-from dfd_ray.tables import read_table
+from dfd_ray.store.model_files import export_model
+from dfd_ray.store.tables import read_table
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
-from dfd_ray import storage
 from dfd_ray.cli import main
+from dfd_ray.store import storage
 
 from .store import BUCKET, Store, running_store
 

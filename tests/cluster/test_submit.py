@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ray.job_submission import JobStatus
 
-from dfd_ray.tables import count_rows, read_table
+from dfd_ray.store.tables import count_rows, read_table
 
 from .conftest import TOKEN, Head
 

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from dfd_ray.faces.crop import cut_face, decode_jpeg, encode_jpeg, landmarks_on_crop
-from dfd_ray.schemas import crop_region
+from dfd_ray.store.schemas import crop_region
 
 
 def sampling_factors(jpeg: bytes) -> list[tuple[int, int]]:

@@ -16,8 +16,8 @@ from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.decoder import ATTEMPTS, DecoderProcess
 from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import DECODED, EXTRACTED, frames_from_arrow, frames_to_arrow
-from dfd_ray.schemas import TRAIN_ONLY
 from dfd_ray.sections import Preprocess
+from dfd_ray.store.schemas import TRAIN_ONLY
 from dfd_ray.video import decode_video
 
 SETTINGS = Preprocess(video_deadline=60)

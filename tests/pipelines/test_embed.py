@@ -15,8 +15,8 @@ from dfd_ray.errors import WeightsError
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.embedder import native_precision
 from dfd_ray.pipelines.embed import EmbedFaces
-from dfd_ray.schemas import SCHEMAS, embeddings_schema
-from dfd_ray.tables import flatten_faces, read_metadata, read_table, with_metadata
+from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
+from dfd_ray.store.tables import flatten_faces, read_metadata, read_table, with_metadata
 
 SETTINGS = ["embed.backbone=test_efficientnet", "embed.weights=random", "embed.image_size=64", "analyze.components=8"]
 FLAGS = [part for setting in SETTINGS for part in ("--set", setting)]

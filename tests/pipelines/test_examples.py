@@ -8,7 +8,7 @@ import pytest
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.examples import write_examples
 from dfd_ray.report.images import from_base64
-from dfd_ray.storage import read_json
+from dfd_ray.store.storage import read_json
 
 
 @pytest.mark.parametrize("recipe", ["none", "report", "best"])

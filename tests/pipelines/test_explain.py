@@ -14,9 +14,9 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.pipelines import evaluate, explain
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.storage import read_json, write_json
-from dfd_ray.tables import read_table, with_metadata
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.storage import read_json, write_json
+from dfd_ray.store.tables import read_table, with_metadata
 
 VIDEOS = [("a.mp4", "REAL", 0, 0.9), ("b.mp4", "FAKE", 1, 0.8), ("c.mp4", "FAKE", 1, 0.3), ("d.mp4", None, None, 0.6)]
 FRAMES = 5

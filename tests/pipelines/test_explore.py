@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.tables import read_table
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.tables import read_table
 
 
 @pytest.fixture

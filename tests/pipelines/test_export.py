@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.tables import count_faces, flatten_faces, read_table
+from dfd_ray.store.tables import count_faces, flatten_faces, read_table
 
 
 def export(run: Path, out: Path, form: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 from dfd_ray.cli import main
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.pipelines import preprocess
-from dfd_ray.tables import read_table
+from dfd_ray.store.tables import read_table
 from dfd_ray.video import Frame
 
 

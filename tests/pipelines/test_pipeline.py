@@ -19,9 +19,9 @@ from dfd_ray.errors import Reason, Stage
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, normalise
 from dfd_ray.pipelines import pipeline
-from dfd_ray.pipelines.summary import Summary
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.tables import check_compatible, count_rows, flatten_faces, read_metadata, read_table
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.summary import Summary
+from dfd_ray.store.tables import check_compatible, count_rows, flatten_faces, read_metadata, read_table
 
 TABLES = ("manifest", "faces", "embeddings", "scores", "predictions")
 

@@ -11,9 +11,9 @@ import pytest
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.predict import predictions_of
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.storage import write_json
-from dfd_ray.tables import read_table
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.storage import write_json
+from dfd_ray.store.tables import read_table
 
 ODD_NAMES = ["with space.mp4", 'quote\'s "and" comma,.mp4', "ünïcode.mp4", "deep/er.mp4"]
 

@@ -15,7 +15,7 @@ from dfd_ray.cli import main
 from dfd_ray.errors import Status
 from dfd_ray.pipelines import preprocess
 from dfd_ray.sections import Preprocess
-from dfd_ray.tables import read_table
+from dfd_ray.store.tables import read_table
 from dfd_ray.video import Frame
 
 

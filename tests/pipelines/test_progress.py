@@ -13,7 +13,7 @@ import pytest
 from dfd_ray.pipelines import progress
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.progress import ProgressBar, describe_stall, progress_bar, report_done
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.store.schemas import SCHEMAS
 
 
 @pytest.fixture

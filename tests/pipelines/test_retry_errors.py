@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.tables import read_table
+from dfd_ray.store.tables import read_table
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from dfd_ray.errors import RunError, TrainingError, WeightsError
 from dfd_ray.models.backbones import InputSpec, create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser
 from dfd_ray.pipelines import train_loop
-from dfd_ray.pipelines.model_store import check_models, read_model_facts
 from dfd_ray.pipelines.train import labelled_videos, plan_fold
 from dfd_ray.pipelines.training_data import augment, shown_faces, tell_epoch
-from dfd_ray.storage import exists, read_json
-from dfd_ray.tables import iterate_batches
+from dfd_ray.store.model_files import check_models, read_model_facts
+from dfd_ray.store.storage import exists, read_json
+from dfd_ray.store.tables import iterate_batches
 
 SIZE = 64
 RANDOM = ["augmentation=best", "self_blending=0.3", "mixup=0.3", "dropout=0.3", "average=0.9", "batch_size=4", "accumulate=3"]

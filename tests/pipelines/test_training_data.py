@@ -17,7 +17,7 @@ from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines import train_loop
 from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, ordered_ingest, plan_fold
 from dfd_ray.pipelines.training_data import augment, change_fakes, shown_faces, tell_epoch, training_faces
-from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 
 SIZE = 32
 FACES = {("REAL", 0): [3, 4], ("REAL", 1): [5, 2], ("FAKE", 0): [2, 9], ("FAKE", 1): [6, 13, 0]}

@@ -18,7 +18,7 @@ from dfd_ray.pipelines.video_probability import (
     methods_of,
     probabilities,
 )
-from dfd_ray.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 
 Floats = npt.NDArray[np.float64]
 

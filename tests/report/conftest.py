@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.config import Config
-from dfd_ray.pipelines.summary import Summary
 from dfd_ray.report import build_report
-from dfd_ray.schemas import SCHEMAS
-from dfd_ray.tables import with_metadata
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.summary import Summary
+from dfd_ray.store.tables import with_metadata
 
 WIDTH, HEIGHT = 640, 360
 HOSTILE = "part_0/<script>alert(1)</script>\"'&.mp4"

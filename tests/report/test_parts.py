@@ -19,7 +19,7 @@ from dfd_ray.report.geometry import place_on_crop
 from dfd_ray.report.images import make_sprites
 from dfd_ray.report.points import coordinates, sample_by_cluster
 from dfd_ray.report.scores import headline, know_nothing, list_scores, reliability, worst_first
-from dfd_ray.schemas import SCHEMAS
+from dfd_ray.store.schemas import SCHEMAS
 
 Page = tuple[str, dict[str, Any]]
 

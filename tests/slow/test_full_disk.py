@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.tables import count_rows, read_table
+from dfd_ray.store.tables import count_rows, read_table
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.tables import count_rows, read_table
+from dfd_ray.store.tables import count_rows, read_table
 
 pytestmark = pytest.mark.slow
 

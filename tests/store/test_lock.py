@@ -9,9 +9,9 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.errors import RunError
-from dfd_ray.pipelines.lock import LOCK, exclusive
+from dfd_ray.store.lock import LOCK, exclusive
 
-HOLD = "import sys, time\nfrom dfd_ray.pipelines.lock import exclusive\n"
+HOLD = "import sys, time\nfrom dfd_ray.store.lock import exclusive\n"
 HOLD += "with exclusive(sys.argv[1], create=True):\n    print('held', flush=True)\n    time.sleep(60)"
 
 

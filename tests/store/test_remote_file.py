@@ -5,8 +5,8 @@ import itertools
 import pyarrow as pa
 import pytest
 
-from dfd_ray import remote_file
-from dfd_ray.remote_file import READS, RemoteFile
+from dfd_ray.store import remote_file
+from dfd_ray.store.remote_file import READS, RemoteFile
 
 FLUSH = "AWS Error INTERNAL_FAILURE during GetObject operation: Failed to flush response stream (eof: 0, bad: 1)"
 

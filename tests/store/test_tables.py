@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfd_ray import tables
 from dfd_ray.config import LINEAGE, Config
 from dfd_ray.errors import RunError
-from dfd_ray.schemas import SCHEMAS, embeddings_schema
+from dfd_ray.store import tables
+from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
 
 COLUMNS = {
     "manifest": ["video_id", "uri", "part", "label", "original", "split", "method", "group", "fold", "bytes"],

@@ -18,8 +18,8 @@ from dfd_ray.config import Config
 from dfd_ray.errors import RunError, WeightsError
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
-from dfd_ray.storage import exists, join, list_files, read_bytes, write_bytes
-from dfd_ray.tables import check_promise
+from dfd_ray.store.storage import exists, join, list_files, read_bytes, write_bytes
+from dfd_ray.store.tables import check_promise
 
 
 def export_model(config: Config, fold: int, module: nn.Module, spec: InputSpec, history: list[dict[str, Any]]) -> None:

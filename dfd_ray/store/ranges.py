@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfd_ray.remote_file import RemoteFile
+from dfd_ray.store.remote_file import RemoteFile
 
 BLOCK_BYTES = 8 * 2**20
 """Of a range. Most videos of DFDC are smaller: they are read once, although they are walked through before they are decoded."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dfd_ray import storage
 from dfd_ray.errors import ConfigurationError, RunError
+from dfd_ray.store import storage
 
 
 def names_under(folder: Path) -> list[str]:

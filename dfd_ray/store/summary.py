@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from dfd_ray.errors import Status, reason_of
-from dfd_ray.storage import join, write_json
+from dfd_ray.store.storage import join, write_json
 
 NOTHING_DONE = "already complete; nothing done"
 """The note of a job that found its table complete."""

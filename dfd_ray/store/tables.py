@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
-from dfd_ray.storage import join, list_files, open_input, open_location
+from dfd_ray.store.storage import join, list_files, open_input, open_location
 
 SCHEMA_VERSION = 1
 """Raised when a column's meaning changes: tables of another version are refused."""

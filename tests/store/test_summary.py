@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dfd_ray.pipelines.summary import Summary, count_statuses
+from dfd_ray.store.summary import Summary, count_statuses
 
 
 def test_a_job_that_went_on_has_the_rate_of_what_it_did(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dfd_ray.pipelines import ranges
-from dfd_ray.pipelines.ranges import RangeReader
+from dfd_ray.store import ranges
+from dfd_ray.store.ranges import RangeReader
 
 
 class CountedFile:

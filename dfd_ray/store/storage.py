@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from dfd_ray.errors import ConfigurationError, RunError
-from dfd_ray.remote_file import RemoteFile
+from dfd_ray.store.remote_file import RemoteFile
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What a disk says when it is full, over a quota, read-only, not ours, or broken."""
