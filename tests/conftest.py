@@ -140,7 +140,7 @@ def ray() -> Iterator[None]:
     """Start the one Ray that the suite uses, with its own folder and a fixed size."""
     import ray
 
-    from dfd_ray.pipelines.cluster import HELPER_CPUS, configure_data
+    from dfd_ray.runtime.session import HELPER_CPUS, configure_data
 
     folder = tempfile.mkdtemp(prefix="dfd-ray-", dir="/tmp")  # short: sockets in it may not exceed 107 characters
     ray.init(

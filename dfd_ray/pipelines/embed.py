@@ -20,10 +20,10 @@ from dfd_ray.errors import WeightsError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, feature_size
 from dfd_ray.models.embedder import Embedder, Precision, choose_precision
-from dfd_ray.pipelines.cluster import ATTEMPTS, actors, check_placeable, limit_exit, ray_session, torch_device, waiting
-from dfd_ray.pipelines.metrics import observe
-from dfd_ray.pipelines.progress import progress_bar, report_done
-from dfd_ray.pipelines.resume import check_whole, is_complete, read_rows, require, resumable, write_rows
+from dfd_ray.runtime.progress import progress_bar, report_done
+from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
+from dfd_ray.runtime.session import ATTEMPTS, actors, check_placeable, limit_exit, ray_session, torch_device, waiting
+from dfd_ray.runtime.telemetry import observe
 from dfd_ray.sections import Embed, Pool
 from dfd_ray.store.schemas import embeddings_schema
 from dfd_ray.store.storage import absolute_uri, join

@@ -7,13 +7,13 @@ from typing import cast
 
 from dfd_ray.config import Config
 from dfd_ray.pipelines.analyze import analyze
-from dfd_ray.pipelines.cluster import shared_session
 from dfd_ray.pipelines.embed import embed
 from dfd_ray.pipelines.evaluate import evaluate
 from dfd_ray.pipelines.index import index
 from dfd_ray.pipelines.preprocess import preprocess
 from dfd_ray.pipelines.report import report
 from dfd_ray.pipelines.train import train
+from dfd_ray.runtime.session import shared_session
 from dfd_ray.store.summary import Summary
 from dfd_ray.store.tables import read_table
 

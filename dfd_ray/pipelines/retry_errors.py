@@ -20,7 +20,7 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, Reason, Status, reason_of
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.preprocess import preprocess, summarise
-from dfd_ray.pipelines.resume import require
+from dfd_ray.runtime.resumable_table import require
 from dfd_ray.store.storage import delete_folder, join, open_location, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary
 from dfd_ray.store.tables import open_file, read_table, table_files

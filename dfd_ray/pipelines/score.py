@@ -15,9 +15,9 @@ from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import check_golden, score_faces
-from dfd_ray.pipelines.cluster import limit_exit
-from dfd_ray.pipelines.metrics import observe
-from dfd_ray.pipelines.progress import report_done
+from dfd_ray.runtime.progress import report_done
+from dfd_ray.runtime.session import limit_exit
+from dfd_ray.runtime.telemetry import observe
 from dfd_ray.store.model_files import model_location, read_model, trained_folds
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import flatten_faces

@@ -21,7 +21,7 @@ from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.models.sampling import repeats
-from dfd_ray.pipelines.cluster import tasks
+from dfd_ray.runtime.session import tasks
 from dfd_ray.sections import Preprocess, Train
 from dfd_ray.store.storage import join, open_location, read_json, write_json
 from dfd_ray.store.tables import flatten_faces, table_files

@@ -14,7 +14,7 @@ import ray
 
 from dfd_ray.analysis import PCA, Moments
 from dfd_ray.errors import RunError
-from dfd_ray.pipelines.cluster import ATTEMPTS
+from dfd_ray.runtime.session import ATTEMPTS
 from dfd_ray.store.storage import join
 from dfd_ray.store.summary import elapsed
 from dfd_ray.store.tables import flatten_faces, iterate_batches, read_metadata, table_files

@@ -23,7 +23,7 @@ import json, sys, time
 import pyarrow as pa, ray
 from dfd_ray.config import load_config
 from dfd_ray.sections import Pool
-from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session, tasks
+from dfd_ray.runtime.session import actors, check_placeable, ray_session, tasks
 
 CPU_STAGE = Pool(num_cpus=1, max_size=3)
 GPU_STAGE = Pool(num_cpus=1, num_gpus=0.25, min_size=4, max_size=4)
@@ -116,7 +116,7 @@ import sys, ray
 from dfd_ray.config import load_config
 from dfd_ray.errors import DfdError
 from dfd_ray.sections import Pool
-from dfd_ray.pipelines.cluster import actors, check_placeable, ray_session
+from dfd_ray.runtime.session import actors, check_placeable, ray_session
 
 class Embed:
     def __call__(self, rows):

@@ -11,7 +11,7 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
-from dfd_ray.pipelines.cluster import ray_session, tasks
+from dfd_ray.runtime.session import ray_session, tasks
 from dfd_ray.sections import Pool
 
 BLOCKS = 16

@@ -31,8 +31,8 @@ POINTS = [
     f"{WRITING}:torn",
     f"{WRITING}:after",
     f"{COMMITTING}.commit_checkpoint:after",
-    "dfd_ray.pipelines.resume:check_whole:before",
-    "dfd_ray.pipelines.resume:check_whole:after",
+    "dfd_ray.runtime.resumable_table:check_whole:before",
+    "dfd_ray.runtime.resumable_table:check_whole:after",
 ]
 """Where a job writes, renames and commits; in the order in which a file goes through them. After one and before the next is the
 same on the disk."""

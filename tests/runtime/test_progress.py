@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dfd_ray.pipelines import progress
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.pipelines.progress import ProgressBar, describe_stall, progress_bar, report_done
+from dfd_ray.runtime import progress
+from dfd_ray.runtime.progress import ProgressBar, describe_stall, progress_bar, report_done
 from dfd_ray.store.schemas import SCHEMAS
 
 

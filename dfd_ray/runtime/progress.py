@@ -18,8 +18,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
-from dfd_ray.pipelines.cluster import waiting
-from dfd_ray.pipelines.metrics import observe_left
+from dfd_ray.runtime.session import waiting
+from dfd_ray.runtime.telemetry import observe_left
 from dfd_ray.store.tables import count_rows
 
 INTERVAL = 0.5

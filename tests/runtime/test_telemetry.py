@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dfd_ray.errors import Reason
-from dfd_ray.pipelines import metrics
-from dfd_ray.pipelines.metrics import error_line, observe, observe_left
+from dfd_ray.runtime import telemetry as metrics  # RENAME
+from dfd_ray.runtime.telemetry import error_line, observe, observe_left
 
 PROJECT = Path(__file__).parents[2]
 DASHBOARD = PROJECT / "deploy" / "grafana.json"

@@ -6,7 +6,7 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.errors import ConfigurationError
-from dfd_ray.pipelines.trackers import check_trackers, log_epoch
+from dfd_ray.runtime.trackers import check_trackers, log_epoch
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard=true", "mlflow=http://localhost:5000"])

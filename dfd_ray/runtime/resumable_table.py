@@ -18,7 +18,7 @@ from ray.data.checkpoint import CheckpointConfig
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
-from dfd_ray.pipelines.cluster import RETRIES
+from dfd_ray.runtime.session import RETRIES
 from dfd_ray.store.storage import delete_folder, exists, join, open_location, write_bytes
 from dfd_ray.store.tables import WRITER, check_compatible, count_rows, read_table, table_files
 
