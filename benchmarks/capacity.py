@@ -29,9 +29,9 @@ from benchmarks.preprocess import SETTINGS, Row, choose_videos, stages, through_
 from dfd_ray.capacity import make_plan
 from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
-from dfd_ray.pipelines.extract import frames_wanted
 from dfd_ray.runtime.session import HELPER_CPUS
 from dfd_ray.sections import Pool
+from dfd_ray.stages.extract import frames_wanted
 
 NODES = (1, 2, 3, 4)
 CORES = os.cpu_count() or 1

@@ -41,9 +41,9 @@ from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, set_training, start_head
 from dfd_ray.pipelines.train import KEEP_MEMORY, labelled_videos, ordered_ingest, plan_fold
-from dfd_ray.pipelines.train_loop import batches, loss_of
-from dfd_ray.pipelines.training_data import FoldPlan, training_faces
 from dfd_ray.runtime.session import ray_session, shared_session
+from dfd_ray.stages.train_loop import batches, loss_of
+from dfd_ray.stages.training_data import FoldPlan, training_faces
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import with_metadata
 

@@ -28,10 +28,10 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.pipelines.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
-from dfd_ray.pipelines.vectors import KEYS, fit_pca, project
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, await_room, ray_session
 from dfd_ray.sections import Analyze
+from dfd_ray.stages.pca_passes import KEYS, fit_pca, project
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed

@@ -22,11 +22,11 @@ from dfd_ray.models.explain import check_grad_cam
 from dfd_ray.models.metrics import reliability_bins, roc_points, score_videos
 from dfd_ray.pipelines.breakdown import break_down
 from dfd_ray.pipelines.explain import explain_errors
-from dfd_ray.pipelines.score import NO_FOLD, ScoreFaces
 from dfd_ray.pipelines.video_probability import Judged, aggregate_videos, frames_judged, judged_faces, methods_of, probabilities
 from dfd_ray.runtime.progress import progress_bar
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
+from dfd_ray.stages.score import NO_FOLD, ScoreFaces
 from dfd_ray.store.model_files import is_trained, trained_folds
 from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.store.storage import absolute_uri, delete_file, exists, join, read_json, write_bytes, write_json

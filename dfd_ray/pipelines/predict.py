@@ -26,11 +26,11 @@ from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.listing import METADATA, check_folder, list_videos
 from dfd_ray.pipelines.preprocess import find_faces_of
-from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.pipelines.video_probability import aggregate_videos, face_log_odds, methods_of
 from dfd_ray.runtime.progress import progress_bar
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
+from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import check_models, models_digest
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, exists, join, read_json, write_bytes

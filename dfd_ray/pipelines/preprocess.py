@@ -21,13 +21,13 @@ from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.pipelines.decoder import ATTEMPTS
-from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import frames_from_arrow
 from dfd_ray.runtime.progress import progress_bar, report_done, survived
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, limit_exit, ray_session, tasks, torch_device
 from dfd_ray.runtime.telemetry import observe
 from dfd_ray.sections import Preprocess
+from dfd_ray.stages.extract import extract
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, join
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed

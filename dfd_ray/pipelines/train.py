@@ -30,11 +30,11 @@ from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.sampling import balancing_rates, repeats
 from dfd_ray.pipelines.examples import write_examples
-from dfd_ray.pipelines.train_loop import PROGRESS, SCORE, STOPPED, train_folds
-from dfd_ray.pipelines.training_data import FoldPlan, training_faces
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, refuse_or_wait
 from dfd_ray.runtime.trackers import check_trackers
+from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
+from dfd_ray.stages.training_data import FoldPlan, training_faces
 from dfd_ray.store.model_files import is_trained, read_model_facts
 from dfd_ray.store.schemas import LABELS, TRAIN_ONLY
 from dfd_ray.store.storage import absolute_uri, delete_file, delete_folder, exists, join, read_json, write_json

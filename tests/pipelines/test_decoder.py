@@ -14,9 +14,9 @@ import pytest
 
 from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.pipelines.decoder import ATTEMPTS, DecoderProcess
-from dfd_ray.pipelines.extract import extract
 from dfd_ray.pipelines.planes import DECODED, EXTRACTED, frames_from_arrow, frames_to_arrow
 from dfd_ray.sections import Preprocess
+from dfd_ray.stages.extract import extract
 from dfd_ray.store.schemas import TRAIN_ONLY
 from dfd_ray.video import decode_video
 
@@ -183,7 +183,7 @@ def test_what_ends_or_stops_the_decoder_is_a_row_among_others(
     monkeypatch.setattr("dfd_ray.pipelines.decoder.GRACE", 0.5)
     limits = {"video_deadline": 6.0, "decoder_memory_gib": 1.0}  # a child takes some seconds to start
     settings = SETTINGS.model_copy(update=limits)
-    monkeypatch.setattr("dfd_ray.pipelines.extract._decoder", make(**limits).decoder)
+    monkeypatch.setattr("dfd_ray.stages.extract._decoder", make(**limits).decoder)
     paths = [good, *(str(tmp_path / f"{name}.mp4") for name in ("crash", "hang", "eat")), good]
     rows = rows_of(paths, tmp_path, settings)
     assert [row["status"] for row in rows] == [Status.OK, *[Status.ERROR] * 3, Status.OK]

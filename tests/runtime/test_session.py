@@ -15,8 +15,8 @@ import pytest
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.embed import EmbedFaces
 from dfd_ray.pipelines.preprocess import ExtractAndDetect
-from dfd_ray.pipelines.score import ScoreFaces
 from dfd_ray.runtime.session import EXIT_SECONDS, limit_exit
+from dfd_ray.stages.score import ScoreFaces
 
 PATIENCE = 60.0
 """Seconds that a process may take to end."""

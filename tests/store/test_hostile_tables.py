@@ -18,8 +18,8 @@ import torch
 
 from dfd_ray.cli import main
 from dfd_ray.errors import RunError
-from dfd_ray.pipelines import train_loop
 from dfd_ray.pipelines.export import write_folder
+from dfd_ray.stages import train_loop
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import count_rows, iterate_batches, read_metadata, read_table
 

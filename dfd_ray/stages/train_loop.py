@@ -27,9 +27,9 @@ from dfd_ray.models.aggregation import sigmoid
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
 from dfd_ray.models.classifier import score_faces
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
-from dfd_ray.pipelines.training_data import FoldPlan, face_rows, tell_epoch
 from dfd_ray.runtime.trackers import log_epoch
 from dfd_ray.sections import Train
+from dfd_ray.stages.training_data import FoldPlan, face_rows, tell_epoch
 from dfd_ray.store.model_files import export_model, is_trained
 from dfd_ray.store.storage import exists, join, read_json, write_json
 from dfd_ray.store.summary import elapsed

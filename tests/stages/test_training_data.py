@@ -14,9 +14,9 @@ from ray.train import DataConfig
 from dfd_ray.config import Config, load_config
 from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
-from dfd_ray.pipelines import train_loop
 from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, ordered_ingest, plan_fold
-from dfd_ray.pipelines.training_data import augment, change_fakes, shown_faces, tell_epoch, training_faces
+from dfd_ray.stages import train_loop
+from dfd_ray.stages.training_data import augment, change_fakes, shown_faces, tell_epoch, training_faces
 from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 
 SIZE = 32

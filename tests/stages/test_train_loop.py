@@ -20,9 +20,9 @@ from dfd_ray.config import Config, load_config
 from dfd_ray.errors import RunError, TrainingError, WeightsError
 from dfd_ray.models.backbones import InputSpec, create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser
-from dfd_ray.pipelines import train_loop
 from dfd_ray.pipelines.train import labelled_videos, plan_fold
-from dfd_ray.pipelines.training_data import augment, shown_faces, tell_epoch
+from dfd_ray.stages import train_loop
+from dfd_ray.stages.training_data import augment, shown_faces, tell_epoch
 from dfd_ray.store.model_files import check_models, read_model_facts
 from dfd_ray.store.storage import exists, read_json
 from dfd_ray.store.tables import iterate_batches

@@ -1,0 +1,1 @@
+"""What Ray runs on its workers."""
