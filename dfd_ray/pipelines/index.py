@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from scipy.cluster.hierarchy import DisjointSet
 
 from dfd_ray.config import Config
+from dfd_ray.corpus.listing import Entry, list_extra_real, read_entries, with_sizes
+from dfd_ray.corpus.people import join_people
 from dfd_ray.errors import ConfigurationError, CorpusError, RunError
-from dfd_ray.pipelines.listing import Entry, list_extra_real, read_entries, with_sizes
-from dfd_ray.pipelines.people import join_people
 from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.store.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary

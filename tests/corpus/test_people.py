@@ -12,9 +12,9 @@ import pytest
 from dfd_ray.analysis import people
 from dfd_ray.analysis.people import number_people
 from dfd_ray.cli import main
+from dfd_ray.corpus.people import join_people
 from dfd_ray.errors import CorpusError
 from dfd_ray.faces.crop import decode_jpeg
-from dfd_ray.pipelines.people import join_people
 from dfd_ray.store.tables import read_table
 
 ROOT = Path(__file__).parents[2]
