@@ -32,7 +32,6 @@ from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
 from dfd_ray.faces.crop import cut_face, encode_jpeg
-from dfd_ray.pipelines.decoder import decode_row
 from dfd_ray.pipelines.index import build_manifest, write_manifest
 from dfd_ray.pipelines.preprocess import Detect, preprocess
 from dfd_ray.runtime.session import shared_session
@@ -40,6 +39,7 @@ from dfd_ray.stages.extract import extract, frames_wanted
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_table, with_metadata
 from dfd_ray.video import decode_video
+from dfd_ray.video.process import decode_row
 
 REAL, FAKE = 13, 27
 """Videos taken of a corpus; as many frames of the one label as of the other would be 1 to 5."""

@@ -20,8 +20,6 @@ from ray.data import Dataset
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.faces.crop import cut_face, encode_jpeg
-from dfd_ray.pipelines.decoder import ATTEMPTS
-from dfd_ray.pipelines.planes import frames_from_arrow
 from dfd_ray.runtime.progress import progress_bar, report_done, survived
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, limit_exit, ray_session, tasks, torch_device
@@ -33,6 +31,8 @@ from dfd_ray.store.storage import absolute_uri, join
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.store.tables import count_rows, read_table, with_metadata
 from dfd_ray.video import Frame
+from dfd_ray.video.arrow import frames_from_arrow
+from dfd_ray.video.process import ATTEMPTS
 
 if TYPE_CHECKING:
     from dfd_ray.faces.detector import Faces

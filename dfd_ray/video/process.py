@@ -24,11 +24,11 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from dfd_ray.errors import ConfigurationError, Reason, Stage, Status, VideoError
-from dfd_ray.pipelines.planes import DECODED, frames_to_arrow
 from dfd_ray.sections import Preprocess
 from dfd_ray.store.ranges import RangeReader
 from dfd_ray.store.storage import open_location
 from dfd_ray.video import decode_video
+from dfd_ray.video.arrow import DECODED, frames_to_arrow
 
 ATTEMPTS = 2
 """Times a video is tried whose decoder dies: once more, in a fresh process, and then it is an error row."""
