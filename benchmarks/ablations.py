@@ -26,8 +26,8 @@ import pyarrow.compute as pc
 
 from benchmarks.machine import report
 from dfd_ray.config import LINEAGE
-from dfd_ray.models.metrics import Ranking, entropy, interval, resample
 from dfd_ray.store.tables import read_table
+from dfd_ray.verdict.metrics import Ranking, entropy, interval, resample
 
 CONFIG = Path(__file__).parent.parent / "configs" / "best.yaml"
 COMMON = ("index.folds=3", "train.epochs=4", "embed.batch_size=8")

@@ -22,9 +22,9 @@ from sklearn.metrics import log_loss
 
 from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_videos, run_job, with_interval
 from benchmarks.machine import report
-from dfd_ray.models.calibration import fit_calibration
-from dfd_ray.models.metrics import Ranking, resample
 from dfd_ray.store.schemas import TRAIN_ONLY
+from dfd_ray.verdict.calibration import fit_calibration
+from dfd_ray.verdict.metrics import Ranking, resample
 
 COMMON = ("preprocess.frames_unlabelled=8", "train.folds=[0]", "train.epochs=2", "embed.batch_size=8")
 HALVINGS = 20

@@ -26,7 +26,7 @@ DOCUMENTED = """
 dfd_ray.video.decode dfd_ray.video.frame dfd_ray.video.sampling
 dfd_ray.faces.detector dfd_ray.faces.following dfd_ray.faces.crop
 dfd_ray.models.backbones dfd_ray.models.classifier dfd_ray.models.augment
-dfd_ray.models.aggregation dfd_ray.models.calibration dfd_ray.models.metrics
+dfd_ray.verdict.aggregation dfd_ray.verdict.calibration dfd_ray.verdict.metrics
 dfd_ray.analysis.pca dfd_ray.analysis.tsne dfd_ray.analysis.clusters
 dfd_ray.analysis.quality dfd_ray.errors
 """

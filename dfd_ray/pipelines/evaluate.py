@@ -19,10 +19,7 @@ import pyarrow.parquet as pq
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.models.explain import check_grad_cam
-from dfd_ray.models.metrics import reliability_bins, roc_points, score_videos
-from dfd_ray.pipelines.breakdown import break_down
 from dfd_ray.pipelines.explain import explain_errors
-from dfd_ray.pipelines.video_probability import Judged, aggregate_videos, frames_judged, judged_faces, methods_of, probabilities
 from dfd_ray.runtime.progress import progress_bar
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
@@ -32,6 +29,9 @@ from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.store.storage import absolute_uri, delete_file, exists, join, read_json, write_bytes, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.store.tables import read_table, with_metadata
+from dfd_ray.verdict.breakdown import break_down
+from dfd_ray.verdict.metrics import reliability_bins, roc_points, score_videos
+from dfd_ray.verdict.video_probability import Judged, aggregate_videos, frames_judged, judged_faces, methods_of, probabilities
 
 VIDEOS_AT_ONCE = 16
 """Videos whose faces are scored together, so that batches are full although most videos have eight faces."""

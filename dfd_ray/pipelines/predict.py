@@ -21,12 +21,10 @@ import pyarrow.parquet as pq
 from dfd_ray.config import Config
 from dfd_ray.corpus.listing import METADATA, check_folder, list_videos
 from dfd_ray.errors import CorpusError, RunError, Status
-from dfd_ray.models.calibration import Calibration
 from dfd_ray.models.explain import check_grad_cam
 from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.preprocess import find_faces_of
-from dfd_ray.pipelines.video_probability import aggregate_videos, face_log_odds, methods_of
 from dfd_ray.runtime.progress import progress_bar
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
@@ -36,6 +34,8 @@ from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, exists, join, read_json, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
+from dfd_ray.verdict.calibration import Calibration
+from dfd_ray.verdict.video_probability import aggregate_videos, face_log_odds, methods_of
 
 
 def predict(config: Config, videos: str, out: str) -> Summary:

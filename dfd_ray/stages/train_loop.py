@@ -23,7 +23,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dfd_ray.config import Config
 from dfd_ray.errors import DfdError, TrainingError
 from dfd_ray.faces.crop import decode_jpeg
-from dfd_ray.models.aggregation import sigmoid
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
 from dfd_ray.models.classifier import score_faces
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
@@ -34,6 +33,7 @@ from dfd_ray.store.model_files import export_model, is_trained
 from dfd_ray.store.storage import exists, join, read_json, write_json
 from dfd_ray.store.summary import elapsed
 from dfd_ray.store.tables import iterate_batches
+from dfd_ray.verdict.aggregation import sigmoid
 
 PROGRESS = "progress.json"
 """The last finished epoch, beside the checkpoints, for the driver's progress bar."""

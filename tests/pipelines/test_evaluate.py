@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.models.aggregation import METHODS
 from dfd_ray.store.storage import read_json, write_json
 from dfd_ray.store.tables import read_table
+from dfd_ray.verdict.aggregation import METHODS
 
 
 def test_evaluation_waits_for_every_model(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

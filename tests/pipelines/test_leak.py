@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from dfd_ray.config import load_config
-from dfd_ray.models.metrics import score_videos
 from dfd_ray.pipelines.index import assign_folds
-from dfd_ray.pipelines.video_probability import probabilities
+from dfd_ray.verdict.metrics import score_videos
+from dfd_ray.verdict.video_probability import probabilities
 
 GROUPS, VIDEOS = 200, 6
 """People, and videos of each."""

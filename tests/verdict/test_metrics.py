@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from dfd_ray.models.metrics import MAX_CURVE_POINTS, Ranking, reliability_bins, roc_points, score_videos
+from dfd_ray.verdict.metrics import MAX_CURVE_POINTS, Ranking, reliability_bins, roc_points, score_videos
 
 
 def videos(count: int, groups: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logit
 
-from dfd_ray.models.aggregation import aggregate, sigmoid
+from dfd_ray.verdict.aggregation import aggregate, sigmoid
 
 log_odds = st.lists(st.floats(-50, 50), min_size=1, max_size=60)
 

@@ -9,8 +9,9 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from dfd_ray.config import load_config
-from dfd_ray.models.aggregation import METHODS, Method
-from dfd_ray.pipelines.video_probability import (
+from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.verdict.aggregation import METHODS, Method
+from dfd_ray.verdict.video_probability import (
     aggregate_videos,
     choose_aggregation,
     frames_judged,
@@ -18,7 +19,6 @@ from dfd_ray.pipelines.video_probability import (
     methods_of,
     probabilities,
 )
-from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 
 from dfd_ray.config import Config
 from dfd_ray.errors import Status
-from dfd_ray.models.aggregation import METHODS, Method, aggregate
-from dfd_ray.models.calibration import Calibration, fit_calibration
 from dfd_ray.sections import Evaluate
 from dfd_ray.store.schemas import TRAIN_ONLY
 from dfd_ray.store.tables import flatten_faces
+from dfd_ray.verdict.aggregation import METHODS, Method, aggregate
+from dfd_ray.verdict.calibration import Calibration, fit_calibration
 from dfd_ray.video import choose_frames
 
 FloatArray = npt.NDArray[np.float64]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dfd_ray.models.probe import probe_scores
+from dfd_ray.verdict.file_probe import probe_scores
 
 RANDOM = np.random.default_rng(0)
 LABEL = RANDOM.integers(0, 2, 200)

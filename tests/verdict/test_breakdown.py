@@ -12,9 +12,9 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
-from dfd_ray.pipelines.breakdown import break_down, probe_files, video_facts
 from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
 from dfd_ray.store.tables import read_table
+from dfd_ray.verdict.breakdown import break_down, probe_files, video_facts
 
 LIGHT, DARK = (225, 175, 140), (75, 45, 35)
 VIDEOS = 24

@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from dfd_ray.models.calibration import Calibration, fit_calibration, log_odds
+from dfd_ray.verdict.calibration import Calibration, fit_calibration, log_odds
 
 probabilities = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 

@@ -1,0 +1,1 @@
+"""From the scores of faces to a probability of a video that can be believed."""
