@@ -18,8 +18,8 @@ from benchmarks.curves import FACES as OF_A_VIDEO
 from benchmarks.curves import Points, make_faces, widen
 from benchmarks.machine import report
 from dfd_ray.analysis import PCA, Moments
+from dfd_ray.analysis.face_map import map_and_cluster, tsne_facts
 from dfd_ray.config import Config, load_config
-from dfd_ray.pipelines.face_map import map_and_cluster, tsne_facts
 
 FACES = 130_000
 WIDTH = 2560

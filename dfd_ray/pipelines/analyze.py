@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 import ray
 
 from dfd_ray.analysis import PCA
+from dfd_ray.analysis.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
-from dfd_ray.pipelines.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, await_room, ray_session
 from dfd_ray.sections import Analyze

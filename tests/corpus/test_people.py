@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dfd_ray.analysis import people
-from dfd_ray.analysis.people import number_people
+from dfd_ray.analysis import identity as people  # RENAME
+from dfd_ray.analysis.identity import number_people
 from dfd_ray.cli import main
 from dfd_ray.corpus.people import join_people
 from dfd_ray.errors import CorpusError

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dfd_ray.analysis.face_map import hdbscan_facts, map_and_cluster, tsne_facts, video_means
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
 from dfd_ray.pipelines.analyze import leak_facts, threads, with_device
-from dfd_ray.pipelines.face_map import hdbscan_facts, map_and_cluster, tsne_facts, video_means
 from dfd_ray.sections import Analyze
 
 
