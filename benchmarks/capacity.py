@@ -26,9 +26,9 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.machine import report
 from benchmarks.preprocess import SETTINGS, Row, choose_videos, stages, through_ray
-from dfd_ray.capacity import make_plan
 from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
+from dfd_ray.pipelines.plan import make_plan
 from dfd_ray.runtime.session import HELPER_CPUS
 from dfd_ray.sections import Pool
 from dfd_ray.stages.extract import frames_wanted

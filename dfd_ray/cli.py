@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     """Print what a corpus would cost on a cluster; runs nothing."""
-    from dfd_ray import capacity
+    from dfd_ray.pipelines import plan as capacity  # RENAME
 
     config = load_config(options.config, options.set)
     measured = capacity.parse_measured(options.measured)

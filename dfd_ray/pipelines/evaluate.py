@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
-from dfd_ray.models.explain import check_grad_cam
+from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.pipelines.explain import explain_errors
 from dfd_ray.runtime.progress import progress_bar
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from dfd_ray.config import Config
 from dfd_ray.corpus.listing import METADATA, check_folder, list_videos
 from dfd_ray.errors import CorpusError, RunError, Status
-from dfd_ray.models.explain import check_grad_cam
+from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.pipelines.preprocess import find_faces_of

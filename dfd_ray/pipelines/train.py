@@ -28,8 +28,8 @@ from tqdm import tqdm
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.models.backbones import create_backbone
-from dfd_ray.models.sampling import balancing_rates, repeats
-from dfd_ray.pipelines.examples import write_examples
+from dfd_ray.models.balancing import balancing_rates, repeats
+from dfd_ray.pipelines.training_examples import write_examples
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, refuse_or_wait
 from dfd_ray.runtime.trackers import check_trackers

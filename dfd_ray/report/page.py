@@ -17,7 +17,7 @@ from dfd_ray.config import Config
 from dfd_ray.report import figures, overview, scores, subgroups
 from dfd_ray.report.data import RunData, count_labels, read_run
 from dfd_ray.report.details import details_island
-from dfd_ray.report.faces import SampleVideo, sample_videos
+from dfd_ray.report.gallery import SampleVideo, sample_videos
 from dfd_ray.report.images import from_base64
 from dfd_ray.report.points import Points, choose_points, island
 from dfd_ray.sections import Report

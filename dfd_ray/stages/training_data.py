@@ -18,9 +18,9 @@ from ray.data.expressions import col
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.models.augment import training_augmentation
+from dfd_ray.models.balancing import repeats
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
-from dfd_ray.models.sampling import repeats
 from dfd_ray.runtime.session import tasks
 from dfd_ray.sections import Preprocess, Train
 from dfd_ray.store.storage import join, open_location, read_json, write_json

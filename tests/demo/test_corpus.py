@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dfd_ray.demo import corpus, make_demo_corpus
-from dfd_ray.demo.corpus import BROKEN, MARKER, PARTS, REALS, make_clip, plan_clips
+from dfd_ray.demo import clips as corpus  # RENAME
+from dfd_ray.demo import make_demo_corpus
+from dfd_ray.demo.clips import BROKEN, MARKER, PARTS, REALS, make_clip, plan_clips
 from dfd_ray.demo.footage import Image, Person, load_people
 from dfd_ray.demo.manipulate import blend_pyramids, face_mask, self_blend, swap_face, window_of
 

@@ -13,8 +13,8 @@ import pytest
 
 from dfd_ray.config import Config
 from dfd_ray.report.data import read_run, spread
-from dfd_ray.report.faces import choose_videos, sample_videos
 from dfd_ray.report.figures import reliability_curve, roc_curve, training_curves
+from dfd_ray.report.gallery import choose_videos, sample_videos
 from dfd_ray.report.geometry import place_on_crop
 from dfd_ray.report.images import make_sprites
 from dfd_ray.report.points import coordinates, sample_by_cluster

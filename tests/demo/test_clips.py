@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from dfd_ray.demo import make_demo_corpus
-from dfd_ray.demo.corpus import REALS, SIZES, plan_clips
+from dfd_ray.demo.clips import REALS, SIZES, plan_clips
 from dfd_ray.demo.manipulate import face_mask, match_colours
 
 

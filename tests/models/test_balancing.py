@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dfd_ray.models.sampling import balancing_rates, repeats
+from dfd_ray.models.balancing import balancing_rates, repeats
 
 
 @pytest.mark.parametrize("rate", [1.0, 2.0, 5.0])

@@ -6,7 +6,7 @@ import torch
 
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.models.backbones import InputSpec, create_backbone
-from dfd_ray.models.explain import check_grad_cam, explain_face, paint_heat
+from dfd_ray.models.grad_cam import check_grad_cam, explain_face, paint_heat
 
 
 class Brightness(torch.nn.Module):

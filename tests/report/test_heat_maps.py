@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfd_ray.report.explanations import Explanation, write_explanations, write_pictures
+from dfd_ray.report.heat_maps import Explanation, write_explanations, write_pictures
 
 
 def test_the_page_shows_each_face_beside_its_heat_and_escapes_names(tmp_path: Path) -> None:

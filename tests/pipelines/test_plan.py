@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.capacity import CORES, simulate
-from dfd_ray import capacity
-from dfd_ray.capacity import COSTS, PLAIN, WIDE, make_plan
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.errors import ConfigurationError
+from dfd_ray.pipelines import plan as capacity  # RENAME
+from dfd_ray.pipelines.plan import COSTS, PLAIN, WIDE, make_plan
 
 PROJECT = Path(__file__).parents[1]
 
