@@ -33,8 +33,9 @@ from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
 from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.pipelines.index import build_manifest, write_manifest
-from dfd_ray.pipelines.preprocess import Detect, preprocess
+from dfd_ray.pipelines.preprocess import preprocess
 from dfd_ray.runtime.session import shared_session
+from dfd_ray.stages.detect import Detect
 from dfd_ray.stages.extract import extract, frames_wanted
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_table, with_metadata

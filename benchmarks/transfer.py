@@ -22,7 +22,7 @@ from sklearn.metrics import log_loss
 
 from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_videos, run_job, with_interval
 from benchmarks.machine import report
-from dfd_ray.store.schemas import TRAIN_ONLY
+from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.verdict.calibration import fit_calibration
 from dfd_ray.verdict.metrics import Ranking, resample
 

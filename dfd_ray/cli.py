@@ -63,12 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     """Print what a corpus would cost on a cluster; runs nothing."""
-    from dfd_ray.pipelines import plan as capacity  # RENAME
+    from dfd_ray.pipelines.plan import describe_plan, make_plan, parse_measured
 
     config = load_config(options.config, options.set)
-    measured = capacity.parse_measured(options.measured)
-    plan = capacity.make_plan(config, options.videos, options.real, options.cpus, options.gpus, measured)
-    print("\n".join(capacity.describe(plan, options.cpu_price, options.gpu_price)))
+    measured = parse_measured(options.measured)
+    plan = make_plan(config, options.videos, options.real, options.cpus, options.gpus, measured)
+    print("\n".join(describe_plan(plan, options.cpu_price, options.gpu_price)))
     return 0
 
 

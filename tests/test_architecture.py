@@ -1,8 +1,11 @@
+"""The house: which room may import which, who may import ray, and that a name means one thing."""
+
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,37 +14,31 @@ import pytest
 from dfd_ray.cli import JOBS
 
 PROJECT = Path(__file__).parent.parent
-PACKAGE = PROJECT / "dfd_ray"
-MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 300
 
-FOUNDATION = {"tables", "schemas", "config", "sections", "errors", "storage", "remote_file"}
-PURE = {"video", "faces", "models", "analysis", "report"}
-MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
-    "sections": set(),
-    "config": {"errors", "sections"},
-    "remote_file": set(),
-    "storage": {"errors", "remote_file"},
-    "schemas": set(),
-    "tables": {"config", "errors", "storage"},
-    "capacity": {"config", "errors"},
-    **{part: {part} | FOUNDATION for part in PURE},
-    "demo": {"demo", "faces"} | FOUNDATION,
-    "pipelines": {"pipelines", "demo"} | PURE | FOUNDATION,
-    "cli": {"pipelines", "capacity"} | FOUNDATION,
-    "__init__": set(),
-}
-"""A part of dfd_ray, and the parts that it may import: one direction, nothing sideways."""
+ROOMS = (
+    *("cli", "pipelines", "stages", "runtime", "report", "demo", "verdict", "corpus", "video", "store"),
+    *("faces", "models", "analysis", "config", "sections", "errors", "labels"),
+)
+"""From the top of the house to its cellar: a room imports what stands after it, and itself."""
+STRANGERS = ({"video", "faces", "models", "analysis"},)
+"""Rooms that do not know each other, whatever their order."""
+WITH_RAY = {"pipelines", "stages", "runtime"}
+ONE_THING = {"embed": {"pipelines", "stages"}, "report": {"pipelines"}, "demo": {"pipelines"}}
+"""Names that two rooms, or a room and a module, share because they are one thing there."""
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def modules_of(project: Path) -> list[Path]:
+    return sorted((project / "dfd_ray").rglob("*.py"))
 
 
-def imported_modules(path: Path) -> Iterator[str]:
+def room_of(path: Path, project: Path) -> str:
+    return path.relative_to(project / "dfd_ray").with_suffix("").parts[0]
+
+
+def imported_modules(path: Path, project: Path) -> Iterator[str]:
     """Yield every module a file imports, also inside functions and for typing only, with relative names resolved."""
-    package = path.relative_to(PROJECT).with_suffix("").parts[:-1]
+    package = path.relative_to(project).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -52,78 +49,154 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def imported_parts(path: Path) -> set[str]:
-    parts = {name.split(".")[1] for name in imported_modules(path) if name.startswith("dfd_ray.")}
-    return parts & set(MAY_IMPORT)
+def dotted(path: Path, project: Path) -> str:
+    return ".".join(path.relative_to(project).with_suffix("").parts).removesuffix(".__init__")
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(PROJECT))
+def faults_of_imports(project: Path) -> list[str]:
+    """Say which import goes up, sideways or to ray where it must not, and which modules import each other in a circle."""
+    faults = []
+    graph: dict[str, set[str]] = {}
+    known = {dotted(path, project) for path in modules_of(project)}
+    for path in modules_of(project):
+        room, here = room_of(path, project), dotted(path, project)
+        names = set(imported_modules(path, project))
+        graph[here] = {name for name in names & known if name not in (here, "dfd_ray") and not here.startswith(f"{name}.")}
+        if room == "__init__":
+            continue
+        if room not in ROOMS:
+            faults.append(f"{here}: no room of that name is in the house")
+            continue
+        if room not in WITH_RAY and any(name.split(".")[0] == "ray" for name in names):
+            faults.append(f"{here} imports ray")
+        for other in {name.split(".")[1] for name in names if name.startswith("dfd_ray.")} & set(ROOMS) - {room}:
+            if ROOMS.index(other) < ROOMS.index(room):
+                faults.append(f"{here} imports upward: {other}")
+            elif any({room, other} <= strangers for strangers in STRANGERS):
+                faults.append(f"{here} imports sideways: {other}")
+    return faults + [f"{name} imports itself through others" for name in sorted(graph) if name in reached_from(name, graph)]
 
 
-def test_every_part_of_the_package_has_its_place() -> None:
-    assert {part_of(path) for path in MODULES} <= set(MAY_IMPORT)
+def reached_from(start: str, graph: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [*graph[start]]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += graph[name]
+    return reached
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
-    assert imported_parts(path) <= MAY_IMPORT[part_of(path)]
+def faults_of_names(project: Path) -> list[str]:
+    """Say which name stands for two modules, or for a module and another room, that are not one thing."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for path in modules_of(project):
+        if path.name != "__init__.py":
+            places[path.stem].add(room_of(path, project))
+    rooms = {path.parent.name for path in modules_of(project) if path.name == "__init__.py"} - {"dfd_ray"}
+    return [
+        f"{name} stands for two things: in {', '.join(sorted(found))}"
+        for name, found in places.items()
+        if (len(found) > 1 or name in rooms) and found != ONE_THING.get(name)
+    ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_pipelines_import_ray(path: Path) -> None:
-    imports_ray = any(name.split(".")[0] == "ray" for name in imported_modules(path))
-    assert not imports_ray or part_of(path) == "pipelines"
+def test_imports_go_down_and_only_three_rooms_know_ray() -> None:
+    assert faults_of_imports(PROJECT) == []
 
 
-def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tmp_path / "dfd_ray" / "video" / "probe.py"
-    module.parent.mkdir(parents=True)
-    module.write_text("from ..faces import crop\nfrom dfd_ray import models\ndef f():\n    import ray.data\n")
-    monkeypatch.setitem(globals(), "PROJECT", tmp_path)
-    assert imported_parts(module) == {"faces", "models"}
-    assert "ray.data" in set(imported_modules(module))
+def test_a_name_stands_for_one_module() -> None:
+    assert faults_of_names(PROJECT) == []
 
 
-@pytest.mark.parametrize("parts", ["video, dfd_ray.faces", "models", "analysis", "report"])
-def test_the_pure_parts_load_without_ray(parts: str) -> None:
-    code = f"import sys, dfd_ray.{parts}; sys.exit('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=120, check=False).returncode == 0
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """Build a small house that obeys every rule."""
+    files = {
+        "__init__": "",
+        "verdict/__init__": "",
+        "verdict/metrics": "from dfd_ray.errors import DfdError",
+        "video/__init__": "",
+        "video/decode": "",
+        "faces/__init__": "",
+        "faces/crop": "",
+        "pipelines/__init__": "",
+        "pipelines/index": "from dfd_ray.verdict import metrics\nimport ray",
+        "errors": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / "dfd_ray" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert faults_of_imports(tmp_path) == faults_of_names(tmp_path) == []
+    return tmp_path
 
 
-def test_all_modules_of_the_pure_parts_load_without_ray() -> None:
-    pure = [path for path in MODULES if part_of(path) in PURE | FOUNDATION and path.name != "__init__.py"]
-    names = [".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in pure]
+@pytest.mark.parametrize(
+    ("file", "text", "fault"),
+    [
+        ("verdict/metrics", "def f():\n    import ray.data", "dfd_ray.verdict.metrics imports ray"),
+        ("verdict/metrics", "from dfd_ray.pipelines import index", "dfd_ray.verdict.metrics imports upward: pipelines"),
+        ("errors", "from . import verdict", "dfd_ray.errors imports upward: verdict"),
+        ("faces/crop", "from ..video import decode", "dfd_ray.faces.crop imports upward: video"),
+        ("video/decode", "import dfd_ray.faces.crop", "dfd_ray.video.decode imports sideways: faces"),
+        ("attic/box", "", "dfd_ray.attic.box: no room of that name is in the house"),
+    ],
+)
+def test_an_import_that_breaks_a_rule_is_named(house: Path, file: str, text: str, fault: str) -> None:
+    path = house / "dfd_ray" / f"{file}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    assert fault in faults_of_imports(house)
+
+
+def test_a_circle_of_imports_is_named(house: Path) -> None:
+    (house / "dfd_ray/verdict/aggregation.py").write_text("from dfd_ray.verdict.metrics import f")
+    (house / "dfd_ray/verdict/metrics.py").write_text("from dfd_ray.verdict.aggregation import g")
+    assert faults_of_imports(house) == [
+        "dfd_ray.verdict.aggregation imports itself through others",
+        "dfd_ray.verdict.metrics imports itself through others",
+    ]
+
+
+@pytest.mark.parametrize("file", ["faces/metrics", "faces/verdict", "pipelines/video"])
+def test_a_second_module_of_one_name_is_named(house: Path, file: str) -> None:
+    (house / "dfd_ray" / f"{file}.py").write_text("")
+    assert [fault.split()[0] for fault in faults_of_names(house)] == [Path(file).name]
+
+
+def test_the_rooms_without_ray_load_without_ray() -> None:
+    """In one process: what a notebook or the decoder's process imports must not bring Ray."""
+    names = [
+        dotted(path, PROJECT)
+        for path in modules_of(PROJECT)
+        if room_of(path, PROJECT) not in WITH_RAY and path.stem != "__main__"
+    ]
     code = f"import importlib, sys; [importlib.import_module(name) for name in {names}]; sys.exit('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=120, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_is_short_enough_to_be_read_at_once(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
-
-
-def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
-    assert not [path for path in MODULES if path.stem in {"utils", "util", "helpers", "common", "misc", "base"}]
-
-
-@pytest.mark.parametrize("job", sorted(JOBS))
-def test_every_job_can_be_submitted_as_a_file(job: str) -> None:
-    assert (PROJECT / "jobs" / f"{job.replace('-', '_')}.py").is_file()
-
-
-def test_there_is_no_file_for_a_job_that_does_not_exist() -> None:
-    files = {path.stem.replace("_", "-") for path in (PROJECT / "jobs").glob("*.py") if path.stem != "__init__"}
-    assert files == set(JOBS)
-
-
-def test_a_submitted_job_only_calls_the_command_line() -> None:
-    for path in (PROJECT / "jobs").glob("*.py"):
-        imported = {name for name in imported_modules(path) if name.startswith("dfd_ray.")}
-        assert {name.split(".")[1] for name in imported} <= {"cli", "pipelines"}, path.name
-
-
 def test_openvino_reports_to_nobody() -> None:
     code = "import dfd_ray.faces.nets, sys; sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=300, check=False).returncode == 0
+
+
+def test_a_module_is_short_enough_to_be_read_at_once() -> None:
+    lengths = {dotted(path, PROJECT): len(path.read_text(encoding="utf-8").splitlines()) for path in modules_of(PROJECT)}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
+    assert not {path.stem for path in modules_of(PROJECT)} & {"utils", "util", "helpers", "common", "misc", "base"}
+
+
+def test_every_job_can_be_submitted_as_a_file_and_only_calls_the_command_line() -> None:
+    files = {path.stem.replace("_", "-"): path for path in (PROJECT / "jobs").glob("*.py") if path.stem != "__init__"}
+    assert set(files) == set(JOBS)
+    for path in files.values():
+        assert {name for name in imported_modules(path, PROJECT) if name.startswith("dfd_ray")} <= {
+            "dfd_ray.cli",
+            "dfd_ray.cli.main",
+        }

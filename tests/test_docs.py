@@ -94,7 +94,7 @@ def test_the_places_that_the_extending_page_names_are_there() -> None:
         assert name in code, name
 
 
-PLACES = ("models/metrics.py", "report/scores.py", "report/overview.py", "pipelines/preprocess.py")
+PLACES = ("verdict/metrics.py", "report/scores.py", "report/overview.py", "stages/detect.py")
 
 
 def test_the_reference_pages_are_as_the_code_has_them() -> None:

@@ -12,7 +12,7 @@ from dfd_ray.analysis.leaks import Leak, find_leaks
 from dfd_ray.analysis.pca import PCA, Moments
 from dfd_ray.analysis.quality import neighbour_preservation, noise_share, purity, silhouette, stability, trustworthiness
 from dfd_ray.analysis.tsne import TsneResult, embed_tsne
-from dfd_ray.store.schemas import NOISE
+from dfd_ray.labels import NOISE
 
 __all__ = [
     "NOISE",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dfd_ray.analysis.arrays import AnyArray, Float32Array, Float64Array, Int32Array, finite_matrix
 from dfd_ray.analysis.device import Device, check_device
 from dfd_ray.analysis.reachability import reachability_graph
-from dfd_ray.store.schemas import NOISE
+from dfd_ray.labels import NOISE
 
 FAST_FROM = 5_000
 """Points from which `fast-hdbscan` runs: it is several times as fast as `hdbscan`, and compiles for a minute when it is

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,8 @@ from dfd_ray.analysis import (
     trustworthiness,
 )
 from dfd_ray.sections import Analyze
-from dfd_ray.store.summary import elapsed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArra
     """
     device = choose_device(settings.device)
     threads = jobs or os.cpu_count() or 1
-    clock = time.monotonic()
-    tsne = embed_tsne(
+    tsne, tsne_seconds = timed(
+        embed_tsne,
         scores,
         dimensions=settings.dimensions,
         perplexity=settings.perplexity,
@@ -67,8 +69,6 @@ def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArra
         device=device,
         jobs=threads,
     )
-    seconds = {"tsne": elapsed(clock)}
-    clock = time.monotonic()
     cluster = partial(
         cluster_hdbscan,
         min_cluster_size=settings.min_cluster_size,
@@ -77,12 +77,12 @@ def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArra
         jobs=threads,
     )
     space = scores if settings.cluster_on == "pca" else tsne.coordinates
-    clusters = cluster(space)
-    seconds["hdbscan"] = elapsed(clock)
-    clock = time.monotonic()
+    clusters, cluster_seconds = timed(cluster, space)
     video, means = video_means(scores, truth["video"])
-    video_clusters = cluster_hdbscan(means, min_cluster_size=settings.min_cluster_videos, device=device, jobs=threads)
-    seconds["hdbscan_videos"] = elapsed(clock)
+    video_clusters, video_seconds = timed(
+        cluster_hdbscan, means, min_cluster_size=settings.min_cluster_videos, device=device, jobs=threads
+    )
+    seconds = {"tsne": tsne_seconds, "hdbscan": cluster_seconds, "hdbscan_videos": video_seconds}
     quality: dict[str, float | None] = {
         "trustworthiness": trustworthiness(scores, tsne.coordinates),
         "neighbour_preservation": neighbour_preservation(scores, tsne.coordinates),
@@ -109,6 +109,12 @@ def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArra
     labelled = truth["label"] != "none"  # the others are in no fold
     leaks, looked_up = find_leaks(scores[labelled], truth["video"][labelled], truth["fold"][labelled])
     return Map(tsne, clusters, video, video_clusters, facts, quality, leaks, looked_up, seconds)
+
+
+def timed(function: Callable[..., T], *arguments: Any, **settings: Any) -> tuple[T, float]:
+    """Return what a function returns, and the seconds it took."""
+    started = time.monotonic()
+    return function(*arguments, **settings), round(time.monotonic() - started, 3)
 
 
 def video_means(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfd_ray.analysis.arrays import AnyArray, Float64Array, Int64Array, finite_matrix, sample_rows
-from dfd_ray.store.schemas import NOISE
+from dfd_ray.labels import NOISE
 
 
 def trustworthiness(

@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 
 from dfd_ray.config import Config
 from dfd_ray.errors import CorpusError
-from dfd_ray.store.schemas import LABELS
+from dfd_ray.labels import LABELS
 from dfd_ray.store.storage import join, open_location, read_bytes
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".ts")

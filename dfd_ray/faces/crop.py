@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.store.schemas import crop_region
+
+def crop_region(box: Iterable[float], margin: float, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return x1, y1, x2, y2 in whole pixels of what a face's `image` shows of a frame of `width` x `height`.
+
+    The box widened to (1 + margin) of its size, inside the frame; x2 and y2 are exclusive. This is facenet-pytorch's
+    `extract_face` geometry, whose `image_size=240, margin=90` is our margin 0.6: 90 / (240 - 90).
+    """
+    x1, y1, x2, y2 = (float(value) for value in box)
+    half_width, half_height = margin * (x2 - x1) / 2, margin * (y2 - y1) / 2
+    return (
+        int(max(x1 - half_width, 0)),
+        int(max(y1 - half_height, 0)),
+        int(min(x2 + half_width, width)),
+        int(min(y2 + half_height, height)),
+    )
 
 
 def landmarks_on_crop(

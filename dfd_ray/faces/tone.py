@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.store.schemas import TONES
-
+TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
+"""Names of the skin tones, the lightest first."""
 LOWER_ENDS = (55.0, 41.0, 28.0, 10.0, -30.0, -np.inf)
 """Of the range of the angle of each of `TONES`, in degrees. Source: A. Chardon et al. (1991)."""
 CHEEK = 0.12

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dfd_ray.errors import ConfigurationError, WeightsError
+from dfd_ray.labels import LABELS
 from dfd_ray.models.backbones import Images, InputSpec, create_backbone, embed_faces
 from dfd_ray.models.weights import first_line, read_state
-from dfd_ray.store.schemas import LABELS
 
 REAL, FAKE = 0, 1
 """Columns of the logits, and values of a label."""

@@ -18,14 +18,15 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
+from dfd_ray.labels import NO_FOLD, TRAIN_ONLY
 from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.pipelines.explain import explain_errors
 from dfd_ray.runtime.progress import progress_bar
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
-from dfd_ray.stages.score import NO_FOLD, ScoreFaces
+from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import is_trained, trained_folds
-from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, delete_file, exists, join, read_json, write_bytes, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.store.tables import read_table, with_metadata

@@ -14,11 +14,11 @@ from dfd_ray.config import Config
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.models.grad_cam import explain_face, paint_heat
-from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.report.data import read_object
 from dfd_ray.report.heat_maps import EXPLANATIONS, Explanation, write_explanations, write_pictures
 from dfd_ray.report.scores import worst_first
 from dfd_ray.runtime.session import ray_session
+from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.store.model_files import read_model, trained_folds
 from dfd_ray.store.storage import absolute_uri, exists, join
 from dfd_ray.store.tables import iterate_batches, read_table, table_files

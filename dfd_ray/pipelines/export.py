@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, RunError
+from dfd_ray.labels import LABELS
 from dfd_ray.runtime.resumable_table import require
-from dfd_ray.store.schemas import LABELS
 from dfd_ray.store.storage import absolute_uri, exists, join, open_location, write_bytes
 from dfd_ray.store.summary import Summary, elapsed
 from dfd_ray.store.tables import flatten_faces, iterate_batches

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import io
-import posixpath
 import time
-import warnings
 from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.cluster.hierarchy import DisjointSet
 
 from dfd_ray.config import Config
+from dfd_ray.corpus.folds import assign_folds
+from dfd_ray.corpus.groups import link_groups
 from dfd_ray.corpus.listing import Entry, list_extra_real, read_entries, with_sizes
 from dfd_ray.corpus.people import join_people
 from dfd_ray.errors import ConfigurationError, CorpusError, RunError
-from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.labels import TRAIN_ONLY
+from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
@@ -101,54 +100,6 @@ def write_manifest(run: str, manifest: pa.Table) -> None:
     write_bytes(join(run, "manifest", "part-0.parquet"), buffer.getvalue())
     for table in ("faces", "embeddings", "scores"):  # left by a run whose manifest was deleted by hand
         delete_folder(join(run, "checkpoints", table))
-
-
-def link_groups(entries: list[Entry]) -> list[str]:
-    """Return each video's group: the connected component of `original` links, named by its first video.
-
-    An original is a path in the corpus, or a name that is looked up in the same part first. One that is not in the corpus still
-    links the videos made from it.
-    """
-    known = {entry.video_id for entry in entries}
-    by_name: dict[str, str] = {}
-    for entry in entries:
-        by_name.setdefault(posixpath.basename(entry.video_id), entry.video_id)
-    links = DisjointSet(known)
-    for entry in entries:
-        if entry.original:
-            beside = posixpath.join(posixpath.dirname(entry.video_id), entry.original)
-            name = posixpath.basename(entry.original)
-            places = [place for place in (entry.original, beside) if place in known]
-            source = places[0] if places else by_name.get(name, f"absent:{name}")
-            links.add(source)
-            links.merge(entry.video_id, source)
-    names = {member: min(subset & known) for subset in links.subsets() for member in subset & known}
-    return [names[entry.video_id] for entry in entries]
-
-
-def assign_folds(labels: list[str | None], groups: list[str], folds: int, seed: int) -> tuple[list[int | None], str]:
-    """Return each labelled video's fold, stratified by label and never splitting a group, and a remark if one is due."""
-    labelled = [i for i, label in enumerate(labels) if label is not None]
-    result: list[int | None] = [None] * len(labels)
-    group_count = len({groups[i] for i in labelled})
-    if not labelled:
-        return result, ""
-    if group_count < 2:
-        return [0 if label else None for label in labels], "one group of linked videos only: no folds to train on"
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
-
-    target = np.array([labels[i] == "FAKE" for i in labelled])
-    used = min(folds, group_count)
-    # sklearn stratifies only where some class has a video for every fold.
-    stratify = max(target.sum(), len(target) - target.sum()) >= used
-    splitter = StratifiedGroupKFold(used, shuffle=True, random_state=seed) if stratify else GroupKFold(used)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class rarer than the folds is no news: training checks it
-        parts = list(splitter.split(target, target, [groups[i] for i in labelled]))
-    for fold, (_, held_out) in enumerate(parts):
-        for position in held_out:
-            result[labelled[position]] = fold
-    return result, f"{used} folds, not {folds}: there are only {group_count} groups of linked videos" if used < folds else ""
 
 
 def summarise(config: Config, started: float, notes: list[str]) -> Summary:

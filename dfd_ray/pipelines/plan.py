@@ -144,7 +144,7 @@ def parse_measured(values: Iterable[str]) -> dict[str, float]:
     return measured
 
 
-def describe(plan: Plan, cpu_price: float, gpu_price: float) -> Iterator[str]:
+def describe_plan(plan: Plan, cpu_price: float, gpu_price: float) -> Iterator[str]:
     """Yield the plan as lines to print."""
     for share in plan.shares:
         units = f"{share.units:,} {'faces' if share.stage == 'embed' else 'frames'}"

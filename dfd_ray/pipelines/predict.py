@@ -24,10 +24,10 @@ from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.pipelines.preprocess import find_faces_of
 from dfd_ray.runtime.progress import progress_bar
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
+from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import check_models, models_digest
 from dfd_ray.store.schemas import SCHEMAS

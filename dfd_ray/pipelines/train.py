@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
+from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.balancing import balancing_rates, repeats
 from dfd_ray.pipelines.training_examples import write_examples
@@ -36,7 +37,6 @@ from dfd_ray.runtime.trackers import check_trackers
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.stages.training_data import FoldPlan, training_faces
 from dfd_ray.store.model_files import is_trained, read_model_facts
-from dfd_ray.store.schemas import LABELS, TRAIN_ONLY
 from dfd_ray.store.storage import absolute_uri, delete_file, delete_folder, exists, join, read_json, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.store.tables import read_table

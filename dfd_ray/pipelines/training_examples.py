@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
+from dfd_ray.labels import LABELS
 from dfd_ray.models.augment import show_steps
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.stages.training_data import face_rows, landmarks_of
-from dfd_ray.store.schemas import LABELS
 from dfd_ray.store.storage import join, write_json
 from dfd_ray.store.tables import iterate_batches
 

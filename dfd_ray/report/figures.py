@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dfd_ray.report.data import spread
 from dfd_ray.report.scores import histogram, reliability
-from dfd_ray.store.schemas import CALIBRATION_BINS
+from dfd_ray.verdict.metrics import CALIBRATION_BINS
 
 EPOCHS_DRAWN = 200
 UNIT = [-0.03, 1.05]

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.labels import LABELS
 from dfd_ray.report.data import RunData, spread
 from dfd_ray.report.geometry import Overlay, place_on_crop
 from dfd_ray.report.images import decode_square, to_uri
-from dfd_ray.store.schemas import LABELS
 from dfd_ray.store.tables import iterate_batches
 
 FACES_PER_VIDEO = 4

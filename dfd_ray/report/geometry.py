@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dfd_ray.store.schemas import crop_region
+from dfd_ray.faces.crop import crop_region
 
 
 @dataclass(frozen=True)

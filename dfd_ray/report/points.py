@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.labels import NOISE
 from dfd_ray.report.data import RunData, count_labels, spread
 from dfd_ray.report.images import Sprites, decode_square, make_sprites, tile, to_uri
-from dfd_ray.store.schemas import NOISE
 from dfd_ray.store.tables import iterate_batches
 
 POINT_COLUMNS = ["video_id", "frame_index", "face_index", "label", "cluster", "x", "y", "z", "pca", "thumbnail"]

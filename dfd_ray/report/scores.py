@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfd_ray.store.schemas import CALIBRATION_BINS, LABELS
+from dfd_ray.labels import LABELS
+from dfd_ray.verdict.metrics import CALIBRATION_BINS
 
 MEANINGS = {
     "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from dfd_ray.faces.tone import TONES
 from dfd_ray.report.scores import MEANINGS, Score
-from dfd_ray.store.schemas import TONES
 
 KINDS = {
     "part": ("Part of the corpus", ""),

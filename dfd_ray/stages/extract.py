@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from dfd_ray.errors import Reason, Stage, VideoError
+from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.sections import Preprocess
-from dfd_ray.store.schemas import TRAIN_ONLY
 from dfd_ray.video.arrow import EXTRACTED, IDENTITY
 from dfd_ray.video.process import DecoderProcess, error_row
 

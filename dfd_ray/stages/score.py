@@ -13,6 +13,7 @@ from torch import nn
 
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
+from dfd_ray.labels import NO_FOLD
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import check_golden, score_faces
 from dfd_ray.runtime.progress import report_done
@@ -21,9 +22,6 @@ from dfd_ray.runtime.telemetry import observe
 from dfd_ray.store.model_files import model_location, read_model, trained_folds
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import flatten_faces
-
-NO_FOLD = -2
-"""Stands for null, the fold of videos without a label."""
 
 
 class ScoreFaces:

@@ -1,11 +1,8 @@
-"""The columns of every table, each with its type and meaning, and the Arrow schemas that are made of them.
-
-Here, too, is what else those who write a run and those who read it must agree on, and may not learn from each other.
-"""
+"""The columns of every table, each with its type and meaning, and the Arrow schemas that are made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -30,17 +27,6 @@ def struct_of(columns: Sequence[Column]) -> pa.DataType:
     return pa.struct([column.field for column in columns])
 
 
-TRAIN_ONLY = -1
-"""The fold of videos that every model learns from and none is scored by."""
-LABELS = ("REAL", "FAKE")
-"""What a label may be, in the order of a classifier's two outputs."""
-NOISE = -1
-"""The cluster of faces, and of videos, that are in none."""
-CALIBRATION_BINS = 10
-"""Bins of equal width in which a probability is compared with the share of FAKE."""
-TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
-"""Names of the skin tones that videos are parted by, the lightest first."""
-
 VIDEO_ID = Column("video_id", pa.string(), "path of the video relative to the corpus, unique across parts", False)
 LABEL = Column("label", pa.string(), "REAL, FAKE or null")
 GROUP = Column(
@@ -62,22 +48,6 @@ FACE = [
     Column("probability", pa.float32(), "of being a face, by the detector"),
     Column("image", pa.binary(), "the crop, JPEG"),
 ]
-
-
-def crop_region(box: Iterable[float], margin: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return x1, y1, x2, y2 in whole pixels of what a face's `image` shows of a frame of `width` x `height`.
-
-    The box widened to (1 + margin) of its size, inside the frame; x2 and y2 are exclusive. This is facenet-pytorch's
-    `extract_face` geometry, whose `image_size=240, margin=90` is our margin 0.6: 90 / (240 - 90).
-    """
-    x1, y1, x2, y2 = (float(value) for value in box)
-    half_width, half_height = margin * (x2 - x1) / 2, margin * (y2 - y1) / 2
-    return (
-        int(max(x1 - half_width, 0)),
-        int(max(y1 - half_height, 0)),
-        int(min(x2 + half_width, width)),
-        int(min(y2 + half_height, height)),
-    )
 
 
 def embedding_face(dimensions: int) -> list[Column]:

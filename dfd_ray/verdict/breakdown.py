@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
-from dfd_ray.store.schemas import LABELS, TRAIN_ONLY
+from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.store.tables import iterate_batches, read_table
 from dfd_ray.verdict.file_probe import probe_scores
 from dfd_ray.verdict.metrics import score_videos

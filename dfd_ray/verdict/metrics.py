@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.store.schemas import CALIBRATION_BINS
-
 KAGGLE_CLIP = 1e-15
 """Kaggle's log loss keeps probabilities this far from 0 and 1."""
 THRESHOLD = 0.5
 """A video is called FAKE from this probability on."""
+CALIBRATION_BINS = 10
+"""Bins of equal width in which a probability is compared with the share of FAKE."""
 MAX_CURVE_POINTS = 500
 PRECISION_WEIGHT = 100.0
 PRECISION_RECALL = 0.5

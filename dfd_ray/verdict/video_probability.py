@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from dfd_ray.config import Config
 from dfd_ray.errors import Status
+from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.sections import Evaluate
-from dfd_ray.store.schemas import TRAIN_ONLY
 from dfd_ray.store.tables import flatten_faces
 from dfd_ray.verdict.aggregation import METHODS, Method, aggregate
 from dfd_ray.verdict.calibration import Calibration, fit_calibration

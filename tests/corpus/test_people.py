@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dfd_ray.analysis import identity as people  # RENAME
+from dfd_ray.analysis import identity
 from dfd_ray.analysis.identity import number_people
 from dfd_ray.cli import main
 from dfd_ray.corpus.people import join_people
@@ -42,7 +42,7 @@ def test_they_are_those_of_dbscan_however_small_the_blocks(monkeypatch: pytest.M
     expected = DBSCAN(eps=0.2, min_samples=1, metric="cosine").fit_predict(vectors)
     assert 20 < len(set(expected)) < 200
     for mebibytes in (1e-9, 0.01, 64):
-        monkeypatch.setattr(people, "BLOCK_MIB", mebibytes)
+        monkeypatch.setattr(identity, "BLOCK_MIB", mebibytes)
         assert adjusted_rand_score(expected, number_people(vectors, 0.8)) == 1
 
 

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dfd_ray.demo import clips as corpus  # RENAME
-from dfd_ray.demo import make_demo_corpus
+from dfd_ray.demo import clips, make_demo_corpus
 from dfd_ray.demo.clips import BROKEN, MARKER, PARTS, REALS, make_clip, plan_clips
 from dfd_ray.demo.footage import Image, Person, load_people
 from dfd_ray.demo.manipulate import blend_pyramids, face_mask, self_blend, swap_face, window_of
@@ -160,7 +159,7 @@ def test_a_failure_half_way_leaves_things_as_they_were(tmp_path: Path, monkeypat
     root = tmp_path / "corpus"
     root.mkdir()
     (root / MARKER).write_text(json.dumps({"version": 0, "seed": 0}))
-    monkeypatch.setattr(corpus, "make_clip", fail)
+    monkeypatch.setattr(clips, "make_clip", fail)
     monkeypatch.setattr("dfd_ray.demo.footage.load_people", list)
     with pytest.raises(OSError, match="no space"):
         make_demo_corpus(root)
@@ -171,7 +170,7 @@ def test_a_failure_half_way_leaves_things_as_they_were(tmp_path: Path, monkeypat
 
 
 def test_another_seed_or_version_replaces_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "make_clip", lambda path, *_: path.touch())
+    monkeypatch.setattr(clips, "make_clip", lambda path, *_: path.touch())
     monkeypatch.setattr("dfd_ray.demo.footage.load_people", list)
     root, calls = tmp_path / "new" / "corpus", []
     make_demo_corpus(root, seed=1, progress=lambda done, total: calls.append((done, total)))

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from dfd_ray.faces.crop import cut_face, decode_jpeg, encode_jpeg, landmarks_on_crop
-from dfd_ray.store.schemas import crop_region
+from dfd_ray.faces.crop import crop_region, cut_face, decode_jpeg, encode_jpeg, landmarks_on_crop
 
 
 def sampling_factors(jpeg: bytes) -> list[tuple[int, int]]:

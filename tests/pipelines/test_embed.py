@@ -14,7 +14,7 @@ from dfd_ray.config import Config, load_config
 from dfd_ray.errors import WeightsError
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.embedder import native_precision
-from dfd_ray.pipelines.embed import EmbedFaces
+from dfd_ray.stages.embed import EmbedFaces
 from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
 from dfd_ray.store.tables import flatten_faces, read_metadata, read_table, with_metadata
 

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
+from dfd_ray.corpus.folds import assign_folds
+from dfd_ray.corpus.groups import link_groups
 from dfd_ray.corpus.listing import Entry, list_extra_real, read_entries
 from dfd_ray.errors import CorpusError
-from dfd_ray.pipelines.index import assign_folds, build_manifest, link_groups
+from dfd_ray.pipelines.index import build_manifest
 from dfd_ray.pipelines.predict import index_new
 
 

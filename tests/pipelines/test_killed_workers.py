@@ -42,7 +42,7 @@ def test_a_video_that_kills_its_worker_is_tried_twice_and_is_then_an_error_row(
         """An `ExtractAndDetect` that dies of a large picture; local, so that it travels to the workers whole."""
 
         def __init__(self, *arguments: Any) -> None:
-            from dfd_ray.pipelines.preprocess import ExtractAndDetect
+            from dfd_ray.stages.detect import ExtractAndDetect
 
             self.inner = ExtractAndDetect(*arguments)
             self.find_faces = self.inner.find_faces

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.index import assign_folds
+from dfd_ray.corpus.folds import assign_folds
 from dfd_ray.verdict.metrics import score_videos
 from dfd_ray.verdict.video_probability import probabilities
 

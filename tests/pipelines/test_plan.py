@@ -9,8 +9,7 @@ from benchmarks.capacity import CORES, simulate
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.errors import ConfigurationError
-from dfd_ray.pipelines import plan as capacity  # RENAME
-from dfd_ray.pipelines.plan import COSTS, PLAIN, WIDE, make_plan
+from dfd_ray.pipelines.plan import COSTS, PLAIN, WIDE, make_plan, parse_measured
 
 PROJECT = Path(__file__).parents[1]
 
@@ -131,7 +130,7 @@ def test_a_number_that_cannot_be_is_refused_in_one_line(
 @pytest.mark.parametrize("value", ["detect", "detect=", "detect=fast", "detect=0", "detect=-1", "detect=null"])
 def test_a_measurement_that_is_no_rate_is_refused(value: str) -> None:
     with pytest.raises(ConfigurationError, match="expected stage=units a second"):
-        capacity.parse_measured([value])
+        parse_measured([value])
 
 
 def test_the_command_prints_hours_cost_and_the_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.embed import EmbedFaces
-from dfd_ray.pipelines.preprocess import ExtractAndDetect
 from dfd_ray.runtime.session import EXIT_SECONDS, limit_exit
+from dfd_ray.stages.detect import ExtractAndDetect
+from dfd_ray.stages.embed import EmbedFaces
 from dfd_ray.stages.score import ScoreFaces
 
 PATIENCE = 60.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dfd_ray.errors import Reason
-from dfd_ray.runtime import telemetry as metrics  # RENAME
+from dfd_ray.runtime import telemetry
 from dfd_ray.runtime.telemetry import error_line, observe, observe_left
 
 PROJECT = Path(__file__).parents[2]
@@ -32,21 +32,21 @@ def expressions() -> list[str]:
 
 
 def test_the_dashboard_names_the_metrics_that_there_are() -> None:
-    ours = {f"ray_{name}_total" for name in (metrics.VIDEOS, metrics.ERRORS, metrics.BUSY)}
-    ours |= {f"ray_{metrics.DURATION}_bucket", f"ray_{metrics.LEFT}"}
+    ours = {f"ray_{name}_total" for name in (telemetry.VIDEOS, telemetry.ERRORS, telemetry.BUSY)}
+    ours |= {f"ray_{telemetry.DURATION}_bucket", f"ray_{telemetry.LEFT}"}
     assert set(re.findall(r"ray_\w+", " ".join(expressions()))) == ours | OF_RAY
 
 
 def test_the_dashboard_groups_by_tags_that_there_are() -> None:
-    tags = {tag for metric in metrics.metrics().values() for tag in metric.info["tag_keys"]}
+    tags = {tag for metric in telemetry.metrics().values() for tag in metric.info["tag_keys"]}
     named = {tag.strip() for groups in re.findall(r"by \(([^)]*)\)", " ".join(expressions())) for tag in groups.split(",")}
     assert named - TAGS_OF_RAY == tags - {"status"}
 
 
 def test_videos_left_have_the_label_of_those_done() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "dfd_ray" / "pipelines").glob("*.py"))
-    assert set(metrics.COUNTING_STAGE) == set(re.findall(r'progress_bar\("(\w+)"', source))
-    assert set(metrics.COUNTING_STAGE.values()) == set(re.findall(r'observe\("(\w+)"', source))
+    assert set(telemetry.COUNTING_STAGE) == set(re.findall(r'progress_bar\("(\w+)"', source))
+    assert set(telemetry.COUNTING_STAGE.values()) == set(re.findall(r'observe\("(\w+)"', source))
 
 
 def test_an_error_is_a_line_of_json_with_its_video(capfd: pytest.CaptureFixture[str], ray: None) -> None:

@@ -11,12 +11,12 @@ import torch
 
 from dfd_ray.config import load_config
 from dfd_ray.faces.crop import decode_jpeg
+from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.classifier import FAKE, score_faces
 from dfd_ray.models.fine_tuning import start_head
 from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import export_model
-from dfd_ray.store.schemas import TRAIN_ONLY
 from dfd_ray.store.tables import read_table
 
 

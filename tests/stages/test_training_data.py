@@ -14,10 +14,11 @@ from ray.train import DataConfig
 from dfd_ray.config import Config, load_config
 from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
+from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, ordered_ingest, plan_fold
 from dfd_ray.stages import train_loop
 from dfd_ray.stages.training_data import augment, change_fakes, shown_faces, tell_epoch, training_faces
-from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.store.schemas import SCHEMAS
 
 SIZE = 32
 FACES = {("REAL", 0): [3, 4], ("REAL", 1): [5, 2], ("FAKE", 0): [2, 9], ("FAKE", 1): [6, 13, 0]}

@@ -12,7 +12,8 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
-from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.labels import TRAIN_ONLY
+from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_table
 from dfd_ray.verdict.breakdown import break_down, probe_files, video_facts
 

@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from dfd_ray.config import load_config
-from dfd_ray.store.schemas import SCHEMAS, TRAIN_ONLY
+from dfd_ray.labels import TRAIN_ONLY
+from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.verdict.aggregation import METHODS, Method
 from dfd_ray.verdict.video_probability import (
     aggregate_videos,

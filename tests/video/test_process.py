@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from dfd_ray.errors import Reason, Stage, Status, VideoError
+from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.sections import Preprocess
 from dfd_ray.stages.extract import extract
-from dfd_ray.store.schemas import TRAIN_ONLY
 from dfd_ray.video import decode_video
 from dfd_ray.video.arrow import DECODED, EXTRACTED, frames_from_arrow, frames_to_arrow
 from dfd_ray.video.process import ATTEMPTS, DecoderProcess
@@ -23,8 +23,8 @@ from dfd_ray.video.process import ATTEMPTS, DecoderProcess
 SETTINGS = Preprocess(video_deadline=60)
 CHILD = """
 import os, sys, time
-from dfd_ray.video import process as decoder  # RENAME
-real = decoder.decode_video
+from dfd_ray.video import process
+real = process.decode_video
 def decode_video(uri, count, **limits):
     with open({log!r}, "a") as file:
         print(os.getpid(), uri, file=file)
@@ -43,8 +43,8 @@ def decode_video(uri, count, **limits):
         print("a library's chatter", flush=True)
         uri = uri.replace("noise.mp4", "good.mp4")
     return real(uri, count, **limits)
-decoder.decode_video = decode_video
-decoder.main()
+process.decode_video = decode_video
+process.main()
 """
 
 
