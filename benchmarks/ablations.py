@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 
 from benchmarks.machine import report
+from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.config import LINEAGE
 from dfd_ray.store.tables import read_table
 from dfd_ray.verdict.metrics import Ranking, entropy, interval, resample
@@ -79,7 +79,7 @@ class Outcome(NamedTuple):
     seeds: int
     values: dict[str, float]
     """Each score, the mean over the seeds."""
-    replicates: dict[str, npt.NDArray[np.float64]]
+    replicates: dict[str, Float64Array]
     """The same of every replicate; the n-th is of the same videos in every row."""
 
 
@@ -131,7 +131,7 @@ def outcome(runs: list[Path]) -> Outcome:
     )
 
 
-def judged_videos(run: Path, column: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def judged_videos(run: Path, column: str) -> tuple[Int64Array, Float64Array, Int64Array]:
     """Return label (1 for FAKE), number and group (from 0) of each video with a number in a column of `predictions/`."""
     predictions, videos = read_table(str(run), "predictions"), read_table(str(run), "manifest", ["video_id", "group"])
     predictions = predictions.filter(predictions.column(column).is_valid())
@@ -155,7 +155,7 @@ def line(name: str, row: Outcome, best: Outcome | None) -> str:
     return f"| {name} | {row.seeds} | {' | '.join(cells)} |"
 
 
-def with_interval(value: float, replicates: npt.NDArray[np.float64], style: str) -> str:
+def with_interval(value: float, replicates: Float64Array, style: str) -> str:
     """Return a score and its interval in words."""
     ends = interval(replicates.tolist())
     return f"{value:{style}} ({ends['low']:{style}} to {ends['high']:{style}})"

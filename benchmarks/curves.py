@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from dfd_ray.arrays import Float32Array, Int64Array
 
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 130_000)
 DIMENSIONS = 50
@@ -20,13 +21,12 @@ VIDEOS, FACES = 25, 10
 BLOCK = 1_500
 """Vectors at once, as many as 128 videos have faces."""
 
-Points = npt.NDArray[np.float32]
 Result = dict[str, float | None]
-Method = Callable[[Points, npt.NDArray[np.int64]], Result]
+Method = Callable[[Float32Array, Int64Array], Result]
 """Takes points (n, 50) and whose face each is (n,); returns what was measured, `seconds` among it."""
 
 
-def make_faces(count: int) -> tuple[Points, npt.NDArray[np.int64]]:
+def make_faces(count: int) -> tuple[Float32Array, Int64Array]:
     """Return points (n, 50) shaped like PCA's scores of faces, and the person of each (n,).
 
     Near-duplicates within a video, videos scattered about their person, variance that falls with the component.
@@ -40,7 +40,7 @@ def make_faces(count: int) -> tuple[Points, npt.NDArray[np.int64]]:
     return (points / np.sqrt(1 + np.arange(DIMENSIONS))).astype(np.float32), person
 
 
-def widen(points: Points, width: int) -> Iterator[Points]:
+def widen(points: Float32Array, width: int) -> Iterator[Float32Array]:
     """Yield points (n, d) as vectors of `width` dimensions, as a network gives them, block by block, always the same.
 
     They are turned, and there is noise in every dimension.

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -34,6 +33,7 @@ from torch import nn
 from torchvision.transforms import ToTensor
 
 from benchmarks.machine import report
+from dfd_ray.arrays import Float32Array
 from dfd_ray.config import Config, load_config
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
@@ -57,8 +57,6 @@ FACES, FACES_PER_VIDEO = 64, 8
 RAY_BACKBONE, RAY_ONCE, RAY_MORE = "tf_efficientnet_b0", 4, 24
 """What goes through Ray, and how many times the faces."""
 
-Vectors = npt.NDArray[np.float32]
-
 
 def find_faces(folder: Path) -> list[bytes]:
     """Return crops as JPEG, of videos spread evenly over a folder."""
@@ -75,7 +73,7 @@ def find_faces(folder: Path) -> list[bytes]:
     return [faces[i % len(faces)] for i in range(FACES)]
 
 
-def loop_of_the_report(module: nn.Module, faces: list[bytes]) -> Vectors:
+def loop_of_the_report(module: nn.Module, faces: list[bytes]) -> Float32Array:
     """Embed as the report does."""
     vectors = []
     with torch.no_grad():
@@ -108,7 +106,7 @@ def settings(backbone: str, run: str | None = None, more: Iterable[str] = ()) ->
     return load_config(None, [*(f"embed.{name}={value}" for name, value in values.items()), *more], run=run)
 
 
-def cosine(left: Vectors, right: Vectors) -> float:
+def cosine(left: Float32Array, right: Float32Array) -> float:
     """Return the mean cosine similarity of two sets of vectors, row by row."""
     return float(((left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)).mean())
 

@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import sklearn.decomposition
 
 from benchmarks.machine import report
 from dfd_ray.analysis import PCA, Moments
+from dfd_ray.arrays import Float32Array
 
 ROWS, STREAMED = 130_000, 1_000_000
 DIMENSIONS, COMPONENTS = 2560, 50
@@ -26,7 +26,7 @@ BLOCK = 1_500
 """Rows at once, as many as 128 videos have faces."""
 
 
-def blocks(rows: int) -> Iterator[npt.NDArray[np.float32]]:
+def blocks(rows: int) -> Iterator[Float32Array]:
     """Yield rows of a hundred directions and noise around a mean of ten standard deviations."""
     random = np.random.default_rng(0)
     scale = np.geomspace(5.0, 0.5, 100, dtype=np.float32)[:, None]

@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ from sklearn.metrics import log_loss
 
 from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_videos, run_job, with_interval
 from benchmarks.machine import report
+from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.verdict.calibration import fit_calibration
 from dfd_ray.verdict.metrics import Ranking, resample
@@ -85,9 +85,7 @@ def score(run: Path) -> tuple[str, dict[str, float]]:
     return f"{with_interval(auc, np.array(replicates), '.3f')} | {loss:.3f}", {"roc_auc": auc, "log_loss_balanced": loss}
 
 
-def halved_loss(
-    label: npt.NDArray[np.int64], raw: npt.NDArray[np.float64], member: npt.NDArray[np.int64], random: np.random.Generator
-) -> float:
+def halved_loss(label: Int64Array, raw: Float64Array, member: Int64Array, random: np.random.Generator) -> float:
     """Return the log loss, both classes alike, where two random halves of the groups calibrate each other."""
     while True:
         half = np.isin(member, random.permutation(member.max() + 1)[: (member.max() + 1) // 2])

@@ -18,7 +18,7 @@ LONGEST_MODULE = 300
 
 ROOMS = (
     *("cli", "pipelines", "stages", "runtime", "report", "demo", "verdict", "corpus", "video", "store"),
-    *("faces", "models", "analysis", "config", "sections", "errors", "labels"),
+    *("faces", "models", "analysis", "config", "sections", "errors", "labels", "arrays"),
 )
 """From the top of the house to its cellar: a room imports what stands after it, and itself."""
 STRANGERS = ({"video", "faces", "models", "analysis"},)

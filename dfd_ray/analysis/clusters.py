@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.analysis.arrays import AnyArray, Float32Array, Float64Array, Int32Array, finite_matrix
 from dfd_ray.analysis.device import Device, check_device
 from dfd_ray.analysis.reachability import reachability_graph
+from dfd_ray.arrays import AnyArray, Float32Array, Float64Array, Int32Array, finite_matrix
 from dfd_ray.labels import NOISE
 
 FAST_FROM = 5_000

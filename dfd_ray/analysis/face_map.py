@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from dfd_ray.analysis import (
     ClusterResult,
@@ -28,6 +27,7 @@ from dfd_ray.analysis import (
     stability,
     trustworthiness,
 )
+from dfd_ray.arrays import AnyArray, Float32Array, Float64Array, Int64Array
 from dfd_ray.sections import Analyze
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Map:
 
     tsne: TsneResult
     clusters: ClusterResult
-    video: npt.NDArray[np.int64]
+    video: Int64Array
     """Each face's video (n,): a row of `video_clusters`."""
     video_clusters: ClusterResult
     facts: dict[str, dict[str, Any]]
@@ -51,7 +51,7 @@ class Map:
     seconds: dict[str, float]
 
 
-def map_and_cluster(scores: npt.NDArray[np.float32], truth: dict[str, npt.NDArray[Any]], settings: Analyze, jobs: int) -> Map:
+def map_and_cluster(scores: Float32Array, truth: dict[str, AnyArray], settings: Analyze, jobs: int) -> Map:
     """Run t-SNE and HDBSCAN on PCA's scores, of faces and of videos, and measure them.
 
     `scores` (n, d); `truth` has each face's video, group, fold and label, (n,) each. `jobs` is the number of CPU threads, 0 for
@@ -117,9 +117,7 @@ def timed(function: Callable[..., T], *arguments: Any, **settings: Any) -> tuple
     return function(*arguments, **settings), round(time.monotonic() - started, 3)
 
 
-def video_means(
-    scores: npt.NDArray[np.float32], video: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def video_means(scores: Float32Array, video: AnyArray) -> tuple[Int64Array, Float64Array]:
     """Return each face's video (n,), from 0, and the mean scores of every video (v, d).
 
     Faces of a video are near-duplicates, so that clusters of faces are mostly videos; those of means can be people.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfd_ray.analysis.arrays import Float32Array, Int64Array
+from dfd_ray.arrays import Float32Array, Int64Array
 
 BLOCK_MIB = 64
 """Of the similarities that are held at once, however many vectors there are."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.analysis.arrays import Float64Array, Int64Array, finite_matrix, sample_rows
+from dfd_ray.arrays import Float64Array, Int64Array, finite_matrix, sample_rows
 
 MEMORY_MIB = 256
 """Of the distances that are held at once, however many faces there are."""

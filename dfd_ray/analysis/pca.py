@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.analysis.arrays import Float32Array, Float64Array, finite_matrix
+from dfd_ray.arrays import Float32Array, Float64Array, finite_matrix
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.analysis.arrays import AnyArray, Float64Array, Int64Array, finite_matrix, sample_rows
+from dfd_ray.arrays import AnyArray, Float64Array, Int64Array, finite_matrix, sample_rows
 from dfd_ray.labels import NOISE
 
 

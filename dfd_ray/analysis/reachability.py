@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfd_ray.analysis.arrays import Float32Array, Float64Array, Int64Array
+from dfd_ray.arrays import Float32Array, Float64Array, Int64Array
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.analysis.arrays import Float32Array, Float64Array, finite_matrix
 from dfd_ray.analysis.device import Device, check_device
+from dfd_ray.arrays import Float32Array, Float64Array, finite_matrix
 
 MIN_POINTS = 4
 """With fewer points than these, a perplexity of at least 1 does not exist: it needs three neighbours."""

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.cluster.hierarchy import DisjointSet
 
-from dfd_ray.analysis.arrays import Float32Array
 from dfd_ray.analysis.identity import number_people
+from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import CorpusError, RunError
 from dfd_ray.store.storage import explain, open_location
 from dfd_ray.store.tables import open_file

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.demo.footage import Image, Points
+from dfd_ray.arrays import Float32Array, Float64Array, Image
 
 FACE_IN_EYES = 2.0
 """How many times as wide as its eyes are apart a face of the demo is, about, to MTCNN; measured."""
@@ -65,7 +65,7 @@ class Shot:
     """x264's constant rate factor: 18 is fine, 34 is coarse."""
     seed: int
 
-    def film(self, picture: Image, aim: Points, surroundings: Surroundings, frame: int) -> Image:
+    def film(self, picture: Image, aim: Float32Array, surroundings: Surroundings, frame: int) -> Image:
         """Return what the camera sees of a picture, (height, width, 3) uint8 RGB.
 
         It is pointed at a face whose landmarks are `aim` (5, 2), the same for all frames of a clip: the person moves in
@@ -86,7 +86,7 @@ class Shot:
         seen = cv2.warpAffine(canvas, move, (self.width, self.height), borderMode=cv2.BORDER_REPLICATE)
         return self._light(np.asarray(seen, np.uint8), time, phase, frame)
 
-    def _light(self, picture: Image, time: float, phase: npt.NDArray[np.float64], frame: int) -> Image:
+    def _light(self, picture: Image, time: float, phase: Float64Array, frame: int) -> Image:
         brightness = 1 + 0.12 * np.sin(1.1 * time + phase[4])
         warmth = 0.05 * np.sin(0.5 * time + phase[5])
         levels = np.arange(256)[:, None] * brightness * np.array([1 + warmth, 1, 1 - warmth])

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from dfd_ray.arrays import Float32Array, Image
     from dfd_ray.demo.camera import Shot
-    from dfd_ray.demo.footage import Image, Person, Points
+    from dfd_ray.demo.footage import Person
 
 VERSION = 3
 """Raised whenever the clips or their metadata change: a corpus of an older version is made anew."""
@@ -187,7 +188,7 @@ def pictures_of(clip: Clip, shot: Shot, people: list[Person], seed: int) -> Iter
         yield shot.film(picture, aim, surroundings, frame)
 
 
-def manipulate(clip: Clip, picture: Image, landmarks: Points, donor: tuple[Image, Points], frame: int) -> Image:
+def manipulate(clip: Clip, picture: Image, landmarks: Float32Array, donor: tuple[Image, Float32Array], frame: int) -> Image:
     """Return a frame's picture (h, w, 3) with the face at the landmarks (5, 2) faked as the clip says, if it does."""
     from dfd_ray.demo.manipulate import self_blend, swap_face
 
@@ -202,7 +203,7 @@ def manipulate(clip: Clip, picture: Image, landmarks: Points, donor: tuple[Image
     return picture
 
 
-def landmarks_of_nobody(shot: Shot) -> Points:
+def landmarks_of_nobody(shot: Shot) -> Float32Array:
     """Return landmarks (5, 2) in the middle of a picture, as far apart as makes the camera show it at its own size."""
     from dfd_ray.demo.camera import FACE_IN_EYES
 

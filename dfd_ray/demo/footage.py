@@ -16,10 +16,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.float32]
+from dfd_ray.arrays import Float32Array, Image
 
 ENLARGED = 3
 """Times the car's 176 x 144 pixels are enlarged: its face must be large enough to be found."""
@@ -36,17 +34,17 @@ class Person:
     name: str
     frames: Sequence[Image]
     """(h, w, 3) uint8 RGB; one for a still."""
-    landmarks: Points
+    landmarks: Float32Array
     """(n, 5, 2) pixels: left eye, right eye, nose, corners of the mouth, in every frame."""
 
-    def moment(self, index: int) -> tuple[Image, Points]:
+    def moment(self, index: int) -> tuple[Image, Float32Array]:
         """Return the picture and the landmarks (5, 2) at a frame; a still moves its mouth a little."""
         picture, landmarks = self.frames[index % len(self.frames)], self.landmarks_at(index)
         if len(self.frames) == 1:
             picture = move_mouth(picture, landmarks, np.sin(MOUTH_RATE * index))
         return picture, landmarks
 
-    def landmarks_at(self, index: int) -> Points:
+    def landmarks_at(self, index: int) -> Float32Array:
         """Return the landmarks (5, 2) at a frame."""
         return np.asarray(self.landmarks[index % len(self.frames)], np.float32)
 
@@ -71,7 +69,7 @@ def load_people() -> list[Person]:
     return people
 
 
-def move_mouth(picture: Image, landmarks: Points, amount: float) -> Image:
+def move_mouth(picture: Image, landmarks: Float32Array, amount: float) -> Image:
     """Return a picture whose mouth is stretched (amount 1) or pressed (-1) by a few pixels, fading out around it."""
     mouth = landmarks[3:].mean(axis=0)
     width = float(np.linalg.norm(landmarks[4] - landmarks[3]))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.demo.footage import Image, Points
+from dfd_ray.arrays import Float32Array, Float64Array, Image
 
 REACH = 2.0
 """Distances from eyes to mouth, each way from the face's centre, within which a picture is touched."""
@@ -16,7 +16,7 @@ LEVELS = 4
 """Of the pyramids that faces are blended with: at 4, colours run into each other over some 16 pixels, edges do not."""
 
 
-def swap_face(picture: Image, landmarks: Points, donor: Image, donor_landmarks: Points) -> Image:
+def swap_face(picture: Image, landmarks: Float32Array, donor: Image, donor_landmarks: Float32Array) -> Image:
     """Return a picture with the donor's face in the place of its own.
 
     The donor is moved by the affine map that best takes its five landmarks (5, 2) to the picture's, its colours are
@@ -34,7 +34,7 @@ def swap_face(picture: Image, landmarks: Points, donor: Image, donor_landmarks: 
     return swapped
 
 
-def self_blend(picture: Image, landmarks: Points, random: np.random.Generator) -> Image:
+def self_blend(picture: Image, landmarks: Float32Array, random: np.random.Generator) -> Image:
     """Return a picture whose face is blended with a recoloured, slightly moved and blurred copy of itself.
 
     Shiohara and Yamasaki, "Detecting deepfakes with self-blended images" (2022), after the paper, with constants of our
@@ -57,7 +57,7 @@ def self_blend(picture: Image, landmarks: Points, random: np.random.Generator) -
     return blended
 
 
-def window_of(landmarks: Points, picture: Image) -> tuple[slice, slice]:
+def window_of(landmarks: Float32Array, picture: Image) -> tuple[slice, slice]:
     """Return the rows and columns of a picture (h, w, 3) that a manipulation of the face at the landmarks may touch."""
     centre, reach = landmarks.mean(axis=0), REACH * extent_of(landmarks)
     low = np.maximum(centre - reach, 0).astype(int)
@@ -65,19 +65,17 @@ def window_of(landmarks: Points, picture: Image) -> tuple[slice, slice]:
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def corner_of(window: tuple[slice, slice]) -> Points:
+def corner_of(window: tuple[slice, slice]) -> Float32Array:
     """Return x and y of a window's upper left corner, (2,) float32."""
     return np.array([window[1].start, window[0].start], np.float32)
 
 
-def extent_of(landmarks: Points) -> float:
+def extent_of(landmarks: Float32Array) -> float:
     """Return the distance in pixels from between the eyes to the middle of the mouth."""
     return float(np.linalg.norm(landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)))
 
 
-def face_mask(
-    landmarks: Points, width: int, height: int, deform: npt.NDArray[np.float64] | None = None
-) -> npt.NDArray[np.uint8]:
+def face_mask(landmarks: Float32Array, width: int, height: int, deform: Float64Array | None = None) -> npt.NDArray[np.uint8]:
     """Return the inner face as (height, width) uint8, 255 inside: an ellipse about the landmarks (5, 2).
 
     `deform` (n, 2) bends it: cosine and sine parts of the radius' change with the angle, from its first harmonic on.
@@ -99,12 +97,12 @@ def face_mask(
     return mask
 
 
-def soften(mask: npt.NDArray[np.uint8], landmarks: Points) -> npt.NDArray[np.float32]:
+def soften(mask: npt.NDArray[np.uint8], landmarks: Float32Array) -> Float32Array:
     """Return a mask (h, w) uint8 as float32 weights from 0 to 1 with a blurred edge."""
     return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.1 * extent_of(landmarks)), np.float32)
 
 
-def blend_pyramids(front: Image, back: Image, weight: npt.NDArray[np.float32]) -> Image:
+def blend_pyramids(front: Image, back: Image, weight: Float32Array) -> Image:
     """Return front and back (h, w, 3) uint8 joined by the weight (h, w) of the front: Burt and Adelson (1983).
 
     Each band of frequencies is blended over a distance of its own, so that neither colours nor edges break at the seam.

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dfd_ray.arrays import Float32Array
+
 
 def crop_region(box: Iterable[float], margin: float, width: int, height: int) -> tuple[int, int, int, int]:
     """Return x1, y1, x2, y2 in whole pixels of what a face's `image` shows of a frame of `width` x `height`.
@@ -27,7 +29,7 @@ def crop_region(box: Iterable[float], margin: float, width: int, height: int) ->
 
 def landmarks_on_crop(
     landmarks: npt.ArrayLike, box: npt.NDArray[np.floating], margin: float, width: int, height: int, size: int
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return where landmarks (5, 2), x and y in pixels of the frame, lie on the crop that `cut_face` makes of it.
 
     (5, 2) float32 in pixels of the crop; some may lie outside. `width` and `height` are the frame's; the box must hold

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from dfd_ray.arrays import Float32Array
 from dfd_ray.faces.area import resize_boxes, resize_frames, summed_area
 from dfd_ray.faces.nets import Net, load_nets
 
@@ -42,11 +43,11 @@ CANDIDATES_AT_ONCE = 512
 class Faces:
     """The faces of one frame, the most probable first."""
 
-    boxes: npt.NDArray[np.float32]
+    boxes: Float32Array
     """(n, 4): x1, y1, x2, y2 in pixels; may reach past the frame's edge."""
-    landmarks: npt.NDArray[np.float32]
+    landmarks: Float32Array
     """(n, 5, 2): x, y in pixels of left eye, right eye, nose, left and right corner of the mouth, as seen in the picture."""
-    probabilities: npt.NDArray[np.float32]
+    probabilities: Float32Array
     """(n,): of being a face."""
 
 
@@ -73,7 +74,7 @@ class FaceDetector:
         return self._judge_seeds(table, *self._merge(candidates))
 
     @torch.inference_mode()
-    def follow(self, frames: Sequence[npt.NDArray[np.uint8]], near: Sequence[npt.NDArray[np.float32]]) -> list[Faces]:
+    def follow(self, frames: Sequence[npt.NDArray[np.uint8]], near: Sequence[Float32Array]) -> list[Faces]:
         """Return the faces of each frame that are where one is expected, which costs a tenth of `detect`.
 
         `near` has for each frame the boxes (n, 4) of its neighbours' faces. In place of P-Net's proposals R-Net is given the

@@ -10,19 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from dfd_ray.arrays import Float32Array, Image
 from dfd_ray.faces.detector import FaceDetector, Faces
 
 SURE = 0.9
 """Probability from which a face is followed, and below which it counts as lost."""
 
-Picture = npt.NDArray[np.uint8]
-Look = tuple[int, Picture, Faces]
+Look = tuple[int, Image, Faces]
 """Position, picture and faces of a frame."""
 
 
-def find_faces(detector: FaceDetector, pictures: Sequence[Callable[[], Picture]], search_every: int) -> Iterator[Look]:
+def find_faces(detector: FaceDetector, pictures: Sequence[Callable[[], Image]], search_every: int) -> Iterator[Look]:
     """Yield position, picture and faces of every frame of a video, in the order in which they are looked at.
 
     `pictures` make the frames, (h, w, 3) uint8 RGB, in the order of time; each is made once, when it is needed. The first,
@@ -42,9 +41,7 @@ def find_faces(detector: FaceDetector, pictures: Sequence[Callable[[], Picture]]
         before = after
 
 
-def _look_between(
-    detector: FaceDetector, pictures: Sequence[Callable[[], Picture]], before: Look, after: Look
-) -> Iterator[Look]:
+def _look_between(detector: FaceDetector, pictures: Sequence[Callable[[], Image]], before: Look, after: Look) -> Iterator[Look]:
     """Yield the frames between two that were searched."""
     start, end = before[0], after[0]
     if end - start < 2:
@@ -63,13 +60,13 @@ def _look_between(
             yield position, picture, known
 
 
-def _search(detector: FaceDetector, pictures: Sequence[Callable[[], Picture]], position: int) -> Look:
+def _search(detector: FaceDetector, pictures: Sequence[Callable[[], Image]], position: int) -> Look:
     picture = pictures[position]()
     [found] = detector.detect([picture])
     return position, picture, found
 
 
-def follow_or_search(detector: FaceDetector, picture: Picture, known: Faces) -> Faces:
+def follow_or_search(detector: FaceDetector, picture: Image, known: Faces) -> Faces:
     """Return the faces of a picture, given those of the one beside it in time."""
     expected = known.boxes[known.probabilities >= SURE]
     if len(expected):
@@ -80,7 +77,7 @@ def follow_or_search(detector: FaceDetector, picture: Picture, known: Faces) -> 
     return found
 
 
-def _is_there(box: npt.NDArray[np.float32], found: Faces) -> bool:
+def _is_there(box: Float32Array, found: Faces) -> bool:
     """Return whether one of the sure faces has its centre within a side's length of a box's centre."""
     boxes = found.boxes[found.probabilities >= SURE]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2

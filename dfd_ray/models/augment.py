@@ -11,13 +11,13 @@ from typing import Any, Literal
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import
 
 import albumentations as A
 
-Image = npt.NDArray[np.uint8]
+from dfd_ray.arrays import Image
+
 Recipe = Literal["none", "report", "best"]
 
 NOISE = (10**0.5 / 255, 50**0.5 / 255)

@@ -14,6 +14,7 @@ import timm
 import torch
 from torch import nn
 
+from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.models import weights as sources
 
@@ -139,7 +140,7 @@ def embed_faces(
     spec: InputSpec,
     images: Images,
     batch_size: int = 8,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return a network's output for every face: embeddings, or logits if it has a head.
 
     `images`: n RGB faces of any sizes, see `Images`. Returns (n, d) float32, d = `feature_size(module)` or the number

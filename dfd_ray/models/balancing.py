@@ -6,10 +6,11 @@ import math
 import zlib
 
 import numpy as np
-import numpy.typing as npt
+
+from dfd_ray.arrays import Int64Array
 
 
-def repeats(video_id: str, faces: int, rate: float) -> npt.NDArray[np.int64]:
+def repeats(video_id: str, faces: int, rate: float) -> Int64Array:
     """Return how often each of a video's faces is shown, (faces,) int64, `rate` times on average.
 
     A whole rate gives every face that number; of another one, the share beyond it goes to faces spread evenly over the

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-FloatImage = npt.NDArray[np.float32]
+from dfd_ray.arrays import Float32Array, Image
 
 OUTLINE = np.array(
     [
@@ -68,7 +67,7 @@ def self_blend(face: Image, landmarks: npt.ArrayLike, random: np.random.Generato
     return np.asarray(np.clip(blended, 0, 255), np.uint8)
 
 
-def blending_mask(shape: tuple[int, ...], landmarks: npt.ArrayLike, random: np.random.Generator) -> FloatImage | None:
+def blending_mask(shape: tuple[int, ...], landmarks: npt.ArrayLike, random: np.random.Generator) -> Float32Array | None:
     """Return a soft mask (h, w) float32 from 0 to 1 of a face or a part of it, or None where there is no extent.
 
     `shape` h and w, `landmarks` as for `self_blend`. The outline is laid on the face by the affine map that eyes and
@@ -99,7 +98,7 @@ def blending_mask(shape: tuple[int, ...], landmarks: npt.ArrayLike, random: np.r
     return np.asarray(mask / mask.max(), np.float32)
 
 
-def bend(mask: FloatImage, distance: float, smoothness: float, random: np.random.Generator) -> FloatImage:
+def bend(mask: Float32Array, distance: float, smoothness: float, random: np.random.Generator) -> Float32Array:
     """Return a mask (h, w) float32 warped by smooth random shifts of `distance` pixels (standard deviation).
 
     `smoothness` is the sigma, in pixels, of the Gaussian that smooths the field of shifts.

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import ConfigurationError, WeightsError
 from dfd_ray.labels import LABELS
 from dfd_ray.models.backbones import Images, InputSpec, create_backbone, embed_faces
@@ -135,7 +136,7 @@ def triple(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def score_faces(module: nn.Module, spec: InputSpec, images: Images, batch_size: int = 8) -> npt.NDArray[np.float32]:
+def score_faces(module: nn.Module, spec: InputSpec, images: Images, batch_size: int = 8) -> Float32Array:
     """Return the log-odds of FAKE of every face.
 
     `images`: n RGB faces, see `Images`. Returns (n,) float32, the logit of FAKE minus that of REAL, whose sigmoid is

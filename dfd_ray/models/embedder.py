@@ -8,17 +8,16 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import openvino as ov
 import torch
 from torch import nn
 
+from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import ResourceError
 from dfd_ray.models.backbones import Images, InputSpec, feature_size, normalise_all
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, Precision] = ("fp32", "bf16")
-Vectors = npt.NDArray[np.float32]
 
 CPU_BATCH = 2
 """Faces at once on a CPU, where more of them leave the cache: with 8 B7 in bf16 takes a tenth longer."""
@@ -83,7 +82,7 @@ class Embedder:
         else:
             self.net = _on_gpu(module.to(self.device), self.device, precision)
 
-    def __call__(self, images: Images) -> Vectors:
+    def __call__(self, images: Images) -> Float32Array:
         """Return the vectors (n, d) float32 of n RGB faces of any sizes, see `Images`."""
         starts = range(0, len(images), self.batch_size)
         return self.run(self.prepare(images[start : start + self.batch_size]) for start in starts)
@@ -92,22 +91,22 @@ class Embedder:
         """Turn at most `batch_size` faces into the network's input, on its device; may be called in another thread."""
         return normalise_all(images, self.spec, self.device)
 
-    def run(self, batches: Iterable[torch.Tensor]) -> Vectors:
+    def run(self, batches: Iterable[torch.Tensor]) -> Float32Array:
         """Return the vectors (n, d) float32 of faces in batches from `prepare`."""
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *map(self.net, batches)])
 
 
-def _on_gpu(module: nn.Module, device: torch.device, precision: Precision) -> Callable[[torch.Tensor], Vectors]:
+def _on_gpu(module: nn.Module, device: torch.device, precision: Precision) -> Callable[[torch.Tensor], Float32Array]:
     @torch.inference_mode()
-    def run(batch: torch.Tensor) -> Vectors:
+    def run(batch: torch.Tensor) -> Float32Array:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            vectors: Vectors = module(batch).float().cpu().numpy()
+            vectors: Float32Array = module(batch).float().cpu().numpy()
         return vectors
 
     return run
 
 
-def _on_cpu(module: nn.Module, size: int, precision: Precision) -> Callable[[torch.Tensor], Vectors]:
+def _on_cpu(module: nn.Module, size: int, precision: Precision) -> Callable[[torch.Tensor], Float32Array]:
     example = torch.zeros(CPU_BATCH, 3, size, size)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are constant here
@@ -123,11 +122,11 @@ def _on_cpu(module: nn.Module, size: int, precision: Precision) -> Callable[[tor
     }
     request = ov.compile_model(model, "CPU", settings).create_infer_request()
 
-    def run(batch: torch.Tensor) -> Vectors:
+    def run(batch: torch.Tensor) -> Float32Array:
         # Always the one shape: another would be computed in another order, and differ in the last bits.
         missing = CPU_BATCH - len(batch)
         full = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)]) if missing else batch
-        vectors: Vectors = request.infer([full.contiguous().numpy()])[0][: len(batch)].copy()
+        vectors: Float32Array = request.infer([full.contiguous().numpy()])[0][: len(batch)].copy()
         return vectors
 
     return run

@@ -7,15 +7,14 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from dfd_ray.arrays import Float32Array, Image
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.models.backbones import InputSpec, normalise
 from dfd_ray.models.classifier import FAKE
 
-Image = npt.NDArray[np.uint8]
 OPACITY = 0.45
 """Of the colours laid over a face where the network looks most."""
 
@@ -26,7 +25,7 @@ def check_grad_cam() -> None:
         raise ConfigurationError("evaluate.explain and predict.explain need a package: pip install grad-cam")
 
 
-def explain_face(module: nn.Module, spec: InputSpec, image: Image) -> npt.NDArray[np.float32]:
+def explain_face(module: nn.Module, spec: InputSpec, image: Image) -> Float32Array:
     """Return how much each place of a face speaks for FAKE, (h, w) float32 from 0 to 1.
 
     `image` (h, w, 3) uint8 RGB; `module` a classifier in eval mode, as it comes. By the last stage's features, so the map is
@@ -48,7 +47,7 @@ def explain_face(module: nn.Module, spec: InputSpec, image: Image) -> npt.NDArra
     return np.asarray(cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def paint_heat(image: Image, heat: npt.NDArray[np.float32]) -> Image:
+def paint_heat(image: Image, heat: Float32Array) -> Image:
     """Return a face (h, w, 3) uint8 RGB with `heat` (h, w) from 0 to 1 laid over it: nothing at 0, red at 1."""
     colours = cv2.applyColorMap(np.uint8(255 * np.clip(heat, 0, 1)), cv2.COLORMAP_TURBO)[:, :, ::-1]
     weight = OPACITY * np.clip(heat, 0, 1)[:, :, None]

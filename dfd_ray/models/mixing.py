@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from dfd_ray.arrays import Float64Array, Image
 
 SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
 """Bounds of how much the REAL face is resized; beyond them the landmarks of one are no face's."""
@@ -36,7 +36,7 @@ def mix_faces(
     return np.asarray(np.rint(mixed), np.uint8), share
 
 
-def similarity(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+def similarity(source: Float64Array, target: Float64Array) -> Float64Array | None:
     """Return the map (2, 3) of shift, turn and scale that brings points (5, 2) nearest to others, by least squares."""
     if source.shape != (5, 2) or target.shape != (5, 2):
         raise ValueError(f"landmarks must be (5, 2), not {source.shape} and {target.shape}")

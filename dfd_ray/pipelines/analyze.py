@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,6 +24,7 @@ import ray
 
 from dfd_ray.analysis import PCA
 from dfd_ray.analysis.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
+from dfd_ray.arrays import AnyArray, Float32Array
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
@@ -87,7 +87,7 @@ def threads(config: Config) -> int:
     return int(config.resources.analyze.num_cpus) if os.environ.get("RAY_ADDRESS") else config.resources.cpus or 0
 
 
-def truths(run: str, keys: pa.Table) -> dict[str, npt.NDArray[Any]]:
+def truths(run: str, keys: pa.Table) -> dict[str, AnyArray]:
     """Return each face's video, group, fold and label, (n,) each, in the order of the keys."""
     videos = read_table(run, "manifest", ["video_id", "group", "fold", "label"])
     row = pc.index_in(keys.column("video_id"), value_set=videos.column("video_id").combine_chunks())
@@ -100,7 +100,7 @@ def truths(run: str, keys: pa.Table) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def write_projection(config: Config, keys: pa.Table, scores: npt.NDArray[np.float32], result: Map) -> None:
+def write_projection(config: Config, keys: pa.Table, scores: Float32Array, result: Map) -> None:
     """Write the table, a file for every file of `faces/`; a file written twice is the same file."""
     run = cast(str, config.run)
     delete_folder(join(run, "projection"))

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.arrays import Float32Array, Image
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.labels import LABELS
@@ -26,8 +26,6 @@ DRAWS = 4
 """Pictures of each augmentation."""
 PAIRS = 4
 """REAL and FAKE faces that self-blended and mixed ones are made of."""
-
-Image = npt.NDArray[np.uint8]
 
 
 def write_examples(config: Config) -> None:
@@ -55,9 +53,9 @@ def write_examples(config: Config) -> None:
     )
 
 
-def some_faces(config: Config, label: str) -> list[tuple[Image, npt.NDArray[np.float32]]]:
+def some_faces(config: Config, label: str) -> list[tuple[Image, Float32Array]]:
     """Return the first face of some videos of a class, each with its landmarks."""
-    found: list[tuple[Image, npt.NDArray[np.float32]]] = []
+    found: list[tuple[Image, Float32Array]] = []
     columns = ["video_id", "label", "width", "height", "faces"]
     for videos in iterate_batches(cast(str, config.run), "faces", columns, 8):
         own = videos.filter(pc.equal(videos.column("label"), label))

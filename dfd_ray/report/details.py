@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import expit
 
+from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.report.data import ROWS_AT_ONCE, RunData, spread
 from dfd_ray.report.images import decode_square, from_base64, to_uri
 from dfd_ray.report.points import Portrait
@@ -23,8 +23,6 @@ PORTRAIT_PIXELS, PORTRAIT_QUALITY = 72, 72
 HEAT_PIXELS, HEAT_FACES = 120, 3
 REASON_LENGTH = 300
 """Characters of what a decoder said, at most."""
-
-Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Curve:
 def read_curves(data: RunData, videos: Sequence[str]) -> dict[str, Curve]:
     """Return the curve of each of some videos that was scored; the tables are read in batches, without a picture.
 
-    Scores that are not one for each face, as after faces were found again, are no curve.
+    Float64Array that are not one for each face, as after faces were found again, are no curve.
     """
     wanted = pa.array(videos, pa.string())
     places = read_places(data, wanted)
@@ -56,14 +54,14 @@ def read_curves(data: RunData, videos: Sequence[str]) -> dict[str, Curve]:
     return found
 
 
-def read_places(data: RunData, wanted: pa.Array) -> dict[str, npt.NDArray[np.int64]]:
+def read_places(data: RunData, wanted: pa.Array) -> dict[str, Int64Array]:
     """Return frame and number of each face (n, 2) of the wanted videos, from the files that hold them."""
     if data.outcomes is None:
         return {}
     holding = data.outcomes.filter(pc.is_in(data.outcomes.column("video_id"), value_set=wanted))
     files = [data.face_files[number] for number in sorted(set(holding.column("file").to_pylist()))]
     columns = ["video_id", "faces.list.element.frame_index", "faces.list.element.face_index"]
-    found: dict[str, npt.NDArray[np.int64]] = {}
+    found: dict[str, Int64Array] = {}
     for batch in iterate_batches(data.run, "faces", columns, ROWS_AT_ONCE, files):
         rows = batch.filter(pc.is_in(batch.column("video_id"), value_set=wanted))
         flat = flatten_faces(rows)
@@ -73,7 +71,7 @@ def read_places(data: RunData, wanted: pa.Array) -> dict[str, npt.NDArray[np.int
     return found
 
 
-def make_curve(chances: Scores, place: npt.NDArray[np.int64] | None) -> Curve:
+def make_curve(chances: Float64Array, place: Int64Array | None) -> Curve:
     """Return the curve of a video's faces, evenly thinned where there are very many."""
     chosen = spread(len(chances), FACES_DRAWN)
     frames, faces = (None, None) if place is None else place[chosen].T.tolist()

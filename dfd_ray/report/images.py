@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from dfd_ray.arrays import Image
 
 SPRITE_STEPS = ((48, 75), (40, 65), (32, 55), (24, 40))
 """Pixels and JPEG quality of a sprite, tried in turn until the sheets fit their budget."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.arrays import Int32Array, Int64Array
 from dfd_ray.labels import NOISE
 from dfd_ray.report.data import RunData, count_labels, spread
 from dfd_ray.report.images import Sprites, decode_square, make_sprites, tile, to_uri
@@ -26,8 +26,6 @@ SHEET_ROWS, SHEET_COLUMNS = 3, 8
 SHEET_PIXELS, SHEET_QUALITY = 64, 75
 PORTRAITS = 8
 """Faces of a video that its row in the table of videos opens to, at most."""
-
-Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Points:
     """Faces in no cluster."""
     table: pa.Table
     """`POINT_COLUMNS` but the thumbnail, a row per drawn face."""
-    pictured: Positions
+    pictured: Int64Array
     """Which rows carry a picture; number n of them is sprite n."""
     sprites: Sprites
     sheets: list[ClusterSheet]
@@ -107,7 +105,7 @@ def choose_points(data: RunData, limit: int, sheets: int, videos: Sequence[str] 
     )
 
 
-def find_portraits(names: pa.ChunkedArray, videos: Sequence[str]) -> dict[str, Positions]:
+def find_portraits(names: pa.ChunkedArray, videos: Sequence[str]) -> dict[str, Int64Array]:
     """Return the positions of at most `PORTRAITS` faces of each video, evenly chosen, of those that have some."""
     number = pc.fill_null(pc.index_in(names, value_set=pa.array(videos, pa.string())), -1).to_numpy()
     found = np.flatnonzero(number >= 0)
@@ -121,7 +119,7 @@ def portraits_of(faces: pa.Table) -> list[Portrait]:
     return sorted((Portrait(*row) for row in zip(*columns, strict=True)), key=lambda one: (one.frame_index, one.face_index))
 
 
-def sample_by_cluster(cluster: npt.NDArray[np.int32], limit: int) -> Positions:
+def sample_by_cluster(cluster: Int32Array, limit: int) -> Int64Array:
     """Return at most `limit` positions, ascending: every cluster (and the noise) keeps its share, evenly spaced.
 
     What rounding leaves over goes first to clusters that would vanish, the largest first.
@@ -139,7 +137,7 @@ def sample_by_cluster(cluster: npt.NDArray[np.int32], limit: int) -> Positions:
     return np.sort(order[np.concatenate(parts)])
 
 
-def take_rows(data: RunData, rows: Positions) -> Iterator[pa.Table]:
+def take_rows(data: RunData, rows: Int64Array) -> Iterator[pa.Table]:
     """Yield rows of the projection by their positions, ascending, without holding others."""
     start = 0
     for batch in iterate_batches(data.run, "projection", POINT_COLUMNS, 1024, data.projection_files):

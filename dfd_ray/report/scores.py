@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.arrays import BoolArray, Float64Array
 from dfd_ray.labels import LABELS
 from dfd_ray.verdict.metrics import CALIBRATION_BINS
 
@@ -129,7 +129,7 @@ def verdict(loss: Score) -> str:
     return "that lies in the interval, so this run does not show that the model knows more than the base rate"
 
 
-def judged(predictions: pa.Table, column: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+def judged(predictions: pa.Table, column: str) -> tuple[Float64Array, BoolArray]:
     """Return the probabilities (n,) in a column, and whether each video is FAKE (n,), of videos that have both."""
     known = pc.and_(pc.is_in(predictions.column("label"), pa.array(LABELS)), predictions.column(column).is_valid())
     table = predictions.filter(known)

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
 from dfd_ray.analysis import PCA, Moments
+from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import RunError
 from dfd_ray.runtime.session import ATTEMPTS
 from dfd_ray.store.storage import join
@@ -65,7 +65,7 @@ def merged(left: Moments | None, right: Moments | None) -> Moments | None:
     return left if right is None else right if left is None else left.merge(right)
 
 
-def project(run: str, pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+def project(run: str, pca: PCA, whiten: bool) -> tuple[pa.Table, Float32Array]:
     """Return the keys of all faces (n rows of `KEYS`) and their scores (n, components) float32, in the order of the files."""
     partial = ray.remote(scores_of_files).options(max_retries=ATTEMPTS)
     fitted = ray.put(pca)
@@ -73,7 +73,7 @@ def project(run: str, pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.
     return pa.concat_tables([keys for keys, _ in parts]), np.concatenate([scores for _, scores in parts])
 
 
-def scores_of_files(run: str, files: Sequence[str], pca: PCA, whiten: bool) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+def scores_of_files(run: str, files: Sequence[str], pca: PCA, whiten: bool) -> tuple[pa.Table, Float32Array]:
     """Return keys and scores of the vectors in some files of `embeddings/`."""
     keys, scores = [], []
     for batch in iterate_batches(run, "embeddings", files=files):
@@ -85,7 +85,7 @@ def scores_of_files(run: str, files: Sequence[str], pca: PCA, whiten: bool) -> t
     return pa.concat_tables(keys), np.concatenate([empty, *scores])
 
 
-def vectors_of(batch: pa.Table) -> npt.NDArray[np.float32]:
+def vectors_of(batch: pa.Table) -> Float32Array:
     """Return the vectors of a batch of `embeddings/` as (n, d) float32."""
     column = flatten_faces(batch).column("vector").combine_chunks()
     flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import nn
 
+from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.labels import NO_FOLD
@@ -63,11 +64,11 @@ class ScoreFaces:
         observe("score", scored.select(["video_id", "status"]).to_pylist(), time.monotonic() - started)
         return scored.append_column("log_odds", pa.ListArray.from_arrays(offsets, pa.array(log_odds))).cast(SCHEMAS["scores"])
 
-    def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> npt.NDArray[np.float32]:
+    def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> Float32Array:
         """Return the log-odds of FAKE, (n,) float32, of faces of a fold; zeros where every model has seen the fold."""
         models = self.folds if fold == NO_FOLD else [fold] if fold in self.folds else []
         scores = [score_faces(*self.model(one), images, batch_size=self.batch_size) for one in models]
-        return cast("npt.NDArray[np.float32]", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
+        return cast("Float32Array", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
 
     def model(self, fold: int) -> tuple[nn.Module, InputSpec]:
         """Return the module and input of a model, loaded once."""

@@ -20,6 +20,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dfd_ray.arrays import AnyArray
 from dfd_ray.config import Config
 from dfd_ray.errors import DfdError, TrainingError
 from dfd_ray.faces.crop import decode_jpeg
@@ -129,7 +130,7 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
         export_model(config, plan.fold, average.module, spec, history)
 
 
-def batches(config: Config, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
+def batches(config: Config, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[str, AnyArray]]:
     """Yield this worker's batches of an epoch."""
     if rank == 0:
         tell_epoch(cast(str, config.run), epoch)  # no worker gets a batch before all have asked, so each gets this epoch's
@@ -138,7 +139,7 @@ def batches(config: Config, plan: FoldPlan, epoch: int, rank: int) -> Iterator[d
 
 
 def loss_of(
-    model: nn.Module, batch: dict[str, npt.NDArray[Any]], spec: InputSpec, device: torch.device, settings: Train
+    model: nn.Module, batch: dict[str, AnyArray], spec: InputSpec, device: torch.device, settings: Train
 ) -> torch.Tensor:
     """Return the mean cross-entropy of a batch from `augment`, whose labels may lie between REAL and FAKE."""
     images = normalise(torch.tensor(batch["image"]), spec, device)

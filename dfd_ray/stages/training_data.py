@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 from ray.data import Dataset
 from ray.data.expressions import col
 
+from dfd_ray.arrays import AnyArray, Float32Array, Image
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.models.augment import training_augmentation
@@ -34,8 +34,6 @@ LOWEST_PRIORITY = 19
 """As `nice` counts."""
 KEYS = 2**62
 """Random keys are drawn below this; two of millions are hardly ever equal."""
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def shown_faces(videos: pa.Table, config: Config, rates: dict[str, float]) -> pa
     return faces.append_column("key", pa.array(np.concatenate([np.empty(0, np.int64), *keys])))
 
 
-def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[npt.NDArray[np.float32]]:
+def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[Float32Array]:
     """Return the landmarks (5, 2) of rows of `face_rows`, in pixels of the stored image."""
     places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
     return [
@@ -119,13 +117,13 @@ def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[npt.NDArray[np.f
     ]
 
 
-def augment_ahead(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArray[Any]]:
+def augment_ahead(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyArray]:
     """Do as `augment`, in a process of the lowest priority: what is made ahead of need takes no core from who learns."""
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
     return augment(faces, size, settings)
 
 
-def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArray[Any]]:
+def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyArray]:
     """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) float32, the share of FAKE, `video_id` (n,).
 
     What is random follows from the seed and the faces, in their order: equal batches are augmented alike.
@@ -140,7 +138,7 @@ def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, npt.NDArra
 
 def change_fakes(
     faces: pa.Table, images: list[Image], settings: Train, random: np.random.Generator
-) -> tuple[list[Image], npt.NDArray[np.float32]]:
+) -> tuple[list[Image], Float32Array]:
     """Return images and labels with some of the FAKE ones, drawn at random, made of REAL ones among them.
 
     `faces` (n rows) has `label` of 0 and 1, `group`, and `landmarks` in pixels of each of the `images`. A share

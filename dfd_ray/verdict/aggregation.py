@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from dfd_ray.arrays import Float64Array
+
 Method = Literal["mean", "mean_logit", "confident"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -20,7 +22,7 @@ FAKE_SHARE = 0.4
 REAL_SHARE = 0.9
 
 
-def sigmoid(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def sigmoid(logits: npt.ArrayLike) -> Float64Array:
     """Return the probabilities that log-odds stand for, float64 of the same shape, without overflow."""
     return np.asarray(expit(np.asarray(logits, np.float64)), np.float64)
 
@@ -44,7 +46,7 @@ def aggregate(logits: npt.ArrayLike, method: Method, frames: int = 32) -> float:
     raise ValueError(f"unknown method {method!r}; it can be mean, mean_logit or confident")
 
 
-def confident_mean(probability: npt.NDArray[np.float64], frames: int = 32) -> float:
+def confident_mean(probability: Float64Array, frames: int = 32) -> float:
     """Return the mean over the confident faces if there are many of one kind, else over all.
 
     `probability` (n,) of FAKE, n at least 1, found in `frames` frames. More faces than 11/32 of the frames and 40 % of

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.arrays import BoolArray, Float64Array, Int64Array
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
@@ -30,9 +30,7 @@ UNKNOWN = "unknown"
 SHOWN = ("log_loss", "log_loss_balanced", "roc_auc", "balanced_accuracy")
 
 
-def break_down(
-    config: Config, run: str, table: pa.Table, label: npt.NDArray[np.int64], group: npt.NDArray[np.int64]
-) -> dict[str, Any]:
+def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, group: Int64Array) -> dict[str, Any]:
     """Return `subgroups`, by what parts them and by name, and `metadata_probe`, ready for JSON.
 
     `table` is rows of `predictions/` that have a label and a probability, `label` (n,) 1 for FAKE and `group` (n,) theirs.
@@ -42,7 +40,7 @@ def break_down(
     rows = [facts[video_id] for video_id in table.column("video_id").to_pylist()]
     probability, settings = table.column("probability").to_numpy(), config.evaluate
 
-    def score(own: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def score(own: BoolArray) -> dict[str, Any]:
         found = score_videos(label[own], probability[own], group[own], bootstrap=settings.bootstrap, seed=settings.seed)
         kept = {name: found[name] for name in ("videos", "by_class", "constants")}
         return {**kept, "scores": {name: found["scores"][name] for name in SHOWN}}
@@ -61,7 +59,7 @@ def break_down(
     return {"subgroups": subgroups, "metadata_probe": {"roc_auc": area}}
 
 
-def probe_files(run: str, video_ids: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
+def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
     """Return the probability of FAKE (n,) of the videos by what their files alone give away, None if it cannot be learnt.
 
     It is learnt from all labelled videos but those that are only trained on, whose source would give them away.

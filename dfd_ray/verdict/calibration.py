@@ -9,12 +9,12 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from dfd_ray.arrays import Float64Array
+
 CLIP = 1e-7
 """Probabilities are kept this far from 0 and 1, so that their log-odds are finite (within 16.2)."""
 RIDGE = 1.0
 """Weight of the penalty slope² / 2 (scikit-learn's C = 1): few or uninformative videos shrink towards the base rate."""
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Calibration:
         if not (finite and self.slope >= 0 and 0 < self.base_rate < 1):
             raise ValueError(f"no calibration: slope {self.slope}, intercept {self.intercept}, base rate {self.base_rate}")
 
-    def apply(self, probability: npt.ArrayLike) -> FloatArray:
+    def apply(self, probability: npt.ArrayLike) -> Float64Array:
         """Return calibrated probabilities, float64 of the same shape and in the same order; NaN stays NaN."""
         return np.asarray(expit(self.slope * log_odds(probability) + self.intercept), np.float64)
 
@@ -49,7 +49,7 @@ class Calibration:
         return cls(float(values["slope"]), float(values["intercept"]), float(values["base_rate"]))
 
 
-def log_odds(probability: npt.ArrayLike) -> FloatArray:
+def log_odds(probability: npt.ArrayLike) -> Float64Array:
     """Return the log-odds of probabilities clipped to [CLIP, 1 - CLIP], float64 of the same shape; NaN stays NaN."""
     return np.asarray(logit(np.clip(np.asarray(probability, np.float64), CLIP, 1 - CLIP)), np.float64)
 
@@ -79,10 +79,10 @@ def fit_calibration(probability: npt.ArrayLike, label: npt.ArrayLike) -> Calibra
     return replace(fit_line(log_odds(score), target), base_rate=base_rate)
 
 
-def fit_line(x: FloatArray, target: FloatArray) -> Calibration:
+def fit_line(x: Float64Array, target: Float64Array) -> Calibration:
     """Return the slope (at least 0) and intercept of least cross-entropy plus ridge, of `x` (n,) on `target` (n,)."""
 
-    def objective(line: FloatArray) -> tuple[float, FloatArray]:
+    def objective(line: Float64Array) -> tuple[float, Float64Array]:
         slope, intercept = line
         z = slope * x + intercept
         loss = np.sum(np.logaddexp(0, z) - target * z) + RIDGE * slope**2 / 2

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from dfd_ray.arrays import Float64Array
 
 
 def probe_scores(
     numbers: npt.ArrayLike, words: Sequence[str | None], label: npt.ArrayLike, fold: npt.ArrayLike, judged: npt.ArrayLike
-) -> FloatArray | None:
+) -> Float64Array | None:
     """Return the probability of FAKE (n,) of the judged videos by their files' facts, NaN of the others.
 
     `numbers` (n, k) such as bytes, width, frames a second: positive, and NaN where unknown; `words` (n,) such as the

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dfd_ray.arrays import Float64Array, Int64Array
+
 KAGGLE_CLIP = 1e-15
 """Kaggle's log loss keeps probabilities this far from 0 and 1."""
 THRESHOLD = 0.5
@@ -20,9 +22,6 @@ PRECISION_WEIGHT = 100.0
 PRECISION_RECALL = 0.5
 """How much rarer fakes are taken to be in the world than in the test, and the recall at which their precision is told."""
 LEVEL = 0.95
-
-Labels = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 def score_videos(
@@ -59,7 +58,7 @@ def score_videos(
 
 def check_input(
     label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike
-) -> tuple[Labels, FloatArray, npt.NDArray[np.int64]]:
+) -> tuple[Int64Array, Float64Array, Int64Array]:
     """Return the three as arrays, the groups numbered from 0; ValueError if they are not what `score_videos` takes."""
     truth, score, member = np.asarray(label), np.asarray(probability, np.float64), np.asarray(group)
     if truth.ndim != 1 or not len(truth) or not truth.shape == score.shape == member.shape:
@@ -77,7 +76,7 @@ class Ranking:
     `label` (n,) 0 or 1, `probability` (n,) of FAKE in [0, 1].
     """
 
-    def __init__(self, label: Labels, probability: FloatArray) -> None:
+    def __init__(self, label: Int64Array, probability: Float64Array) -> None:
         self.order = np.argsort(-probability, kind="stable")
         self.label = label[self.order]
         score = probability[self.order]
@@ -90,7 +89,7 @@ class Ranking:
         self.gap = score - self.label
         self.bin = bin_of(score)
 
-    def scores(self, weight: FloatArray) -> dict[str, float | None]:
+    def scores(self, weight: Float64Array) -> dict[str, float | None]:
         """Return every score of the videos weighted by `weight` (n,), in the order given to the constructor.
 
         Those that need both classes are None if one of them weighs nothing. As scikit-learn's with `sample_weight`.
@@ -153,12 +152,12 @@ def reliability_bins(
     return rows
 
 
-def bin_of(probability: FloatArray) -> npt.NDArray[np.int64]:
+def bin_of(probability: Float64Array) -> Int64Array:
     """Return the bin (n,) of each probability (n,), from 0 to CALIBRATION_BINS - 1."""
     return np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
 
 
-def draw_weights(group: npt.NDArray[np.int64], bootstrap: int, seed: int) -> Iterator[FloatArray]:
+def draw_weights(group: Int64Array, bootstrap: int, seed: int) -> Iterator[Float64Array]:
     """Yield the weights (n,) of the videos in every replicate; none if there is only one group.
 
     `group` (n,) numbered from 0. As many groups are drawn as there are, with replacement: one drawn twice weighs twice.
@@ -169,7 +168,7 @@ def draw_weights(group: npt.NDArray[np.int64], bootstrap: int, seed: int) -> Ite
         yield np.bincount(random.integers(groups, size=groups), minlength=groups)[group].astype(np.float64)
 
 
-def resample(ranking: Ranking, group: npt.NDArray[np.int64], bootstrap: int, seed: int) -> list[dict[str, float | None]]:
+def resample(ranking: Ranking, group: Int64Array, bootstrap: int, seed: int) -> list[dict[str, float | None]]:
     """Return the scores of every replicate of `draw_weights` that kept the classes there are."""
     expected = [name for name, value in ranking.scores(np.ones(len(group))).items() if value is not None]
     rows = []

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.arrays import BoolArray, Float64Array, Int64Array
 from dfd_ray.config import Config
 from dfd_ray.errors import Status
 from dfd_ray.labels import TRAIN_ONLY
@@ -20,8 +21,6 @@ from dfd_ray.store.tables import flatten_faces
 from dfd_ray.verdict.aggregation import METHODS, Method, aggregate
 from dfd_ray.verdict.calibration import Calibration, fit_calibration
 from dfd_ray.video import choose_frames
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def frames_judged(config: Config) -> int:
@@ -33,7 +32,7 @@ def frames_judged(config: Config) -> int:
     return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
 
 
-def judged_faces(scores: pa.Table, faces: pa.Table, most: int) -> list[FloatArray]:
+def judged_faces(scores: pa.Table, faces: pa.Table, most: int) -> list[Float64Array]:
     """Return, row by row of `scores`, the log-odds of the faces of at most `most` of the video's frames, spread evenly.
 
     `faces` has `video_id` and `faces` with `frame_index`. Frames are chosen, not faces: of two people in a picture both count,
@@ -45,13 +44,13 @@ def judged_faces(scores: pa.Table, faces: pa.Table, most: int) -> list[FloatArra
     return [one[np.isin(places, choose_frames(np.unique(places), most))] for one, places in zip(log_odds, frames, strict=True)]
 
 
-def face_log_odds(scores: pa.Table) -> list[FloatArray]:
+def face_log_odds(scores: pa.Table) -> list[Float64Array]:
     """Return the log-odds of all faces of each row of `scores`."""
     column = scores.column("log_odds")
     return np.split(pc.list_flatten(column).to_numpy().astype(float), ends_of(column)[:-1])
 
 
-def ends_of(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def ends_of(lists: pa.ChunkedArray) -> Int64Array:
     """Return where each list ends in the flattened column."""
     return np.cumsum(pc.list_value_length(lists).to_numpy())
 
@@ -61,7 +60,7 @@ def methods_of(settings: Evaluate) -> tuple[Method, ...]:
     return METHODS if settings.aggregation == "auto" else (settings.aggregation,)
 
 
-def aggregate_videos(scores: pa.Table, faces: list[FloatArray], method: Method, frames: int) -> FloatArray:
+def aggregate_videos(scores: pa.Table, faces: list[Float64Array], method: Method, frames: int) -> Float64Array:
     """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it.
 
     `faces` are the log-odds that count of each row of `scores`, found in at most so many `frames`.
@@ -74,9 +73,9 @@ def aggregate_videos(scores: pa.Table, faces: list[FloatArray], method: Method, 
 class Judged(NamedTuple):
     """What is known of the videos in the end, and what new ones are judged by."""
 
-    probability: FloatArray
+    probability: Float64Array
     """Of FAKE, (n,), calibrated and clipped."""
-    raw: FloatArray
+    raw: Float64Array
     """The same as aggregated from the faces, NaN where there is none."""
     aggregation: Method
     """For new videos."""
@@ -85,9 +84,9 @@ class Judged(NamedTuple):
 
 
 def probabilities(
-    raw: dict[Method, FloatArray],
-    label: npt.NDArray[np.int64],
-    fold: npt.NDArray[np.int64],
+    raw: dict[Method, Float64Array],
+    label: Int64Array,
+    fold: Int64Array,
     videos: pa.Table,
     settings: Evaluate,
 ) -> Judged:
@@ -119,7 +118,7 @@ def probabilities(
 
 
 def choose_aggregation(
-    raw: dict[Method, FloatArray], label: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_], settings: Evaluate
+    raw: dict[Method, Float64Array], label: Int64Array, chosen: BoolArray, settings: Evaluate
 ) -> tuple[Method, Calibration | None]:
     """Return the aggregation with the least log loss on the chosen videos, and its calibration, None where there is none."""
     from sklearn.metrics import log_loss  # a second, which `predict` would wait for, too
@@ -140,9 +139,7 @@ def choose_aggregation(
     return best, fitted[best]
 
 
-def halves(
-    group: npt.NDArray[np.object_], label: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_], seed: int
-) -> npt.NDArray[np.int64]:
+def halves(group: npt.NDArray[np.object_], label: Int64Array, scored: BoolArray, seed: int) -> Int64Array:
     """Return the part of each video (n,): 0 and 1 are halves of the groups that were scored, each with both classes.
 
     All videos are of one part, -1, if no such halves are found; and so are those of groups of which none was scored.

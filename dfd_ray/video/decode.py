@@ -9,8 +9,8 @@ from fractions import Fraction
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
+from dfd_ray.arrays import BoolArray
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.video.frame import Frame
 from dfd_ray.video.probe import Source, Stream, deadline_check, first_picture_stream, open_container, walk_packets
@@ -96,7 +96,7 @@ def _decode_chosen(
     return frames
 
 
-def packets_needed(stream: Stream, chosen: set[int]) -> npt.NDArray[np.bool_]:
+def packets_needed(stream: Stream, chosen: set[int]) -> BoolArray:
     """Return which packets, in the order of decoding, must be decoded for the chosen frames: (frame_count,) bool.
 
     For each frame those from the last restart before it, in the order of decoding and of display both: frames shown
@@ -113,7 +113,7 @@ def packets_needed(stream: Stream, chosen: set[int]) -> npt.NDArray[np.bool_]:
 
 
 def _decode_packets(
-    container: av.container.InputContainer, pictures: av.VideoStream, needed: npt.NDArray[np.bool_]
+    container: av.container.InputContainer, pictures: av.VideoStream, needed: BoolArray
 ) -> Iterator[av.VideoFrame]:
     """Yield what the decoder makes of the needed packets; across a gap it is emptied and starts afresh."""
     position, feeding = 0, False

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dfd_ray.arrays import Float32Array
+
 PLANAR_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 """FFmpeg pixel formats kept as they are: three planes of 8 bits. Others (10-bit, packed) become yuv420p."""
 
@@ -89,7 +91,7 @@ class Frame:
         return np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
 
 
-def rgb_matrix(colorspace: int, full_range: bool) -> npt.NDArray[np.float32]:
+def rgb_matrix(colorspace: int, full_range: bool) -> Float32Array:
     """Return the (3, 4) matrix from Y, U, V (and 1) in levels of 0 to 255 to R, G, B (ITU-T H.273, 8.3).
 
     `colorspace` is FFmpeg's AVColorSpace; what is unspecified or rare counts as BT.601, as in swscale.

@@ -17,8 +17,8 @@ from typing import BinaryIO
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
+from dfd_ray.arrays import Int64Array
 from dfd_ray.errors import Reason, Stage, VideoError
 
 SLICE, IDR = 1, 5
@@ -50,11 +50,11 @@ class Stream:
     """The first presentation time stamp, in the stream's time base; 0 when there is none."""
     order: dict[int, int] | None
     """Presentation time stamp to `frame_index`; None when time stamps are missing or not unique."""
-    references: npt.NDArray[np.int64]
+    references: Int64Array
     """`frame_index` (n,) int64, ascending, of the frames that other frames depend on; empty when not known."""
-    display: npt.NDArray[np.int64]
+    display: Int64Array
     """`frame_index` (n,) int64 of each packet, in the order of decoding; empty when not known."""
-    restarts: npt.NDArray[np.int64]
+    restarts: Int64Array
     """Packets (n,) int64, ascending positions in the order of decoding, at which a decoder can start afresh."""
 
 

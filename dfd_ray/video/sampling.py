@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from dfd_ray.arrays import Int64Array
 
 
-def choose_frames(candidates: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+def choose_frames(candidates: Int64Array, count: int) -> Int64Array:
     """Choose `count` of the candidate frames, spread evenly, the same ones every time.
 
     The candidates (n,) int64 are frame indices in ascending order; they are cut into `count` runs of equal length and

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dfd_ray.arrays import Image
 from dfd_ray.demo import clips, make_demo_corpus
 from dfd_ray.demo.clips import BROKEN, MARKER, PARTS, REALS, make_clip, plan_clips
-from dfd_ray.demo.footage import Image, Person, load_people
+from dfd_ray.demo.footage import Person, load_people
 from dfd_ray.demo.manipulate import blend_pyramids, face_mask, self_blend, swap_face, window_of
 
 LOOKED_AT = (0, 25, 50)

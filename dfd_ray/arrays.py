@@ -1,4 +1,4 @@
-"""The array types of this package, and the one check every entry point makes."""
+"""The array types that the rooms share, and the checks that functions of arrays make of what they are given."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 AnyArray = npt.NDArray[Any]
+Image = npt.NDArray[np.uint8]
+"""A picture, (h, w, 3), RGB."""
+BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int32Array = npt.NDArray[np.int32]
