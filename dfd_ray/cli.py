@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dfd_ray import __version__
 from dfd_ray.config import Config, describe_fields, load_config, parse_config
-from dfd_ray.errors import ConfigurationError, DfdError
+from dfd_ray.errors import RESUMES, ConfigurationError, DfdError
+from dfd_ray.runtime.terminal import say, warn
 from dfd_ray.store.storage import absolute_uri, exists, join, read_bytes, refusal, write_bytes
 
 if TYPE_CHECKING:
@@ -46,17 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for summary in _run(options, config):
                 _print_summary(summary)
     except DfdError as error:
-        print(f"dfd-ray {options.job}: {' '.join(str(error).split())}", file=sys.stderr)
+        warn(f"dfd-ray {options.job}: {'; '.join([' '.join(str(error).split()), *getattr(error, '__notes__', [])])}")
         return 2
     except OSError as error:
         reason = refusal(error)
         if reason is None:
             raise
-        remedy = "once that is mended, the same command goes on where it stopped"
-        print(f"dfd-ray {options.job}: {reason}; {remedy}", file=sys.stderr)
+        warn(f"dfd-ray {options.job}: {reason}; {RESUMES}")
         return 2
     except KeyboardInterrupt:
-        print(f"dfd-ray {options.job}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        warn(f"dfd-ray {options.job}: interrupted; the same command resumes where it stopped")
         return 130
     return 0
 
@@ -149,11 +149,11 @@ def _saved(summaries: Iterable[Summary], run: str, config: Config) -> Iterable[S
 
 
 def _print_summary(summary: Summary) -> None:
-    print(f"\n{summary.job}", flush=True)
+    say(f"\n{summary.job}")
     lines = summary.lines()
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        print(f"  {name:<{width}}  {value}", flush=True)
+        say(f"  {name:<{width}}  {value}")
 
 
 def _parser() -> argparse.ArgumentParser:

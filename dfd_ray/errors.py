@@ -45,6 +45,10 @@ class Stage(StrEnum):
     """The frames were decoded, but the face detector failed on them."""
 
 
+RESUMES = "once that is mended, the same command resumes where it stopped"
+"""How an error ends that the user can mend without losing what is done."""
+
+
 class DfdError(Exception):
     """Base of every error that is meant to be read by the user as one line."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import cast
-
-from tqdm import tqdm
 
 from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.pipelines.pipeline import pipeline
+from dfd_ray.runtime.progress import Bar
 from dfd_ray.store.summary import Summary
 
 CORPUS = "demo-corpus"
@@ -23,11 +23,11 @@ def demo(config: Config) -> Iterator[Summary]:
     run = cast(str, config.run)
     if "://" in run:
         raise ConfigurationError(f"--run {run}: the demo makes its clips on a local disk")
-    with tqdm(desc="making the demo corpus", unit="clip") as bar:
+    with closing(Bar("making the demo corpus", "clip")) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total
-            bar.update(done - bar.n)
+            bar.show(done)
 
         corpus = make_demo_corpus(Path(run) / CORPUS, progress=advance)
     yield from pipeline(config.model_copy(update={"corpus": str(corpus)}))

@@ -12,9 +12,9 @@ import ray
 
 from dfd_ray.config import Config
 from dfd_ray.models.backbones import create_backbone, feature_size
-from dfd_ray.runtime.progress import progress_bar
+from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
-from dfd_ray.runtime.session import ATTEMPTS, actors, check_placeable, ray_session, torch_device, waiting
+from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, read_wait_limit, run_as_actors, torch_device
 from dfd_ray.stages.embed import EmbedFaces, measure
 from dfd_ray.store.schemas import embeddings_schema
 from dfd_ray.store.storage import absolute_uri, join
@@ -43,7 +43,7 @@ def embed(config: Config) -> Summary:
         create_backbone(config.embed.backbone, weights=config.embed.weights, image_size=config.embed.image_size)[0]
     )
     pool = config.resources.embed
-    with ray_session(config), resumable(run, "embeddings"), progress_bar("embed", run, "embeddings") as counter:
+    with ray_session(config), resumable(run, "embeddings"), show_progress("embed", run, "embeddings") as counter:
         check_placeable("embed", pool)
         facts = arithmetic(config)
         schema = with_metadata(embeddings_schema(dimensions), "embeddings", config, dimensions=dimensions, **facts)
@@ -53,7 +53,7 @@ def embed(config: Config) -> Summary:
             fn_constructor_args=(config.embed, facts["precision"], pool, counter),
             batch_format="pyarrow",
             batch_size=VIDEOS_AT_ONCE,
-            **actors(pool),
+            **run_as_actors(pool),
         )
         write_rows(videos, run, "embeddings", schema, config.resources.videos_per_file)
         check_whole(run, "embeddings")
@@ -72,7 +72,7 @@ def arithmetic(config: Config) -> dict[str, Any]:
     if not stored:
         pool = config.resources.embed
         ask = ray.remote(measure).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
-        stored = ray.get(ask.remote(cast(str, config.run), config.embed, torch_device(pool)), timeout=waiting())
+        stored = ray.get(ask.remote(cast(str, config.run), config.embed, torch_device(pool)), timeout=read_wait_limit())
     return {key: stored[key] for key in ("precision", "cosine_to_fp32")}
 
 

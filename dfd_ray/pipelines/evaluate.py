@@ -21,9 +21,9 @@ from dfd_ray.errors import RunError
 from dfd_ray.labels import NO_FOLD, TRAIN_ONLY
 from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.pipelines.explain import explain_errors
-from dfd_ray.runtime.progress import progress_bar
+from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
-from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
+from dfd_ray.runtime.session import check_placeable, ray_session, run_as_actors, torch_device
 from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import is_trained, trained_folds
 from dfd_ray.store.schemas import SCHEMAS
@@ -94,7 +94,7 @@ def score_all(config: Config) -> None:
     """Write `scores/`: the log-odds of every face."""
     run = cast(str, config.run)
     pool = config.resources.score
-    with ray_session(config), resumable(run, "scores"), progress_bar("evaluate", run, "scores") as counter:
+    with ray_session(config), resumable(run, "scores"), show_progress("evaluate", run, "scores") as counter:
         check_placeable("score", pool)
         columns = ["video_id", "fold", "status", "error_stage", "error", "faces"]
         videos = read_rows(run, "faces", columns, VIDEOS_AT_ONCE)
@@ -103,7 +103,7 @@ def score_all(config: Config) -> None:
             fn_constructor_args=(run, torch_device(pool), config.embed.batch_size, counter),
             batch_format="pyarrow",
             batch_size=VIDEOS_AT_ONCE,
-            **actors(pool),
+            **run_as_actors(pool),
         )
         schema = with_metadata(SCHEMAS["scores"], "scores", config)
         write_rows(videos, run, "scores", schema, config.resources.videos_per_file)

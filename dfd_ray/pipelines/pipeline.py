@@ -14,6 +14,7 @@ from dfd_ray.pipelines.preprocess import preprocess
 from dfd_ray.pipelines.report import report
 from dfd_ray.pipelines.train import train
 from dfd_ray.runtime.session import shared_session
+from dfd_ray.runtime.terminal import say
 from dfd_ray.store.summary import Summary
 from dfd_ray.store.tables import read_table
 
@@ -29,9 +30,7 @@ def pipeline(config: Config) -> Iterator[Summary]:
         for step in STEPS:
             if step in (train, evaluate) and not has_labels(config):
                 if step is train:
-                    print(
-                        "\nno video has a label, so there is nothing to learn from: train and evaluate are left out", flush=True
-                    )
+                    say("\nno video has a label, so there is nothing to learn from: train and evaluate are left out")
                 continue
             yield step(config)
 

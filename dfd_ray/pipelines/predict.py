@@ -24,9 +24,10 @@ from dfd_ray.errors import CorpusError, RunError, Status
 from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
-from dfd_ray.runtime.progress import progress_bar
+from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
-from dfd_ray.runtime.session import actors, check_placeable, ray_session, torch_device
+from dfd_ray.runtime.session import check_placeable, ray_session, run_as_actors, torch_device
+from dfd_ray.runtime.terminal import say
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import check_models, models_digest
@@ -57,7 +58,7 @@ def predict(config: Config, videos: str, out: str) -> Summary:
         score_new(config, out, models)
     predictions, note = predictions_of(config, read_table(out, "scores").sort_by("video_id"))
     if config.predict.explain:
-        print(f"explanations: {explain(config, out, predictions)}", flush=True)
+        say(f"explanations: {explain(config, out, predictions)}")
     # Made anew each time, since it takes no network and may be calibrated by now; the same again is no work.
     if count_rows(out, "predictions") and exists(join(out, "submission.csv")):
         check_compatible(out, "predictions", config)
@@ -93,7 +94,7 @@ def index_new(config: Config, videos: str, out: str) -> None:
 def score_new(config: Config, out: str, models: str) -> None:
     """Write `<out>/scores/` in one pass over the videos; `models` says in its metadata which classifiers scored."""
     run, resources = cast(str, config.run), config.resources
-    with ray_session(config), resumable(out, "scores"), progress_bar("predict", out, "scores") as counter:
+    with ray_session(config), resumable(out, "scores"), show_progress("predict", out, "scores") as counter:
         check_placeable("score", resources.score)
         rows = read_rows(out, "manifest", ["video_id", "uri", "label", "group", "fold"], resources.videos_per_task)
         rows = find_faces_of(rows, config, counter, pools=2)
@@ -102,7 +103,7 @@ def score_new(config: Config, out: str, models: str) -> None:
             fn_constructor_args=(run, torch_device(resources.score), config.embed.batch_size),
             batch_format="pyarrow",
             batch_size=resources.videos_per_task,
-            **actors(resources.score, pools=2),
+            **run_as_actors(resources.score, pools=2),
         )
         write_rows(
             rows, out, "scores", with_metadata(SCHEMAS["scores"], "scores", config, models=models), resources.videos_per_file

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from dfd_ray.config import Config
-from dfd_ray.runtime.progress import progress_bar
+from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
 from dfd_ray.runtime.session import ray_session
 from dfd_ray.stages.detect import find_faces_of
@@ -34,7 +34,7 @@ def preprocess(config: Config) -> Summary:
     there_before = count_rows(run, "faces")
     schema = with_metadata(SCHEMAS["faces"], "faces", config)
     columns = ["video_id", "uri", "label", "group", "fold"]
-    with ray_session(config), resumable(run, "faces"), progress_bar("preprocess", run, "faces") as counter:
+    with ray_session(config), resumable(run, "faces"), show_progress("preprocess", run, "faces") as counter:
         videos = find_faces_of(read_rows(run, "manifest", columns, config.resources.videos_per_task), config, counter)
         write_rows(videos, run, "faces", schema, config.resources.videos_per_file)
         check_whole(run, "faces")

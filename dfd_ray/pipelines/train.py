@@ -8,11 +8,9 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 from __future__ import annotations
 
 import copy
-import os
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple, cast
 
 import pyarrow.compute as pc
@@ -20,10 +18,7 @@ import ray
 from ray.data import DataContext, ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
-from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
-from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
-from tqdm import tqdm
+from ray.train.v2.api.exceptions import TrainingFailedError
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
@@ -31,8 +26,11 @@ from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.balancing import balancing_rates, repeats
 from dfd_ray.pipelines.training_examples import write_examples
+from dfd_ray.runtime.progress import Bar, call_every
+from dfd_ray.runtime.ray_internals import found_no_room, limit_worker_start
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, refuse_or_wait
+from dfd_ray.runtime.terminal import say
 from dfd_ray.runtime.trackers import check_trackers
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.stages.training_data import FoldPlan, training_faces
@@ -96,8 +94,7 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
     gpus = config.resources.train.num_gpus
     stopped = join(run, "training", STOPPED)
     delete_file(stopped)
-    # Ray's own minute is less than a node takes to start; each attempt has its share of what a job may wait.
-    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(60 * config.resources.wait_minutes / (1 + ATTEMPTS))
+    limit_worker_start(60 * config.resources.wait_minutes / (1 + ATTEMPTS))  # each attempt has its share of the wait
     trainer = TorchTrainer(
         train_folds,
         train_loop_config={"config": config, "folds": plans},
@@ -116,14 +113,14 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
         dataset_config=DataConfig(execution_options=ordered_ingest()),
         datasets={f"fold-{plan.fold}": training_faces(config, plan, size) for plan in plans},
     )
-    print(f"training {len(plans)} models, each without one fold, {settings.epochs} epochs each", flush=True)
+    say(f"training {len(plans)} models, each without one fold, {settings.epochs} epochs each")
     with follow(run, [plan.fold for plan in plans], settings.epochs):
         try:
             trainer.fit()
         except TrainingFailedError as error:
             if exists(stopped):
                 raise TrainingError(read_json(stopped)["error"]) from None
-            if isinstance(error, ControllerError) and isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+            if found_no_room(error):
                 raise ResourceError(
                     f"no room for {settings.workers} training workers in {config.resources.wait_minutes:g} minutes "
                     "(resources.wait_minutes): start nodes, or lower train.workers or resources.train; the same command goes on"
@@ -227,30 +224,16 @@ def check_room(config: Config) -> None:
 def follow(run: str, folds: list[int], epochs: int) -> Iterator[None]:
     """Show a progress bar of epochs within, as the first worker reports them beside its checkpoints."""
     location = join(run, "training", PROGRESS)
-    stop = threading.Event()
-    bar = tqdm(total=len(folds) * epochs, desc="training", unit="epoch")
 
     def show() -> None:
         last = read_json(location) if exists(location) else None
         if last and last["fold"] in folds:
             done = folds.index(last["fold"]) * epochs + last["epoch"]
-            if done > bar.n:
-                bar.set_postfix_str(f"fold {last['fold']}, {describe_epoch(last)}", refresh=False)
-                bar.update(done - bar.n)
+            if done > bar.done:
+                bar.show(done, f"fold {last['fold']}, {describe_epoch(last)}")
 
-    def watch() -> None:
-        while not stop.wait(1.0):
-            show()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with closing(Bar("train", "epoch", len(folds) * epochs)) as bar, call_every(1.0, show):
         yield
-    finally:
-        stop.set()
-        thread.join()
-        show()
-        bar.close()
 
 
 def describe_epoch(metrics: dict[str, Any]) -> str:

@@ -1,45 +1,116 @@
-"""The progress bar of a data job: videos a second, time left, and how many ended how, counted as they are done.
+"""How far a job is: one bar for all of them, and the counter of videos that a data job's workers report to.
 
-Ray Data's own bars count blocks; a table's files tell of videos only when hundreds are written.
+Ray Data's own bars count blocks, and a table's files count videos only by the hundred.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 
 import ray
+from ray.actor import ActorHandle
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
-from dfd_ray.runtime.session import waiting
+from dfd_ray.runtime.session import read_wait_limit
 from dfd_ray.runtime.telemetry import observe_left
+from dfd_ray.runtime.terminal import error_stream, warn
 from dfd_ray.store.tables import count_rows
 
 INTERVAL = 0.5
 """Seconds between two looks at the count."""
+LINE_SECONDS = 10.0
+"""Seconds between two lines where standard error is no terminal."""
 PATIENCE = 1 / 6
-"""Share of `resources.wait_minutes` without a video done after which a warning is due."""
+"""Share of `resources.wait_minutes` without a finished video after which a job warns."""
 SHOWN = 5
-"""Videos that such a warning names at most."""
+"""Most videos that such a warning names."""
+
+
+class Bar:
+    """How far a job is, on standard error: a bar on a terminal; elsewhere a line every `LINE_SECONDS`, and one at the end."""
+
+    def __init__(self, job: str, unit: str, total: int = 0, done: int = 0) -> None:
+        self.job, self.unit, self.total, self.done, self.remark = job, unit, total, done, ""
+        self.before, self.started = done, time.monotonic()
+        self.printed = self.started
+        stream = error_stream()
+        self.drawn = (
+            tqdm(total=total, initial=done, desc=job, unit=unit, mininterval=INTERVAL, file=stream) if stream.isatty() else None
+        )
+
+    def show(self, done: int, remark: str = "") -> None:
+        """Show that `done` of `total` are done, and a remark."""
+        self.done, self.remark = done, remark
+        if self.drawn is not None:
+            self.drawn.total = self.total
+            self.drawn.set_postfix_str(remark, refresh=False)
+            self.drawn.update(done - self.drawn.n)
+        elif time.monotonic() - self.printed >= LINE_SECONDS:
+            self.printed = time.monotonic()
+            warn(self.describe())
+
+    def describe(self) -> str:
+        """Return the job, the done and the total, the rate, the time left, or at the end the time it took, and the remark."""
+        seconds = time.monotonic() - self.started
+        rate = (self.done - self.before) / seconds if seconds else 0.0
+        speed = f"{1 / rate:.0f} s/{self.unit}" if 0 < rate < 0.1 else f"{rate:.2f} {self.unit}s/s"
+        parts = [f"{self.job}: {self.done}/{self.total} {self.unit}s", speed]
+        if self.done >= self.total:
+            parts.append(f"in {tqdm.format_interval(seconds)}")
+        elif rate:
+            parts.append(f"{tqdm.format_interval((self.total - self.done) / rate)} left")
+        return ", ".join([*parts, *([self.remark] if self.remark else [])])
+
+    def write(self, line: str) -> None:
+        """Print a line on standard error, above the bar."""
+        if self.drawn is not None:
+            self.drawn.write(line, file=error_stream())
+        else:
+            warn(line)
+
+    def close(self) -> None:
+        """Leave the bar as it is, or print the last line."""
+        if self.drawn is not None:
+            self.drawn.close()
+        else:
+            warn(self.describe())
+
+
+@contextmanager
+def call_every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Call `action` every so many seconds within, in a thread, and once more at the end."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        action()
 
 
 @ray.remote(num_cpus=0)
 class VideoCounter:
-    """Counts the videos done, by status, and knows on which nodes each of those at work has been begun."""
+    """Counts finished videos by status, and remembers on which nodes each unfinished one was started."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.begun: dict[str, list[str]] = defaultdict(list)
 
     def begin(self, video: str, node: str) -> int:
-        """Return how often a video has been begun without an end, this time included, and no node died of or with it."""
+        """Return how many workers have started a video and not finished it, this one included, on nodes that are alive."""
         before = self.begun[video]
         alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]} if before else set()
         deaths = sum(one in alive for one in before)
@@ -47,7 +118,7 @@ class VideoCounter:
         return deaths + 1
 
     def end(self, video: str) -> None:
-        """Note that whoever began a video has survived it."""
+        """Note that the worker which started a video has survived it."""
         del self.begun[video]
 
     def add(self, statuses: list[str]) -> None:
@@ -58,22 +129,22 @@ class VideoCounter:
         """Return the number of videos by status."""
         return dict(self.counts)
 
-    def at_work(self) -> dict[str, str]:
-        """Return the videos that have been begun and not ended, and the node of each; those of dead workers among them."""
+    def list_begun(self) -> dict[str, str]:
+        """Return the unfinished videos and the node of each, those of dead workers included."""
         return {video: nodes[-1] for video, nodes in self.begun.items() if nodes}
 
 
-def report_done(counter: Any, statuses: Iterable[str]) -> None:
-    """Tell a counter of videos done, without waiting for it; a job without one counts nothing."""
+def report_done(counter: ActorHandle | None, statuses: Iterable[str]) -> None:
+    """Report finished videos to a counter without waiting for it; without a counter, do nothing."""
     if counter is not None:
         counter.add.remote(list(statuses))
 
 
 @contextmanager
-def survived(counter: Any, video: str, attempts: int) -> Iterator[bool]:
-    """Yield whether a video may be tried: not if `attempts` workers have begun it and none has come to the end of this context.
+def try_video(counter: ActorHandle | None, video: str, attempts: int) -> Iterator[bool]:
+    """Yield whether a video may be tried: not if `attempts` workers have started it and none reached the end of this context.
 
-    Workers that died with their node do not count. Without a counter, or with one that died, it may.
+    Workers that died with their node do not count. Without a counter, or with one that died, it may be tried.
     """
     try:
         here = ray.get_runtime_context().get_node_id() if counter is not None else ""
@@ -83,48 +154,41 @@ def survived(counter: Any, video: str, attempts: int) -> Iterator[bool]:
     try:
         yield allowed
     finally:
-        if counter is not None and allowed:  # one that was refused stays so when its task is tried again for another's sake
+        if counter is not None and allowed:  # a refused video stays refused when its task is tried again for another video
             counter.end.remote(video)
 
 
 @contextmanager
-def progress_bar(job: str, run: str, table: str) -> Iterator[Any]:
-    """Show a bar within, and yield the counter that the job's workers tell of what they have done.
+def show_progress(job: str, run: str, table: str) -> Iterator[ActorHandle]:
+    """Show a bar within, and yield the counter that the job's workers report to.
 
-    It starts at what an earlier run has committed. It is for looking at: a video that is tried again counts twice, and
-    the summary counts the table itself. A job in which nothing is done for long is warned of.
+    The bar starts at what an earlier start of the job has committed. It counts a video that is tried again twice; the
+    summary counts the table itself. It warns when no video is finished for long.
     """
-    # Beside the driver, so that it does not die with some other node and forget which videos have killed a worker.
+    # On the driver's node, so that the death of another node does not lose which videos have killed a worker.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     counter = VideoCounter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
-    stop = threading.Event()
     bar = ProgressBar(job, counter, total=count_rows(run, "manifest"), before=count_rows(run, table))
-
-    def watch() -> None:
-        while not stop.wait(INTERVAL):
-            bar.show()
-            bar.warn()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
     try:
-        yield counter
+        with closing(bar), call_every(INTERVAL, bar.look):
+            yield counter
     finally:
-        stop.set()
-        thread.join()
-        bar.show()
-        bar.close()
         ray.kill(counter)
 
 
 class ProgressBar:
-    """What a counter has counted, on standard error and as a metric."""
+    """Shows what a counter has counted, on standard error and as a metric."""
 
-    def __init__(self, job: str, counter: Any, total: int, before: int) -> None:
+    def __init__(self, job: str, counter: ActorHandle, total: int, before: int) -> None:
         self.job, self.counter, self.total, self.before = job, counter, total, before
-        self.bar = tqdm(total=total, initial=before, desc=job, unit="video", mininterval=INTERVAL)
-        self.patience = PATIENCE * waiting()
+        self.bar = Bar(job, "video", total, before)
+        self.patience = PATIENCE * read_wait_limit()
         self.moved, self.warned = time.monotonic(), False
+
+    def look(self) -> None:
+        """Show what has been counted by now; warn where that has not changed for long."""
+        self.show()
+        self.warn()
 
     def show(self) -> None:
         """Show what has been counted by now."""
@@ -132,35 +196,34 @@ class ProgressBar:
             counts = ray.get(self.counter.read.remote(), timeout=10 * INTERVAL)
         except (RayError, TimeoutError):
             return
-        self.bar.set_postfix(counts, refresh=False)
-        done = min(self.before + sum(counts.values()), self.total) - self.bar.n
-        if done:
+        done = min(self.before + sum(counts.values()), self.total)
+        if done > self.bar.done:
             self.moved, self.warned = time.monotonic(), False
-        self.bar.update(done)
-        observe_left(self.job, self.total - int(self.bar.n))
+        self.bar.show(done, ", ".join(f"{status}={count}" for status, count in counts.items()))
+        observe_left(self.job, self.total - done)
 
     def warn(self) -> None:
-        """Say once, where no video has been done for long, which of them are at work."""
-        if self.warned or self.bar.n == self.total or time.monotonic() - self.moved < self.patience:
+        """Name once, where no video has been finished for long, those at work."""
+        if self.warned or self.bar.done == self.total or time.monotonic() - self.moved < self.patience:
             return
         self.warned = True
         try:
-            at_work = ray.get(self.counter.at_work.remote(), timeout=10 * INTERVAL)
+            begun = ray.get(self.counter.list_begun.remote(), timeout=10 * INTERVAL)
         except (RayError, TimeoutError):
-            at_work = {}
-        self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, at_work)}", file=sys.stderr)
+            begun = {}
+        self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, begun)}")
 
     def close(self) -> None:
         """Leave the bar as it is."""
         self.bar.close()
 
 
-def describe_stall(seconds: float, at_work: dict[str, str]) -> str:
-    """Return in one line that no video was done for so long, and where faces are being looked for: video and node."""
-    shown = [f"{video} (node {node[:8]})" for video, node in sorted(at_work.items())[:SHOWN]]
-    more = [f"{len(at_work) - SHOWN} more"] if len(at_work) > SHOWN else []
+def describe_stall(seconds: float, begun: dict[str, str]) -> str:
+    """Return in one line that no video was finished for so long, and where faces are being looked for: video and node."""
+    shown = [f"{video} (node {node[:8]})" for video, node in sorted(begun.items())[:SHOWN]]
+    more = [f"{len(begun) - SHOWN} more"] if len(begun) > SHOWN else []
     said = f"; at work on faces of {', '.join(shown + more)}" if shown else ""
     return (
-        f"no video done in {seconds / 60:g} minutes{said}. After {waiting() / 60:g} minutes without any progress the job ends "
-        "(resources.wait_minutes)"
+        f"no video done in {seconds / 60:g} minutes{said}. After {read_wait_limit() / 60:g} minutes without any progress the "
+        "job ends (resources.wait_minutes)"
     )

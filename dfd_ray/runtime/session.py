@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import re
 import signal
-import sys
-import warnings
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,15 +19,14 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import GetTimeoutError, NodeDiedError, OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 
 from dfd_ray.config import Config
-from dfd_ray.errors import DfdError, ResourceError
+from dfd_ray.errors import RESUMES, DfdError, ResourceError
+from dfd_ray.runtime.ray_internals import NO_TASK_EVENTS, find_active_operators, quieten_loggers, session_folder
+from dfd_ray.runtime.terminal import divert_output, warn
 from dfd_ray.sections import Pool
 
 HELPER_CPUS = 3
 """Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
 while hardly using it, and on a machine of two cores they would leave none for the work."""
-
-NO_TASK_EVENTS = {"task_events_report_interval_ms": 0}
-"""For a local Ray, which has no dashboard to show them: its server would keep 10 KB of each video's, up to 100,000 tasks."""
 
 ATTEMPTS = 2
 """Times a task of minutes or hours is tried again whose worker died. Ray's defaults are without end."""
@@ -45,49 +44,66 @@ EXIT_SECONDS = 30
 DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 """What Ray raises when a worker died, as often as it may."""
 
-_shared = False
+_shared: ExitStack | None = None
+"""What `shared_session` ends, where there is one."""
 
 
 @contextmanager
 def ray_session(config: Config) -> Iterator[None]:
-    """Have Ray within: the cluster named by RAY_ADDRESS, or one started on this machine; left again at the end.
+    """Have Ray within: the cluster named by RAY_ADDRESS, or one started on this machine; it is left again at the end.
 
     Within another session, or `shared_session`, the same Ray is used and kept. An error of ours that a task or an actor
     raised is raised as it was.
     """
-    own = not ray.is_initialized()
-    if own:
-        _connect(config)
-    DataContext.get_current().execution_no_progress_timeout_s = 60 * config.resources.wait_minutes
-    try:
+    with ExitStack() as own:
+        if not ray.is_initialized():
+            (_shared or own).enter_context(_connection(config))
+        DataContext.get_current().execution_no_progress_timeout_s = 60 * config.resources.wait_minutes
         with plain_errors():
             yield
-    finally:
-        if own and not _shared:
-            ray.shutdown()
 
 
 @contextmanager
 def shared_session() -> Iterator[None]:
     """Within, the first `ray_session` starts Ray and all use it, so that several jobs start it once, or not at all."""
     global _shared
-    if ray.is_initialized():  # somebody else's, who will end it
-        yield
-        return
-    _shared = True
-    try:
-        yield
-    finally:
-        _shared = False
-        ray.shutdown()
+    with ExitStack() as _shared:
+        try:
+            yield
+        finally:
+            _shared = None
+
+
+@contextmanager
+def _connection(config: Config) -> Iterator[None]:
+    """Connect to Ray, and keep what it prints in a log that an error names, unless the error has nothing to do with Ray."""
+    log = log_file(config)
+    with divert_output(log):
+        try:
+            _connect(config)
+            yield
+        except Exception as error:
+            if isinstance(error, ResourceError) or not isinstance(error, DfdError):
+                error.add_note(f"Ray's log is {log}")
+            raise
+        finally:
+            ray.shutdown()
+
+
+def log_file(config: Config) -> Path:
+    """Return where Ray's output goes: `<run>/logs/ray.log`, or for a run in object storage a file in the temporary folder."""
+    run = str(config.run)
+    if "://" in run:
+        return Path(tempfile.mkdtemp(prefix="dfd-ray-")) / "ray.log"
+    folder = Path(run) / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "ray.log"
 
 
 def _connect(config: Config) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
     else:
-        # It tells that a local Ray asks for a token, which is as it should be.
-        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
         cores = config.resources.cpus or os.cpu_count() or 1
         ray.init(
             address="local",
@@ -98,6 +114,7 @@ def _connect(config: Config) -> None:
             logging_level=logging.WARNING,
             _system_config=NO_TASK_EVENTS,
         )
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} Ray's other logs on this machine are in {session_folder()}/logs", flush=True)
     configure_data()
 
 
@@ -116,7 +133,7 @@ def check_placeable(stage: str, pool: Pool) -> None:
         remedy = f"--set resources.{stage}.{field}={largest:g}"
         refuse_or_wait(
             f"{asked}, this machine has {largest:g}; {remedy}",
-            f"{asked}, no node of the cluster has more than {largest:g}; waiting for one, {waiting() / 60:g} minutes "
+            f"{asked}, no node of the cluster has more than {largest:g}; waiting for one, {read_wait_limit() / 60:g} minutes "
             f"at most (resources.wait_minutes). If none is coming, stop the job and start a larger node, or {remedy}",
         )
 
@@ -126,23 +143,23 @@ def await_room(stage: str, pool: Pool) -> None:
     check_placeable(stage, pool)
     if os.environ.get("RAY_ADDRESS"):
         ask = ray.remote(lambda: None).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, name=stage)
-        ray.get(ask.remote(), timeout=waiting())
+        ray.get(ask.remote(), timeout=read_wait_limit())
 
 
 def refuse_or_wait(refusal: str, notice: str) -> None:
     """Raise ResourceError on one machine, which will not grow; on a cluster say on standard error what is waited for."""
     if not os.environ.get("RAY_ADDRESS"):
         raise ResourceError(refusal)
-    print(f"dfd-ray: {notice}", file=sys.stderr, flush=True)
+    warn(f"dfd-ray: {notice}")
 
 
-def tasks(pool: Pool) -> dict[str, Any]:
+def run_as_tasks(pool: Pool) -> dict[str, Any]:
     """Return `map_batches` arguments that run a function as tasks."""
     size = pool.max_size or _local_limit()
     return {"compute": TaskPoolStrategy(size=size), "num_cpus": pool.num_cpus, "max_retries": RETRIES}
 
 
-def actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, Any]:
+def run_as_actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, Any]:
     """Return `map_batches` arguments that run a class as a pool of actors.
 
     On one machine a pool starts at its full size: there are no nodes to wait for, and growing takes longer than a small job.
@@ -175,7 +192,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except (ExecutionTimeoutError, GetTimeoutError) as error:
-        raise ResourceError(explain_waiting(str(error), waiting())) from None
+        raise ResourceError(explain_waiting(str(error), read_wait_limit())) from None
     except RayError as error:
         inner: BaseException | None = error
         while inner is not None and (isinstance(inner, RayError) or not isinstance(inner, DfdError)):
@@ -185,22 +202,21 @@ def plain_errors() -> Iterator[None]:
         if not isinstance(error, DEATHS):
             raise
         said = str(error).strip().splitlines()[0]
-        remedy = "once that is mended, the same command goes on where it stopped"
-        raise ResourceError(f"workers died more often than a task is tried again: {said}; {remedy}") from error
+        raise ResourceError(f"workers died more often than a task is tried again: {said}; {RESUMES}") from error
 
 
-def waiting() -> float:
+def read_wait_limit() -> float:
     """Return the seconds that a job waits without progress."""
     return float(DataContext.get_current().execution_no_progress_timeout_s)
 
 
 def explain_waiting(said: str, seconds: float) -> str:
     """Return in one line what did not move, from what Ray Data said of its operators."""
-    stages = re.findall(r"^  - (.+?): (\d+) active", said, re.MULTILINE)
+    stages = find_active_operators(said)
     working = "; ".join(f"{name}, {count} at work" for name, count in stages) or "a worker that could not be placed"
     return (
         f"no progress in {seconds / 60:g} minutes (resources.wait_minutes): {working}. Where none is at work, no node can hold "
-        "what the stage asks for (resources); where some are, they hang. The same command goes on where it stopped"
+        "what the stage asks for (resources); where some are, they hang. The same command resumes where it stopped"
     )
 
 
@@ -240,9 +256,4 @@ def configure_data() -> None:
     # The newer Parquet reader starts 32 actors to read the footers of our few files: 14 s a dataset on two cores.
     context.use_datasource_v2 = False
     context.enable_progress_bars = False  # they count blocks; `progress.py` counts videos
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    for name in ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # they print what is raised as well
-    # Of Ray to its callers, about the bounds on retries, which have no other place yet.
-    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-    warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
+    quieten_loggers()

@@ -14,8 +14,8 @@ from ray.data import Dataset
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.faces.crop import cut_face, encode_jpeg
-from dfd_ray.runtime.progress import report_done, survived
-from dfd_ray.runtime.session import actors, check_placeable, limit_exit, tasks, torch_device
+from dfd_ray.runtime.progress import report_done, try_video
+from dfd_ray.runtime.session import check_placeable, limit_exit, run_as_actors, run_as_tasks, torch_device
 from dfd_ray.runtime.telemetry import observe
 from dfd_ray.sections import Preprocess
 from dfd_ray.stages.extract import extract
@@ -37,7 +37,7 @@ def find_faces_of(videos: Dataset, config: Config, counter: Any = None, pools: i
     resources = config.resources
     check_placeable("detect", resources.detect)
     device = torch_device(resources.detect)
-    pool = actors(resources.detect, pools, deaths_of_a_task=ATTEMPTS * resources.videos_per_task)
+    pool = run_as_actors(resources.detect, pools, deaths_of_a_task=ATTEMPTS * resources.videos_per_task)
     if device == "cpu":
         return videos.map_batches(
             ExtractAndDetect,
@@ -52,7 +52,7 @@ def find_faces_of(videos: Dataset, config: Config, counter: Any = None, pools: i
         fn_kwargs={"settings": config.preprocess},
         batch_format="pyarrow",
         batch_size=resources.videos_per_task,
-        **tasks(resources.extract),
+        **run_as_tasks(resources.extract),
     )
     return extracted.map_batches(
         Detect, fn_constructor_args=(config.preprocess, device, counter), batch_format="pyarrow", batch_size=1, **pool
@@ -90,7 +90,7 @@ class Detect:
         """Return a row of `faces/` for a row of `EXTRACTED` and its frames."""
         started = time.monotonic()
         try:
-            with survived(self.counter, video["video_id"], ATTEMPTS) as allowed:
+            with try_video(self.counter, video["video_id"], ATTEMPTS) as allowed:
                 if not allowed:
                     detail = f"{Reason.CRASH}: the process that looked for its faces died, {ATTEMPTS} times"
                     return video | {"status": Status.ERROR, "error_stage": Stage.DETECT, "error": detail, "faces": []}

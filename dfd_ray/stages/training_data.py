@@ -21,7 +21,7 @@ from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.balancing import repeats
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
-from dfd_ray.runtime.session import tasks
+from dfd_ray.runtime.session import run_as_tasks
 from dfd_ray.sections import Preprocess, Train
 from dfd_ray.store.storage import join, open_location, read_json, write_json
 from dfd_ray.store.tables import flatten_faces, table_files
@@ -73,7 +73,7 @@ def training_faces(config: Config, plan: FoldPlan, size: int) -> Dataset:
         fn_kwargs={"size": size, "settings": config.train},
         batch_format="pyarrow",
         batch_size=AUGMENT_AT_ONCE,
-        **tasks(config.resources.extract),
+        **run_as_tasks(config.resources.extract),
     )
 
 

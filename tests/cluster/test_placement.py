@@ -23,7 +23,7 @@ import json, sys, time
 import pyarrow as pa, ray
 from dfd_ray.config import load_config
 from dfd_ray.sections import Pool
-from dfd_ray.runtime.session import actors, check_placeable, ray_session, tasks
+from dfd_ray.runtime.session import run_as_actors, check_placeable, ray_session, run_as_tasks
 
 CPU_STAGE = Pool(num_cpus=1, max_size=3)
 GPU_STAGE = Pool(num_cpus=1, num_gpus=0.25, min_size=4, max_size=4)
@@ -46,8 +46,8 @@ with ray_session(load_config()):
     check_placeable("detect", GPU_STAGE)
     check_placeable("embed", Pool(num_cpus=2, num_gpus=8))
     rows = ray.data.range(24, override_num_blocks=24)
-    rows = rows.map_batches(decode, batch_format="pyarrow", batch_size=1, **tasks(CPU_STAGE))
-    rows = rows.map_batches(Detect, batch_format="pyarrow", batch_size=1, **actors(GPU_STAGE))
+    rows = rows.map_batches(decode, batch_format="pyarrow", batch_size=1, **run_as_tasks(CPU_STAGE))
+    rows = rows.map_batches(Detect, batch_format="pyarrow", batch_size=1, **run_as_actors(GPU_STAGE))
     print("PLACES", json.dumps([[json.loads(row["decoded"]), json.loads(row["detected"])] for row in rows.take_all()]))
 """
 
@@ -116,7 +116,7 @@ import sys, ray
 from dfd_ray.config import load_config
 from dfd_ray.errors import DfdError
 from dfd_ray.sections import Pool
-from dfd_ray.runtime.session import actors, check_placeable, ray_session
+from dfd_ray.runtime.session import run_as_actors, check_placeable, ray_session
 
 class Embed:
     def __call__(self, rows):
@@ -125,7 +125,7 @@ class Embed:
 try:
     with ray_session(load_config(None, ["resources.wait_minutes=0.1"])):
         check_placeable("embed", Pool(num_gpus=8))
-        ray.data.range(4).map_batches(Embed, batch_size=1, **actors(Pool(num_gpus=8))).materialize()
+        ray.data.range(4).map_batches(Embed, batch_size=1, **run_as_actors(Pool(num_gpus=8))).materialize()
 except DfdError as error:
     sys.exit(f"REFUSED {error}")
 """

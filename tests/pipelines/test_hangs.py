@@ -11,7 +11,7 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
-from dfd_ray.runtime.session import ray_session, tasks
+from dfd_ray.runtime.session import ray_session, run_as_tasks
 from dfd_ray.sections import Pool
 
 BLOCKS = 16
@@ -32,7 +32,7 @@ def run(wait_minutes: float, flag: Path) -> None:
     with ray_session(load_config(None, [f"resources.wait_minutes={wait_minutes}"])):
         blocks = ray.data.range(BLOCKS, override_num_blocks=BLOCKS)
         stage = {"fn_kwargs": {"flag": str(flag)}, "batch_format": "pyarrow", "batch_size": 1}
-        blocks.map_batches(hang_at_the_last, **stage, **tasks(Pool())).materialize()
+        blocks.map_batches(hang_at_the_last, **stage, **run_as_tasks(Pool())).materialize()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.runtime import progress
-from dfd_ray.runtime.progress import ProgressBar, describe_stall, progress_bar, report_done
+from dfd_ray.runtime.progress import Bar, ProgressBar, describe_stall, report_done, show_progress
 from dfd_ray.store.schemas import SCHEMAS
 
 
@@ -23,30 +24,73 @@ def run(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def test_the_bar_tells_how_many_videos_ended_how(ray: None, run: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with progress_bar("preprocess", run, "faces") as counter:
+def test_a_line_counts_how_many_videos_ended_how(ray: None, run: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with show_progress("preprocess", run, "faces") as counter:
         report_done(counter, ["ok", "ok", "error"])
         report_done(counter, ["no_face"])
         time.sleep(3 * progress.INTERVAL)
-    bar = capfd.readouterr().err.split("\r")[-1]
-    assert "preprocess:  40%" in bar
-    assert "4/10" in bar
-    assert "video/s" in bar or "s/video" in bar  # tqdm turns a rate under one around
-    for count in ("ok=2", "error=1", "no_face=1"):
-        assert count in bar
+    line = capfd.readouterr().err
+    assert re.fullmatch(r"preprocess: 4/10 videos, \d+\.\d\d videos/s, \d\d:\d\d left, ok=2, error=1, no_face=1\n", line)
 
 
 def test_videos_tried_again_do_not_take_the_bar_past_its_end(ray: None, run: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with progress_bar("embed", run, "embeddings") as counter:
+    with show_progress("embed", run, "embeddings") as counter:
         report_done(counter, ["ok"] * 12)
         time.sleep(3 * progress.INTERVAL)
-    assert "10/10" in capfd.readouterr().err.split("\r")[-1]
+    assert "10/10" in capfd.readouterr().err.splitlines()[-1]
+
+
+class Screen(io.StringIO):
+    """A terminal, as far as a bar asks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_has_a_bar_that_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    bar = Bar("embed", "video", total=4)
+    bar.show(2, "ok=2")
+    bar.write("dfd-ray embed: a warning")
+    bar.show(4, "ok=4")
+    bar.close()
+    shown = screen.getvalue()
+    assert shown.count("\n") == 2  # below the warning and below the bar
+    assert "\rdfd-ray embed: a warning\n" in re.sub(r" {2,}\r", "", shown)
+    assert "embed: 100%" in shown.split("\r")[-1]
+    assert "4/4" in shown.split("\r")[-1]
+
+
+def test_elsewhere_a_line_follows_after_ten_seconds_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
+    bar = Bar("train", "epoch", total=4)
+    for seconds in range(1, 26):
+        now = 100.0 + seconds
+        bar.show(seconds // 10, "fold 0")
+    bar.close()
+    bar = Bar("making the demo corpus", "clip")
+    bar.total = 48
+    now += 24
+    bar.show(48)
+    bar.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 1/4 epochs, 0.10 epochs/s, 00:30 left, fold 0",
+        "train: 2/4 epochs, 0.10 epochs/s, 00:20 left, fold 0",
+        "train: 2/4 epochs, 12 s/epoch, 00:25 left, fold 0",
+        "making the demo corpus: 48/48 clips, 2.00 clips/s, in 00:24",
+        "making the demo corpus: 48/48 clips, 2.00 clips/s, in 00:24",
+    ]
 
 
 def test_a_counter_that_died_does_not_end_the_job(ray: None, run: str) -> None:
     import ray as library
 
-    with progress_bar("embed", run, "embeddings") as counter:
+    with show_progress("embed", run, "embeddings") as counter:
         library.kill(counter)
         report_done(counter, ["ok"])
         time.sleep(3 * progress.INTERVAL)
@@ -56,14 +100,14 @@ class Answers:
     """A counter that answers at once, without Ray: what has been done, and on which nodes videos are at work."""
 
     def __init__(self, done: dict[str, int], begun: dict[str, str]) -> None:
-        self.read, self.at_work = (SimpleNamespace(remote=lambda: done), SimpleNamespace(remote=lambda: begun))
+        self.read, self.list_begun = (SimpleNamespace(remote=lambda: done), SimpleNamespace(remote=lambda: begun))
 
 
 @pytest.fixture
 def stalled(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, int]], ProgressBar]:
     """Return a bar of ten videos that loses patience after a tenth of a second, and what makes it move."""
     monkeypatch.setattr(progress.ray, "get", lambda answer, timeout: answer)
-    monkeypatch.setattr(progress, "PATIENCE", 0.1 / progress.waiting())
+    monkeypatch.setattr(progress, "PATIENCE", 0.1 / progress.read_wait_limit())
     return lambda done: ProgressBar("preprocess", Answers(done, {"1.mp4": "12345678abcdef"}), total=10, before=0)
 
 
