@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -24,6 +25,8 @@ ROOMS = (
 STRANGERS = ({"video", "faces", "models", "analysis"},)
 """Rooms that do not know each other, whatever their order."""
 WITH_RAY = {"pipelines", "stages", "runtime"}
+INSIDE_RAY = re.compile(r"\bray\.[\w.]*\b_(internal|private)\b|\b_system_config\b")
+"""What is not Ray's public interface; one module has all of it."""
 ONE_THING = {"embed": {"pipelines", "stages"}, "report": {"pipelines"}, "demo": {"pipelines"}}
 """Names that two rooms, or a room and a module, share because they are one thing there."""
 
@@ -77,6 +80,13 @@ def faults_of_imports(project: Path) -> list[str]:
     return faults + [f"{name} imports itself through others" for name in sorted(graph) if name in reached_from(name, graph)]
 
 
+def faults_of_words(project: Path) -> list[str]:
+    """Say which module looks inside Ray, where one alone may."""
+    texts = {dotted(path, project): path.read_text(encoding="utf-8") for path in modules_of(project)}
+    inside = {name for name, text in texts.items() if INSIDE_RAY.search(text)} - {"dfd_ray.runtime.ray_internals"}
+    return [f"{name} looks inside Ray: that belongs in runtime/ray_internals.py" for name in sorted(inside)]
+
+
 def reached_from(start: str, graph: dict[str, set[str]]) -> set[str]:
     reached: set[str] = set()
     waiting = [*graph[start]]
@@ -104,6 +114,22 @@ def faults_of_names(project: Path) -> list[str]:
 
 def test_imports_go_down_and_only_three_rooms_know_ray() -> None:
     assert faults_of_imports(PROJECT) == []
+
+
+def test_one_module_looks_inside_ray() -> None:
+    assert faults_of_words(PROJECT) == []
+
+
+def test_pipelines_print_by_the_terminal_alone() -> None:
+    """What `print` prints while a job has Ray goes to Ray's log."""
+    calls = {
+        dotted(path, PROJECT)
+        for path in modules_of(PROJECT)
+        if room_of(path, PROJECT) == "pipelines"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id == "print"
+    }
+    assert calls == set()
 
 
 def test_a_name_stands_for_one_module() -> None:
@@ -149,6 +175,15 @@ def test_an_import_that_breaks_a_rule_is_named(house: Path, file: str, text: str
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     assert fault in faults_of_imports(house)
+
+
+@pytest.mark.parametrize(
+    "text", ["from ray.train.v2._internal.constants import X", "ray._private.worker", "ray.init(_system_config={})"]
+)
+def test_a_module_that_looks_inside_ray_is_named(house: Path, text: str) -> None:
+    assert faults_of_words(house) == []
+    (house / "dfd_ray/pipelines/index.py").write_text(text)
+    assert [fault.split()[0] for fault in faults_of_words(house)] == ["dfd_ray.pipelines.index"]
 
 
 def test_a_circle_of_imports_is_named(house: Path) -> None:

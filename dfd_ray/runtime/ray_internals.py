@@ -13,8 +13,8 @@ from pathlib import Path
 
 import ray
 
-NO_TASK_EVENTS = {"task_events_report_interval_ms": 0}
-"""`_system_config` of a local Ray, which has no dashboard to show task events: its server would keep 10 KB of each of up to
+LOCAL_OPTIONS = {"_system_config": {"task_events_report_interval_ms": 0}}
+"""Of `ray.init` for a local Ray, which has no dashboard to show task events: its server would keep 10 KB of each of up to
 100,000 tasks. No public option turns them off."""
 
 REPEATING_LOGGERS = ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state")

@@ -20,7 +20,7 @@ from ray.exceptions import GetTimeoutError, NodeDiedError, OutOfMemoryError, Ray
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RESUMES, DfdError, ResourceError
-from dfd_ray.runtime.ray_internals import NO_TASK_EVENTS, find_active_operators, quieten_loggers, session_folder
+from dfd_ray.runtime.ray_internals import LOCAL_OPTIONS, find_active_operators, quieten_loggers, session_folder
 from dfd_ray.runtime.terminal import divert_output, warn
 from dfd_ray.sections import Pool
 
@@ -112,7 +112,7 @@ def _connect(config: Config) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.WARNING,
-            _system_config=NO_TASK_EVENTS,
+            **LOCAL_OPTIONS,
         )
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} Ray's other logs on this machine are in {session_folder()}/logs", flush=True)
     configure_data()
