@@ -1,12 +1,11 @@
-"""What a job says when it is done."""
+"""The counts that a job prints at its end and keeps with the run."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -15,6 +14,9 @@ from dfd_ray.store.storage import join, write_json
 
 NOTHING_DONE = "already complete; nothing done"
 """The note of a job that found its table complete."""
+
+ITEMS = 3
+"""Things of a list that the printed summary shows."""
 
 
 @dataclass(slots=True)
@@ -35,8 +37,8 @@ class Summary:
     """Rows by reason."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
-    """What only this job has to tell."""
+    details: dict[str, object] = field(default_factory=dict)
+    """What only this job reports, by name."""
 
     def save(self, run: str) -> None:
         """Write the summary beside the tables."""
@@ -66,8 +68,46 @@ class Summary:
         lines += [(f"error: {reason}", str(count)) for reason, count in sorted(self.errors.items())]
         if not self.did_nothing and self.seconds:
             lines.append(("seconds", f"{self.seconds:.1f} ({self.rows_per_second:.2f} rows/s)"))
-        lines += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in self.details.items()]
+        for name, value in self.details.items():
+            lines += describe_value(name, value, f"in summaries/{self.job}.json")
         return [*lines, *(("note", note) for note in self.notes), ("result", self.table)]
+
+
+def describe_value(name: str, value: object, rest: str) -> Iterator[tuple[str, str]]:
+    """Yield a value as rows of name and phrase: one for what is flat, one for each thing nested in it, none for nothing.
+
+    Of a list of things the first `ITEMS` are shown; `rest` says where the others are.
+    """
+    if isinstance(value, dict):
+        flat = {key: inner for key, inner in value.items() if not isinstance(inner, dict | list)}
+        if phrase := ", ".join(
+            f"{spell_out(key)} {describe_scalar(inner)}" for key, inner in flat.items() if inner is not None
+        ):
+            yield name, phrase
+        for key in [key for key in value if key not in flat]:
+            yield from describe_value(f"{name}: {spell_out(key)}", value[key], rest)
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        for item in value[:ITEMS]:
+            yield from describe_value(name, item, rest)
+        if len(value) > ITEMS:
+            yield name, f"{len(value) - ITEMS} more {rest}"
+    elif isinstance(value, list):
+        if value:
+            yield name, ", ".join(map(describe_scalar, value))
+    elif value is not None:
+        yield name, describe_scalar(value)
+
+
+def describe_scalar(value: object) -> str:
+    """Return a number with four decimals at most, yes or no, or the text as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def spell_out(key: str) -> str:
+    """Return the name of a fact as words."""
+    return key.replace("_", " ")
 
 
 def count_statuses(summary: Summary, statuses: pa.Table) -> Summary:

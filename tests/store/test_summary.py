@@ -21,3 +21,32 @@ def test_every_row_is_in_one_of_the_counts() -> None:
     lines = dict(count_statuses(Summary("evaluate", "predictions"), pa.table({"status": statuses, "error": errors})).lines())
     counts = [lines[name] for name in ("ok", "no_face", "in_training", "error: empty")]
     assert sum(map(int, counts)) == int(lines["rows"]) == 5
+
+
+def test_nested_values_are_printed_as_phrases_and_kept_as_they_are(tmp_path: Path) -> None:
+    pairs = [{"first": f"{one}.mp4", "second": "z.mp4", "faces": 5, "ratio": 0.38541} for one in "abcde"]
+    details: dict[str, object] = {
+        "videos": {"REAL": 8, "FAKE": 16, "unlabelled": 0},
+        "leaks": {"looked_up": 84, "share": None, "nearest": pairs, "folds": [0, 1]},
+        "constants": None,
+        "scores": {"roc_auc": {"value": 0.546875, "low": 0.0, "high": 1.0}},
+        "rate": 120.0,
+        "demo": False,
+        "nothing": [],
+    }
+    summary = Summary("analyze", "projection", details=details)
+    shown = [f"{name} | {text}" for name, text in summary.lines()][2:-1]
+    assert shown == [
+        "videos | REAL 8, FAKE 16, unlabelled 0",
+        "leaks | looked up 84",
+        "leaks: nearest | first a.mp4, second z.mp4, faces 5, ratio 0.3854",
+        "leaks: nearest | first b.mp4, second z.mp4, faces 5, ratio 0.3854",
+        "leaks: nearest | first c.mp4, second z.mp4, faces 5, ratio 0.3854",
+        "leaks: nearest | 2 more in summaries/analyze.json",
+        "leaks: folds | 0, 1",
+        "scores: roc auc | value 0.5469, low 0, high 1",
+        "rate | 120",
+        "demo | no",
+    ]
+    summary.save(str(tmp_path))
+    assert json.loads((tmp_path / "summaries" / "analyze.json").read_text())["leaks"] == details["leaks"]
