@@ -44,6 +44,7 @@ from dfd_ray.models.embedder import Precision, native_precision
 from dfd_ray.pipelines.embed import VIDEOS_AT_ONCE, embed
 from dfd_ray.runtime.session import shared_session
 from dfd_ray.stages.embed import EmbedFaces
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_metadata, with_metadata
 from dfd_ray.video import decode_video
@@ -99,11 +100,11 @@ def table_of(faces: list[bytes]) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMAS["faces"])
 
 
-def settings(backbone: str, run: str | None = None, more: Iterable[str] = ()) -> Config:
+def settings(backbone: str, more: Iterable[str] = ()) -> Config:
     """Return the configuration of a backbone."""
     weights = "package" if backbone.endswith("lite0") else "random"
     values = {"backbone": backbone, "weights": weights, "image_size": SIZE}
-    return load_config(None, [*(f"embed.{name}={value}" for name, value in values.items()), *more], run=run)
+    return load_config(None, [*(f"embed.{name}={value}" for name, value in values.items()), *more])
 
 
 def cosine(left: Float32Array, right: Float32Array) -> float:
@@ -167,7 +168,7 @@ def through_ray(faces: list[bytes], scratch: Path) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with shared_session():
         for name, times in (("warm-up", 1), ("once", RAY_ONCE), ("more", RAY_MORE)):
-            config = settings(RAY_BACKBONE, run=str(scratch / name), more=["resources.cpus=1"])
+            config = settings(RAY_BACKBONE, ["resources.cpus=1"])
             table = table_of(faces * times)
             manifest = [{"video_id": video, "uri": "/none"} for video in table.column("video_id").to_pylist()]
             for part, rows in (("manifest", pa.Table.from_pylist(manifest, SCHEMAS["manifest"])), ("faces", table)):
@@ -175,7 +176,7 @@ def through_ray(faces: list[bytes], scratch: Path) -> dict[str, Any]:
                 schema = with_metadata(SCHEMAS[part], part, config)
                 pq.write_table(rows.cast(schema), scratch / name / part / "part.parquet")
             started = time.perf_counter()
-            embed(config)
+            embed(Run(str(scratch / name), config))
             seconds[name] = time.perf_counter() - started
     precision = read_metadata(str(scratch / "more"), "embeddings")["precision"]
     actor = EmbedFaces(config.embed, precision, config.resources.embed)

@@ -37,6 +37,7 @@ from dfd_ray.pipelines.preprocess import preprocess
 from dfd_ray.runtime.session import shared_session
 from dfd_ray.stages.detect import Detect
 from dfd_ray.stages.extract import extract, frames_wanted
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_table, with_metadata
 from dfd_ray.video import decode_video
@@ -168,14 +169,14 @@ def through_ray(rows: list[Row], scratch: Path, settings: Config = SETTINGS) -> 
     seconds: dict[str, float] = {}
     with shared_session():
         for name, times in [("warm-up", 0), ("once", 1), ("twice", 2)]:
-            config = settings.model_copy(update={"corpus": "/", "run": str(scratch / name)})
+            run = Run(str(scratch / name), settings.model_copy(update={"corpus": "/"}))
             copies = [row | {"video_id": f"{copy}/{row['video_id']}"} for copy in range(times) for row in rows] or rows[:2]
-            schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus="/")
-            write_manifest(str(config.run), pa.Table.from_pylist(copies, schema=schema))
+            schema = with_metadata(SCHEMAS["manifest"], "manifest", run.config, corpus="/")
+            write_manifest(run.location, pa.Table.from_pylist(copies, schema=schema))
             started = time.perf_counter()
-            preprocess(config)
+            preprocess(run)
             seconds[name] = time.perf_counter() - started
-            failed = read_table(str(config.run), "faces", ["status"]).column("status").to_pylist().count("error")
+            failed = read_table(run.location, "faces", ["status"]).column("status").to_pylist().count("error")
             assert not failed, f"{failed} videos failed"
     return seconds
 

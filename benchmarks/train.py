@@ -36,7 +36,7 @@ from ray.train import DataConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
 from benchmarks.machine import report
-from dfd_ray.config import Config, load_config
+from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, set_training, start_head
@@ -44,6 +44,7 @@ from dfd_ray.pipelines.train import KEEP_MEMORY, labelled_videos, ordered_ingest
 from dfd_ray.runtime.session import ray_session, shared_session
 from dfd_ray.stages.train_loop import batches, loss_of
 from dfd_ray.stages.training_data import FoldPlan, training_faces
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import with_metadata
 
@@ -88,9 +89,9 @@ def draw_run(run: Path) -> None:
 
 def measure(job: dict[str, Any]) -> None:
     """Run some epochs one way, on a worker; the first worker writes seconds to the first batch and after, of all but one."""
-    config, plan, way = cast(Config, job["config"]), cast(FoldPlan, job["plan"]), job["way"]
+    run, plan, way = cast(Run, job["run"]), cast(FoldPlan, job["plan"]), job["way"]
     torch.set_num_threads(1)
-    settings, rank, device = config.train, ray.train.get_context().get_world_rank(), get_device()
+    settings, rank, device = run.config.train, ray.train.get_context().get_world_rank(), get_device()
     module, spec = create_backbone(settings.backbone, num_classes=2, image_size=settings.image_size)
     start_head(module)
     freeze_layers(module, settings.frozen_layers)
@@ -98,9 +99,9 @@ def measure(job: dict[str, Any]) -> None:
     optimiser = create_optimiser(module, settings.optimiser, 1e-5, settings.weight_decay)
     set_training(model, settings.freeze_norm)
     seconds: list[tuple[float, float]] = []
-    fixed = next(batches(config, plan, 0, rank)) if way == "step" else None
+    fixed = next(batches(run, plan, 0, rank)) if way == "step" else None
     for epoch in range(1 + EPOCHS):
-        source = batches(config, plan, epoch, rank) if fixed is None else [fixed] * plan.steps
+        source = batches(run, plan, epoch, rank) if fixed is None else [fixed] * plan.steps
         started, begun = time.perf_counter(), 0.0
         for batch in source:
             begun = begun or time.perf_counter()
@@ -113,20 +114,20 @@ def measure(job: dict[str, Any]) -> None:
         Path(job["result"]).write_text(json.dumps(seconds[1:]))
 
 
-def measure_way(config: Config, way: str, workers: int) -> tuple[float, float]:
+def measure_way(run: Run, way: str, workers: int) -> tuple[float, float]:
     """Return the speed of one way, in faces a second, and how long an epoch takes to start."""
-    config = config.model_copy(update={"train": config.train.model_copy(update={"workers": workers})})
-    run = cast(str, config.run)
-    plan = plan_fold(config, 1, labelled_videos(run))
+    settings = run.config.train.model_copy(update={"workers": workers})
+    run = Run(run.location, run.config.model_copy(update={"train": settings}))
+    plan = plan_fold(run.config, 1, labelled_videos(run))
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "seconds.json"
         TorchTrainer(
             measure,
-            train_loop_config={"config": config, "plan": plan, "way": way, "result": str(result)},
+            train_loop_config={"run": run, "plan": plan, "way": way, "result": str(result)},
             scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
             run_config=RunConfig(name=way, storage_path=folder, worker_runtime_env={"env_vars": KEEP_MEMORY}),
             dataset_config=DataConfig(execution_options=ordered_ingest()),
-            datasets={f"fold-{plan.fold}": training_faces(config, plan, SIZE)},
+            datasets={f"fold-{plan.fold}": training_faces(run, plan, SIZE)},
         ).fit()
         seconds = json.loads(result.read_text())
     first, after = np.sum(seconds, axis=0).tolist()
@@ -137,14 +138,14 @@ def measure_way(config: Config, way: str, workers: int) -> tuple[float, float]:
 def main() -> None:
     """Measure, print, and keep the result."""
     with tempfile.TemporaryDirectory() as scratch, shared_session():
-        run = sys.argv[1] if len(sys.argv) > 1 else str(Path(scratch) / "run")
+        folder = sys.argv[1] if len(sys.argv) > 1 else str(Path(scratch) / "run")
         if len(sys.argv) == 1:
-            draw_run(Path(run))
-        config = load_config(None, SETTINGS, run=run)
-        with ray_session(config):
+            draw_run(Path(folder))
+        run = Run(folder, load_config(None, SETTINGS))
+        with ray_session(run):
             speed, start = {}, {}
             for name, way, workers in WAYS:
-                speed[name], start[name] = measure_way(config, way, workers)
+                speed[name], start[name] = measure_way(run, way, workers)
                 print(f"{name}: {speed[name]:.1f} faces/s", flush=True)
     slower = min(speed["input"], speed["step"])
     ratios = {"together_over_slower": speed["together"] / slower, "two_over_one": speed["step_2"] / speed["step"]}

@@ -16,6 +16,7 @@ from dfd_ray.runtime.terminal import say, warn
 from dfd_ray.store.storage import absolute_uri, exists, join, read_bytes, refusal, write_bytes
 
 if TYPE_CHECKING:
+    from dfd_ray.store.run import Run
     from dfd_ray.store.summary import Summary
 
 JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -88,33 +89,35 @@ def _predictions_folder(options: argparse.Namespace, config: Config) -> str:
 
 
 def _run(options: argparse.Namespace, config: Config) -> Iterable[Summary]:
-    run = str(config.run)
+    from dfd_ray.store.run import Run
+
+    run = Run(str(config.run), config)
     if options.job == "predict":
         from dfd_ray.pipelines.predict import predict
 
         out = _predictions_folder(options, config)
-        yield from _saved([predict(config, options.videos, out)], out, config)
+        yield from _saved([predict(run, options.videos, out)], out, config)
     elif options.job == "export":
         from dfd_ray.pipelines.export import export
 
-        yield export(config, absolute_uri(options.out), options.format)
+        yield export(run, absolute_uri(options.out), options.format)
     elif options.job == "explore":
-        yield _job("explore")(config)
+        yield _job("explore")(run)
     elif options.job == "retry-errors":
         from dfd_ray.pipelines.retry_errors import retry_errors
 
-        yield from _saved([retry_errors(config, options.reason)], run, config)
+        yield from _saved([retry_errors(run, options.reason)], run.location, config)
     elif options.job in ("pipeline", "demo"):
-        yield from _saved(_job(options.job)(config), run, config)
+        yield from _saved(_job(options.job)(run), run.location, config)
     else:
-        yield from _saved([_job(options.job)(config)], run, config)
+        yield from _saved([_job(options.job)(run)], run.location, config)
 
 
-def _job(name: str) -> Callable[[Config], Any]:
+def _job(name: str) -> Callable[[Run], Any]:
     """Return the job's function; its module, and what that imports, is loaded only now."""
     import importlib
 
-    job: Callable[[Config], Any] = getattr(importlib.import_module(f"dfd_ray.pipelines.{name}"), name)
+    job: Callable[[Run], Any] = getattr(importlib.import_module(f"dfd_ray.pipelines.{name}"), name)
     return job
 
 

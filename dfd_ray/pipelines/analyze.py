@@ -13,7 +13,7 @@ import io
 import os
 import time
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,8 +32,9 @@ from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, await_room, ray_session
 from dfd_ray.sections import Analyze
 from dfd_ray.stages.pca_passes import KEYS, fit_pca, project
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
-from dfd_ray.store.storage import absolute_uri, delete_folder, join, write_bytes
+from dfd_ray.store.storage import delete_folder, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.store.tables import (
     check_compatible,
@@ -50,26 +51,25 @@ LEAKS_TOLD = 20
 """Pairs of videos that the summary names, those with the most faces first."""
 
 
-def analyze(config: Config) -> Summary:
+def analyze(run: Run) -> Summary:
     """Write `projection/`: one row per face, with its scores, place on the map, cluster and thumbnail."""
     started = time.monotonic()
-    run = cast(str, config.run)
-    require(run, "embeddings", config)
-    faces = count_faces(run, "embeddings")
-    check_compatible(run, "projection", config)
-    if faces and count_rows(run, "projection") == faces:
-        return Summary("analyze", absolute_uri(join(run, "projection")), faces, faces, notes=[NOTHING_DONE])
+    require(run, "embeddings")
+    faces = count_faces(run.location, "embeddings")
+    check_compatible(run, "projection")
+    if faces and count_rows(run.location, "projection") == faces:
+        return Summary("analyze", run.path("projection"), faces, faces, notes=[NOTHING_DONE])
     if faces < 2:
-        raise RunError(f"{join(run, 'embeddings')} holds {faces} faces; there is nothing to map")
-    pool, settings = config.resources.analyze, with_device(config)
-    with ray_session(config):
+        raise RunError(f"{run.path('embeddings')} holds {faces} faces; there is nothing to map")
+    pool, settings = run.config.resources.analyze, with_device(run.config)
+    with ray_session(run):
         await_room("analyze", pool)
-        pca, pca_seconds = fit_pca(run, config.analyze.components, faces)
-        keys, scores = project(run, pca, config.analyze.whiten)
+        pca, pca_seconds = fit_pca(run, faces)
+        keys, scores = project(run, pca)
         place = ray.remote(map_and_cluster).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
-        result: Map = ray.get(place.remote(scores, truths(run, keys), settings, threads(config)))
-        write_projection(config, keys, scores, result)  # last, since its rows say that the job is done
-    return summarise(config, started, pca, pca_seconds, result)
+        result: Map = ray.get(place.remote(scores, truths(run, keys), settings, threads(run.config)))
+        write_projection(run, keys, scores, result)  # last, since its rows say that the job is done
+    return summarise(run, started, pca, pca_seconds, result)
 
 
 def with_device(config: Config) -> Analyze:
@@ -87,9 +87,9 @@ def threads(config: Config) -> int:
     return int(config.resources.analyze.num_cpus) if os.environ.get("RAY_ADDRESS") else config.resources.cpus or 0
 
 
-def truths(run: str, keys: pa.Table) -> dict[str, AnyArray]:
+def truths(run: Run, keys: pa.Table) -> dict[str, AnyArray]:
     """Return each face's video, group, fold and label, (n,) each, in the order of the keys."""
-    videos = read_table(run, "manifest", ["video_id", "group", "fold", "label"])
+    videos = read_table(run.location, "manifest", ["video_id", "group", "fold", "label"])
     row = pc.index_in(keys.column("video_id"), value_set=videos.column("video_id").combine_chunks())
     columns = videos.take(row)
     return {
@@ -100,10 +100,9 @@ def truths(run: str, keys: pa.Table) -> dict[str, AnyArray]:
     }
 
 
-def write_projection(config: Config, keys: pa.Table, scores: Float32Array, result: Map) -> None:
+def write_projection(run: Run, keys: pa.Table, scores: Float32Array, result: Map) -> None:
     """Write the table, a file for every file of `faces/`; a file written twice is the same file."""
-    run = cast(str, config.run)
-    delete_folder(join(run, "projection"))
+    delete_folder(run.path("projection"))
     x, y, *z = result.tsne.coordinates.T
     places = keys.append_column("pca", pa.array(list(scores), pa.list_(pa.float32())))
     for name, values in [("x", x), ("y", y), ("z", z[0] if z else None)]:
@@ -114,19 +113,19 @@ def write_projection(config: Config, keys: pa.Table, scores: Float32Array, resul
     places = places.append_column("membership", pa.array(result.clusters.membership, pa.float32()))
     places = places.append_column("video_cluster", pa.array(result.video_clusters.labels[result.video], pa.int32()))
     facts = {"tsne": tsne_facts(result), **hdbscan_facts(result)}
-    schema = with_metadata(SCHEMAS["projection"], "projection", config, **facts)
+    schema = with_metadata(SCHEMAS["projection"], "projection", run.config, **facts)
     write = ray.remote(write_projection_file).options(max_retries=ATTEMPTS)
     shared = ray.put(places)
-    files = table_files(run, "faces")
-    ray.get([write.remote(run, file, i, shared, schema, config.analyze.thumbnail_size) for i, file in enumerate(files)])
+    files = table_files(run.location, "faces")
+    ray.get([write.remote(run, file, i, shared, schema) for i, file in enumerate(files)])
 
 
-def write_projection_file(run: str, file: str, number: int, places: pa.Table, schema: pa.Schema, thumbnail_size: int) -> None:
+def write_projection_file(run: Run, file: str, number: int, places: pa.Table, schema: pa.Schema) -> None:
     """Join one file of `faces/` with the places of its faces, and write it as one file of `projection/`."""
     parts = []
-    for batch in iterate_batches(run, "faces", ["video_id", "label", "faces"], files=[file]):
+    for batch in iterate_batches(run.location, "faces", ["video_id", "label", "faces"], files=[file]):
         faces = flatten_faces(batch, ["video_id", "label"]).select([*KEYS, "label", "image"])
-        thumbnails = [thumbnail(image, thumbnail_size) for image in faces.column("image").to_pylist()]
+        thumbnails = [thumbnail(image, run.config.analyze.thumbnail_size) for image in faces.column("image").to_pylist()]
         parts.append(faces.drop_columns("image").append_column("thumbnail", pa.array(thumbnails, pa.binary())))
     faces = pa.concat_tables(parts)
     if len(faces):
@@ -138,7 +137,7 @@ def write_projection_file(run: str, file: str, number: int, places: pa.Table, sc
             faces = faces.append_column(name, found.column(name))
         buffer = io.BytesIO()
         pq.write_table(faces.select(schema.names).cast(schema), buffer, compression="zstd")
-        write_bytes(join(run, "projection", f"part-{number:06d}.parquet"), buffer.getvalue())
+        write_bytes(run.path("projection", f"part-{number:06d}.parquet"), buffer.getvalue())
 
 
 def thumbnail(image: bytes, size: int) -> bytes:
@@ -147,15 +146,13 @@ def thumbnail(image: bytes, size: int) -> bytes:
     return encode_jpeg(np.asarray(small, np.uint8), 80)
 
 
-def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, result: Map) -> Summary:
+def summarise(run: Run, started: float, pca: PCA, pca_seconds: float, result: Map) -> Summary:
     """Tell what ran, where, and how good the map is."""
-    run = cast(str, config.run)
-    rows = count_rows(run, "projection")
+    rows = count_rows(run.location, "projection")
     explained = float(pca.explained_variance_ratio.sum())
     kept = len(pca.components)
-    notes = (
-        [f"{kept} components, not {config.analyze.components}: there are no more"] if kept < config.analyze.components else []
-    )
+    asked = run.config.analyze.components
+    notes = [f"{kept} components, not {asked}: there are no more"] if kept < asked else []
     leaks = leak_facts(result)
     if leaks["looked_up"]:
         notes.append(
@@ -165,7 +162,7 @@ def summarise(config: Config, started: float, pca: PCA, pca_seconds: float, resu
     notes += [f"{leak.first} and {leak.second}: {leak.faces} faces nearer across than within" for leak in result.leaks[:3]]
     return Summary(
         job="analyze",
-        table=absolute_uri(join(run, "projection")),
+        table=run.path("projection"),
         rows=rows,
         ok=rows,
         seconds=elapsed(started),

@@ -6,18 +6,17 @@ faces ──read──▶ Embed (actors, GPU or CPU) ──▶ embeddings/
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any
 
 import ray
 
-from dfd_ray.config import Config
 from dfd_ray.models.backbones import create_backbone, feature_size
 from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
 from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, read_wait_limit, run_as_actors, torch_device
 from dfd_ray.stages.embed import EmbedFaces, measure
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import embeddings_schema
-from dfd_ray.store.storage import absolute_uri, join
 from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.store.tables import (
     count_faces,
@@ -30,78 +29,76 @@ VIDEOS_AT_ONCE = 16
 """Videos whose faces are put together, so that the network's batches are full although most videos have eight faces."""
 
 
-def embed(config: Config) -> Summary:
+def embed(run: Run) -> Summary:
     """Write `embeddings/`: one row per video, a vector for every face."""
     started = time.monotonic()
-    run = cast(str, config.run)
-    if is_complete(run, "embeddings", config):
-        return summarise(config, started, note=NOTHING_DONE)
-    require(run, "faces", config)
+    if is_complete(run, "embeddings"):
+        return summarise(run, started, note=NOTHING_DONE)
+    require(run, "faces")
     before = count_vectors(run)
     # Weights that cannot be had are found out here, before anything is started or written.
     dimensions = feature_size(
-        create_backbone(config.embed.backbone, weights=config.embed.weights, image_size=config.embed.image_size)[0]
+        create_backbone(run.config.embed.backbone, weights=run.config.embed.weights, image_size=run.config.embed.image_size)[0]
     )
-    pool = config.resources.embed
-    with ray_session(config), resumable(run, "embeddings"), show_progress("embed", run, "embeddings") as counter:
+    pool = run.config.resources.embed
+    with ray_session(run), resumable(run, "embeddings"), show_progress("embed", run.location, "embeddings") as counter:
         check_placeable("embed", pool)
-        facts = arithmetic(config)
-        schema = with_metadata(embeddings_schema(dimensions), "embeddings", config, dimensions=dimensions, **facts)
+        facts = arithmetic(run)
+        schema = with_metadata(embeddings_schema(dimensions), "embeddings", run.config, dimensions=dimensions, **facts)
         videos = read_rows(run, "faces", ["video_id", "status", "faces"], VIDEOS_AT_ONCE)
         videos = videos.map_batches(
             EmbedFaces,
-            fn_constructor_args=(config.embed, facts["precision"], pool, counter),
+            fn_constructor_args=(run.config.embed, facts["precision"], pool, counter),
             batch_format="pyarrow",
             batch_size=VIDEOS_AT_ONCE,
             **run_as_actors(pool),
         )
-        write_rows(videos, run, "embeddings", schema, config.resources.videos_per_file)
+        write_rows(videos, run, "embeddings", schema, run.config.resources.videos_per_file)
         check_whole(run, "embeddings")
-    return summarise(config, started, before)
+    return summarise(run, started, before)
 
 
-def arithmetic(config: Config) -> dict[str, Any]:
+def arithmetic(run: Run) -> dict[str, Any]:
     """Return the `precision` of the whole table, and under `cosine_to_fp32` what was measured to choose it.
 
     It is what is set, or what the rows that are there have, or what suits the actors' machine: chosen once, because on a
     cluster of several kinds of machines the actors would choose differently.
     """
-    if config.embed.precision != "auto":
-        return {"precision": config.embed.precision}
-    stored = read_metadata(cast(str, config.run), "embeddings")
+    if run.config.embed.precision != "auto":
+        return {"precision": run.config.embed.precision}
+    stored = read_metadata(run.location, "embeddings")
     if not stored:
-        pool = config.resources.embed
+        pool = run.config.resources.embed
         ask = ray.remote(measure).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
-        stored = ray.get(ask.remote(cast(str, config.run), config.embed, torch_device(pool)), timeout=read_wait_limit())
+        stored = ray.get(ask.remote(run, torch_device(pool)), timeout=read_wait_limit())
     return {key: stored[key] for key in ("precision", "cosine_to_fp32")}
 
 
-def count_vectors(run: str) -> tuple[int, int]:
+def count_vectors(run: Run) -> tuple[int, int]:
     """Return the rows of the table, and their faces."""
-    rows = count_rows(run, "embeddings")
-    return rows, count_faces(run, "embeddings") if rows else 0
+    rows = count_rows(run.location, "embeddings")
+    return rows, count_faces(run.location, "embeddings") if rows else 0
 
 
-def summarise(config: Config, started: float, before: tuple[int, int] = (0, 0), note: str = "") -> Summary:
+def summarise(run: Run, started: float, before: tuple[int, int] = (0, 0), note: str = "") -> Summary:
     """Count what the table holds; `before` is what it held when the job began."""
-    run = cast(str, config.run)
     rows, faces = count_vectors(run)
     seconds = elapsed(started)
-    facts = read_metadata(run, "embeddings")
+    facts = read_metadata(run.location, "embeddings")
     cosine = facts.get("cosine_to_fp32")
     return Summary(
         job="embed",
-        table=absolute_uri(join(run, "embeddings")),
+        table=run.path("embeddings"),
         rows=rows,
         there_before=before[0],
         ok=rows,
         seconds=seconds,
         notes=[note] if note else [],
         details={
-            "backbone": config.embed.backbone,
+            "backbone": run.config.embed.backbone,
             "precision": facts["precision"],
             "bf16_cosine_to_fp32": cosine if cosine is None else round(cosine, 5),
-            "device": torch_device(config.resources.embed),
+            "device": torch_device(run.config.resources.embed),
             "faces": faces,
             **({} if note else {"faces_per_second": round((faces - before[1]) / seconds, 1)}),
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from dfd_ray.config import Config
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.models.grad_cam import explain_face, paint_heat
@@ -20,6 +19,7 @@ from dfd_ray.report.scores import worst_first
 from dfd_ray.runtime.session import ray_session
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.store.model_files import read_model, trained_folds
+from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, exists, join
 from dfd_ray.store.tables import iterate_batches, read_table, table_files
 from dfd_ray.video import choose_frames
@@ -30,14 +30,14 @@ NAMES_AT_ONCE, VIDEOS_AT_ONCE = 4096, 8
 """Rows read at once, without and with their faces."""
 
 
-def explain(config: Config, out: str, predictions: pa.Table) -> str:
+def explain(run: Run, out: str, predictions: pa.Table) -> str:
     """Write `<out>/explanations.html` of the `predict.explain` videos most likely FAKE, and return its location.
 
     Only these are read again, and their faces found again: a run of any size keeps no crops of new videos. Nothing is done
     when they are explained already.
     """
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).sort_by([("probability", "descending")])
-    chosen = scored.slice(0, config.predict.explain)
+    chosen = scored.slice(0, run.config.predict.explain)
     probability = dict(zip(chosen.column("video_id").to_pylist(), chosen.column("probability").to_pylist(), strict=True))
     page = join(absolute_uri(out), EXPLANATIONS)
     if exists(page) and explained(out) == probability:
@@ -46,35 +46,34 @@ def explain(config: Config, out: str, predictions: pa.Table) -> str:
     wanted = manifest.filter(pc.is_in(manifest.column("video_id"), chosen.column("video_id").combine_chunks()))
     found: list[dict[str, Any]] = []
     if len(wanted):
-        with ray_session(config):
-            found = find_faces_of(ray.data.from_arrow(wanted), config, None).take_all()
-    models = [read_model(cast(str, config.run), fold)[:2] for fold in trained_folds(cast(str, config.run))]
+        with ray_session(run):
+            found = find_faces_of(ray.data.from_arrow(wanted), run.config).take_all()
+    models = [read_model(run, fold)[:2] for fold in trained_folds(run)]
     found.sort(key=lambda row: -probability[row["video_id"]])
     explanations = [explain_video(row, probability[row["video_id"]], models) for row in found]
     write_pictures(out, explanations)
     return write_explanations(out, explanations)
 
 
-def explain_errors(config: Config) -> None:
+def explain_errors(run: Run) -> None:
     """Write `<run>/explanations.json` of the `evaluate.explain` videos that `predictions/` is most wrong about.
 
     Each is explained by the classifier that scored it. Only the files of `faces/` that hold these videos are read, and none
     when these videos are explained already.
     """
-    if not config.evaluate.explain:
+    if not run.config.evaluate.explain:
         return
-    run = cast(str, config.run)
-    predictions = read_table(run, "predictions")
+    predictions = read_table(run.location, "predictions")
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK))
-    chosen = worst_first(scored, config.evaluate.explain).select(["video_id", "probability", "fold"]).to_pylist()
-    if explained(run) == {row["video_id"]: row["probability"] for row in chosen}:
+    chosen = worst_first(scored, run.config.evaluate.explain).select(["video_id", "probability", "fold"]).to_pylist()
+    if explained(run.location) == {row["video_id"]: row["probability"] for row in chosen}:
         return
     wanted = pa.array([row["video_id"] for row in chosen], pa.string())
     faces: dict[str, dict[str, Any]] = {}
-    for file in table_files(run, "faces"):
-        found = iterate_batches(run, "faces", ["video_id"], NAMES_AT_ONCE, [file])
+    for file in table_files(run.location, "faces"):
+        found = iterate_batches(run.location, "faces", ["video_id"], NAMES_AT_ONCE, [file])
         if any(pc.any(pc.is_in(batch.column("video_id"), wanted)).as_py() for batch in found):
-            for batch in iterate_batches(run, "faces", ["video_id", "faces"], VIDEOS_AT_ONCE, [file]):
+            for batch in iterate_batches(run.location, "faces", ["video_id", "faces"], VIDEOS_AT_ONCE, [file]):
                 rows = batch.filter(pc.is_in(batch.column("video_id"), wanted)).to_pylist()
                 faces |= {row["video_id"]: row for row in rows}
     models = {fold: read_model(run, fold)[:2] for fold in trained_folds(run)}
@@ -82,7 +81,7 @@ def explain_errors(config: Config) -> None:
     for row in chosen:
         own = [models[row["fold"]]] if row["fold"] in models else list(models.values())
         explanations.append(explain_video(faces[row["video_id"]], row["probability"], own))
-    write_pictures(run, explanations)
+    write_pictures(run.location, explanations)
 
 
 def explained(folder: str) -> dict[str, Any]:

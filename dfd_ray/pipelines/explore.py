@@ -8,14 +8,12 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import cast
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, RunError
-from dfd_ray.store.storage import absolute_uri, join
+from dfd_ray.store.run import Run
 from dfd_ray.store.summary import Summary, elapsed
 from dfd_ray.store.tables import count_rows, iterate_batches, read_table
 
@@ -40,17 +38,16 @@ COLUMNS = [
 """Of `projection/`; the components are left out, since they are most of its bytes and nothing in the viewer shows them."""
 
 
-def explore(config: Config) -> Summary:
+def explore(run: Run) -> Summary:
     """Write `explore/faces.parquet`, a row a face, and open it in the viewer until that is closed.
 
     Raises RunError where the run has no map or the viewer fails, ResourceError where the viewer cannot be started.
     """
     started = time.monotonic()
-    run = cast(str, config.run)
-    if not count_rows(run, "projection"):
-        raise RunError(f"{join(run, 'projection')} holds no faces; run `dfd-ray analyze` first")
+    if not count_rows(run.location, "projection"):
+        raise RunError(f"{run.path('projection')} holds no faces; run `dfd-ray analyze` first")
     # The viewer reads a local file.
-    folder = Path(tempfile.mkdtemp(prefix="dfd-ray-explore-")) if "://" in run else Path(absolute_uri(run)) / "explore"
+    folder = Path(tempfile.mkdtemp(prefix="dfd-ray-explore-")) if "://" in run.location else Path(run.path("explore"))
     folder.mkdir(exist_ok=True)
     table = folder / "faces.parquet"
     faces = write_table(run, table)
@@ -58,12 +55,12 @@ def explore(config: Config) -> Summary:
     return Summary("explore", str(table), rows=faces, ok=faces, seconds=elapsed(started))
 
 
-def write_table(run: str, table: Path) -> int:
+def write_table(run: Run, table: Path) -> int:
     """Write one Parquet file of all faces, with the probabilities of their videos where there are some; return the rows."""
-    scored = count_rows(run, "predictions") > 0
-    predictions = read_table(run, "predictions", ["video_id", "probability"]) if scored else None
+    scored = count_rows(run.location, "predictions") > 0
+    predictions = read_table(run.location, "predictions", ["video_id", "probability"]) if scored else None
     count, writer = 0, None
-    for batch in iterate_batches(run, "projection", COLUMNS):
+    for batch in iterate_batches(run.location, "projection", COLUMNS):
         faces = batch.select(COLUMNS).replace_schema_metadata(None)
         if predictions is not None:
             row = pc.index_in(faces.column("video_id"), value_set=predictions.column("video_id").combine_chunks())

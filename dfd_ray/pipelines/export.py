@@ -9,15 +9,15 @@ import posixpath
 import tarfile
 import time
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.labels import LABELS
 from dfd_ray.runtime.resumable_table import require
+from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, exists, join, open_location, write_bytes
 from dfd_ray.store.summary import Summary, elapsed
 from dfd_ray.store.tables import flatten_faces, iterate_batches
@@ -28,13 +28,12 @@ FACES_PER_SHARD = 5_000
 """Faces of a WebDataset shard: about 100 MB."""
 
 
-def export(config: Config, out: str, form: str) -> Summary:
+def export(run: Run, out: str, form: str) -> Summary:
     """Write every face to `out`, in one of `FORMATS`; RunError when something is there already."""
     started = time.monotonic()
-    run = cast(str, config.run)
     if form not in FORMATS:
         raise ConfigurationError(f"--format {form}: expected {', '.join(FORMATS)}")
-    require(run, "faces", config)
+    require(run, "faces")
     if exists(out):
         raise RunError(f"--out {out} is there already")
     write = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}[form]
@@ -42,19 +41,19 @@ def export(config: Config, out: str, form: str) -> Summary:
     return Summary("export", absolute_uri(out), rows=faces, ok=faces, seconds=elapsed(started), details={"format": form})
 
 
-def write_folder(run: str, out: str) -> int:
+def write_folder(run: Run, out: str) -> int:
     """Write `<out>/<label>/<video>_<frame>_<face>.jpg`, as torchvision's ImageFolder reads it."""
     count = 0
     for face in each_face(run):
         label = face["label"] or "unlabelled"
         if label not in (*LABELS, "unlabelled"):  # it names a folder: one that another made could lead out of `out`
-            raise RunError(f"{join(run, 'faces')}: a video has the label {label!r}; expected REAL or FAKE")
+            raise RunError(f"{run.path('faces')}: a video has the label {label!r}; expected REAL or FAKE")
         write_bytes(join(out, label, f"{name_of(face)}.jpg"), face["image"])
         count += 1
     return count
 
 
-def write_webdataset(run: str, out: str) -> int:
+def write_webdataset(run: Run, out: str) -> int:
     """Write `<out>/faces-NNNNNN.tar`: for each face a `.jpg` and a `.json` of the rest."""
     faces, count = each_face(run), 0
     while batch := list(itertools.islice(faces, FACES_PER_SHARD)):
@@ -76,12 +75,12 @@ def tar_of(faces: list[dict[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def write_parquet(run: str, out: str) -> int:
+def write_parquet(run: Run, out: str) -> int:
     """Write one Parquet file with a row per face; it has its name only when it is whole."""
     filesystem, path = open_location(out)
     filesystem.create_dir(posixpath.dirname(path), recursive=True)
     count, writer, partial = 0, None, f"{path}.partial"
-    for batch in iterate_batches(run, "faces"):
+    for batch in iterate_batches(run.location, "faces"):
         faces = flatten_faces(batch, VIDEO_COLUMNS).replace_schema_metadata(None)
         writer = writer or pq.ParquetWriter(partial, faces.schema, filesystem=filesystem, compression="zstd")
         writer.write_table(faces)
@@ -92,9 +91,9 @@ def write_parquet(run: str, out: str) -> int:
     return count
 
 
-def each_face(run: str) -> Iterator[dict[str, Any]]:
+def each_face(run: Run) -> Iterator[dict[str, Any]]:
     """Yield every face as a dictionary, its video's columns included."""
-    for batch in iterate_batches(run, "faces"):
+    for batch in iterate_batches(run.location, "faces"):
         table: pa.Table = flatten_faces(batch, VIDEO_COLUMNS)
         yield from table.to_pylist()
 

@@ -16,28 +16,29 @@ from dfd_ray.corpus.listing import Entry, list_extra_real, read_entries, with_si
 from dfd_ray.corpus.people import join_people
 from dfd_ray.errors import ConfigurationError, CorpusError, RunError
 from dfd_ray.labels import TRAIN_ONLY
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, delete_folder, join, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
 
 
-def index(config: Config) -> Summary:
-    """Write `manifest/` for `config.corpus`, or say that it is already there.
+def index(run: Run) -> Summary:
+    """Write `manifest/` for `run.config.corpus`, or say that it is already there.
 
     Raises CorpusError when the corpus is missing, empty, or its metadata contradict it; nothing is written then.
     """
     started = time.monotonic()
-    assert config.corpus is not None and config.run is not None
-    corpus = absolute_uri(config.corpus)
-    if count_rows(config.run, "manifest"):
-        _refuse_other_corpus(config.run, corpus)
-        check_compatible(config.run, "manifest", config)
-        return summarise(config, started, [NOTHING_DONE])
-    manifest, notes = build_manifest(corpus, config)
-    schema = with_metadata(SCHEMAS["manifest"], "manifest", config, corpus=corpus)
-    write_manifest(config.run, manifest.cast(schema))
-    return summarise(config, started, notes)
+    assert run.config.corpus is not None
+    corpus = absolute_uri(run.config.corpus)
+    if count_rows(run.location, "manifest"):
+        _refuse_other_corpus(run, corpus)
+        check_compatible(run, "manifest")
+        return summarise(run, started, [NOTHING_DONE])
+    manifest, notes = build_manifest(corpus, run.config)
+    schema = with_metadata(SCHEMAS["manifest"], "manifest", run.config, corpus=corpus)
+    write_manifest(run.location, manifest.cast(schema))
+    return summarise(run, started, notes)
 
 
 def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
@@ -93,23 +94,22 @@ def refuse_repeated(corpus: str, entries: list[Entry]) -> None:
             raise CorpusError(f"--corpus {corpus}: '{one}' is listed twice")
 
 
-def write_manifest(run: str, manifest: pa.Table) -> None:
+def write_manifest(folder: str, manifest: pa.Table) -> None:
     """Write the manifest as one Parquet file, which appears whole or not at all."""
     buffer = io.BytesIO()
     pq.write_table(manifest, buffer)
-    write_bytes(join(run, "manifest", "part-0.parquet"), buffer.getvalue())
+    write_bytes(join(folder, "manifest", "part-0.parquet"), buffer.getvalue())
     for table in ("faces", "embeddings", "scores"):  # left by a run whose manifest was deleted by hand
-        delete_folder(join(run, "checkpoints", table))
+        delete_folder(join(folder, "checkpoints", table))
 
 
-def summarise(config: Config, started: float, notes: list[str]) -> Summary:
+def summarise(run: Run, started: float, notes: list[str]) -> Summary:
     """Count what the manifest holds."""
-    assert config.run is not None
-    manifest = read_table(config.run, "manifest", ["label", "group", "fold", "part", "bytes"])
+    manifest = read_table(run.location, "manifest", ["label", "group", "fold", "part", "bytes"])
     labels, folds = (manifest.column(name).to_pylist() for name in ("label", "fold"))
     return Summary(
         job="index",
-        table=absolute_uri(join(config.run, "manifest")),
+        table=run.path("manifest"),
         rows=len(labels),
         ok=len(labels),
         seconds=time.monotonic() - started,
@@ -120,12 +120,12 @@ def summarise(config: Config, started: float, notes: list[str]) -> Summary:
             "folds": len({fold for fold in folds if fold not in (None, TRAIN_ONLY)}),
             "only trained on": folds.count(TRAIN_ONLY),
             "gigabytes": round(sum(size or 0 for size in manifest.column("bytes").to_pylist()) / 1e9, 3),
-            "demo": read_metadata(config.run, "manifest").get("corpus", "").endswith("demo-corpus"),
+            "demo": read_metadata(run.location, "manifest").get("corpus", "").endswith("demo-corpus"),
         },
     )
 
 
-def _refuse_other_corpus(run: str, corpus: str) -> None:
-    indexed = read_metadata(run, "manifest").get("corpus", corpus)
+def _refuse_other_corpus(run: Run, corpus: str) -> None:
+    indexed = read_metadata(run.location, "manifest").get("corpus", corpus)
     if indexed != corpus:
-        raise RunError(f"--run {run} is of the corpus {indexed}, not {corpus}; use another --run")
+        raise RunError(f"--run {run.location} is of the corpus {indexed}, not {corpus}; use another --run")

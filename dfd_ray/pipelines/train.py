@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 import ray
@@ -35,7 +35,8 @@ from dfd_ray.runtime.trackers import check_trackers
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.stages.training_data import FoldPlan, training_faces
 from dfd_ray.store.model_files import is_trained, read_model_facts
-from dfd_ray.store.storage import absolute_uri, delete_file, delete_folder, exists, join, read_json, write_json
+from dfd_ray.store.run import Run
+from dfd_ray.store.storage import delete_file, delete_folder, exists, join, read_json, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
 from dfd_ray.store.tables import read_table
 
@@ -50,68 +51,66 @@ cleared anew. A step of EfficientNet-Lite0 on one core is 1.2 to 1.6 times as fa
 Ray trains in a thread, and arenas of threads have no room for what is larger than 64 MB: at 224 pixels that is most of it."""
 
 
-def train(config: Config) -> Summary:
+def train(run: Run) -> Summary:
     """Write `models/`: a classifier for every fold held out, each trained on the others."""
     started = time.monotonic()
-    run = cast(str, config.run)
-    require(run, "faces", config)
+    require(run, "faces")
     videos = labelled_videos(run)
     counts = faces_by_fold(videos)
-    folds = folds_to_train(config, counts)
-    pending = [fold for fold in folds if not is_trained(config, fold)]
+    folds = folds_to_train(run.config, counts)
+    pending = [fold for fold in folds if not is_trained(run, fold)]
     if not pending:
-        finish(config)  # what a kill after the last model left undone
-        return summarise(config, started, folds, note=NOTHING_DONE)
-    check_trackers(config.train)
+        finish(run)  # what a kill after the last model left undone
+        return summarise(run, started, folds, note=NOTHING_DONE)
+    check_trackers(run.config.train)
     # Weights that cannot be had are found out here, before anything is started.
     _, spec = create_backbone(
-        config.train.backbone,
-        weights=config.train.weights,
+        run.config.train.backbone,
+        weights=run.config.train.weights,
         num_classes=2,
-        image_size=config.train.image_size,
+        image_size=run.config.train.image_size,
         field="train.weights",
     )
-    with ray_session(config):
-        check_room(config)
+    with ray_session(run):
+        check_room(run.config)
         for of_earlier_models in ("scores", "predictions", "evaluation", join("checkpoints", "scores")):
-            delete_folder(join(run, of_earlier_models))
-        fit(config, [plan_fold(config, fold, videos) for fold in pending], spec.size)
-    finish(config)
-    return summarise(config, started, folds)
+            delete_folder(run.path(of_earlier_models))
+        fit(run, [plan_fold(run.config, fold, videos) for fold in pending], spec.size)
+    finish(run)
+    return summarise(run, started, folds)
 
 
-def finish(config: Config) -> None:
+def finish(run: Run) -> None:
     """Once all models are there, delete the checkpoints and show what the training did to faces."""
-    run = cast(str, config.run)
-    if exists(join(run, "training")) or not exists(join(run, "models", "examples.json")):
-        write_examples(config)
-        delete_folder(join(run, "training"))
+    if exists(run.path("training")) or not exists(run.path("models", "examples.json")):
+        write_examples(run)
+        delete_folder(run.path("training"))
 
 
-def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
+def fit(run: Run, plans: list[FoldPlan], size: int) -> None:
     """Train a model for every fold, one after the other, in one Ray Train run: starting one costs more than a small fold."""
-    run, settings = cast(str, config.run), config.train
-    gpus = config.resources.train.num_gpus
-    stopped = join(run, "training", STOPPED)
+    settings = run.config.train
+    gpus = run.config.resources.train.num_gpus
+    stopped = run.path("training", STOPPED)
     delete_file(stopped)
-    limit_worker_start(60 * config.resources.wait_minutes / (1 + ATTEMPTS))  # each attempt has its share of the wait
+    limit_worker_start(60 * run.config.resources.wait_minutes / (1 + ATTEMPTS))  # each attempt has its share of the wait
     trainer = TorchTrainer(
         train_folds,
-        train_loop_config={"config": config, "folds": plans},
+        train_loop_config={"run": run, "folds": plans},
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
             use_gpu=gpus > 0,
-            resources_per_worker={"CPU": config.resources.train.num_cpus, **({"GPU": gpus} if gpus else {})},
+            resources_per_worker={"CPU": run.config.resources.train.num_cpus, **({"GPU": gpus} if gpus else {})},
         ),
         run_config=RunConfig(
-            name=config.fingerprint("models"),  # a checkpoint of other settings is not gone on from
-            storage_path=absolute_uri(join(run, "training")),
+            name=run.config.fingerprint("models"),  # a run does not resume from a checkpoint made with other settings
+            storage_path=run.path("training"),
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"),
             worker_runtime_env={"env_vars": {} if gpus else KEEP_MEMORY},
         ),
         dataset_config=DataConfig(execution_options=ordered_ingest()),
-        datasets={f"fold-{plan.fold}": training_faces(config, plan, size) for plan in plans},
+        datasets={f"fold-{plan.fold}": training_faces(run, plan, size) for plan in plans},
     )
     say(f"training {len(plans)} models, each without one fold, {settings.epochs} epochs each")
     with follow(run, [plan.fold for plan in plans], settings.epochs):
@@ -122,7 +121,7 @@ def fit(config: Config, plans: list[FoldPlan], size: int) -> None:
                 raise TrainingError(read_json(stopped)["error"]) from None
             if found_no_room(error):
                 raise ResourceError(
-                    f"no room for {settings.workers} training workers in {config.resources.wait_minutes:g} minutes "
+                    f"no room for {settings.workers} training workers in {run.config.resources.wait_minutes:g} minutes "
                     "(resources.wait_minutes): start nodes, or lower train.workers or resources.train; the same command goes on"
                 ) from None
             raise
@@ -160,9 +159,9 @@ class Labelled(NamedTuple):
     faces: int
 
 
-def labelled_videos(run: str) -> list[Labelled]:
+def labelled_videos(run: Run) -> list[Labelled]:
     """Return the videos that can be learnt from or tested on, without reading their images."""
-    videos = read_table(run, "faces", ["video_id", "label", "fold", "faces.list.element.face_index"])
+    videos = read_table(run.location, "faces", ["video_id", "label", "fold", "faces.list.element.face_index"])
     columns = [videos.column(name).to_pylist() for name in ("video_id", "label", "fold")]
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()
     rows = (Labelled(*row) for row in zip(*columns, lengths, strict=True))
@@ -221,9 +220,9 @@ def check_room(config: Config) -> None:
 
 
 @contextmanager
-def follow(run: str, folds: list[int], epochs: int) -> Iterator[None]:
+def follow(run: Run, folds: list[int], epochs: int) -> Iterator[None]:
     """Show a progress bar of epochs within, as the first worker reports them beside its checkpoints."""
-    location = join(run, "training", PROGRESS)
+    location = run.path("training", PROGRESS)
 
     def show() -> None:
         last = read_json(location) if exists(location) else None
@@ -243,17 +242,16 @@ def describe_epoch(metrics: dict[str, Any]) -> str:
     return f"epoch {metrics['epoch']}: {', '.join(known)}"
 
 
-def summarise(config: Config, started: float, folds: list[int], note: str = "") -> Summary:
+def summarise(run: Run, started: float, folds: list[int], note: str = "") -> Summary:
     """Gather the folds' histories, and keep them as `models/history.json`."""
-    run = cast(str, config.run)
     history = [{"fold": fold, "epochs": read_model_facts(run, fold)["history"]} for fold in folds]
-    write_json(join(run, "models", "history.json"), {"backbone": config.train.backbone, "folds": history})
+    write_json(run.path("models", "history.json"), {"backbone": run.config.train.backbone, "folds": history})
     return Summary(
         job="train",
-        table=absolute_uri(join(run, "models")),
+        table=run.path("models"),
         rows=len(folds),
         ok=len(folds),
         seconds=elapsed(started),
         notes=[note] if note else [],
-        details={"folds": len(folds), "epochs": config.train.epochs, "backbone": config.train.backbone},
+        details={"folds": len(folds), "epochs": run.config.train.epochs, "backbone": run.config.train.backbone},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfd_ray.arrays import Float32Array, Image
-from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.labels import LABELS
 from dfd_ray.models.augment import show_steps
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.stages.training_data import face_rows, landmarks_of
-from dfd_ray.store.storage import join, write_json
+from dfd_ray.store.run import Run
+from dfd_ray.store.storage import write_json
 from dfd_ray.store.tables import iterate_batches
 
 PIXELS = 120
@@ -28,10 +28,10 @@ PAIRS = 4
 """REAL and FAKE faces that self-blended and mixed ones are made of."""
 
 
-def write_examples(config: Config) -> None:
+def write_examples(run: Run) -> None:
     """Write `models/examples.json`: what the configuration's training does, shown on the run's own faces."""
-    settings = config.train
-    faces = {label: some_faces(config, label) for label in LABELS}
+    settings = run.config.train
+    faces = {label: some_faces(run, label) for label in LABELS}
     random = np.random.default_rng(settings.seed)
     found: list[dict[str, Any]] = []
     for face, _ in faces["REAL"][:1]:
@@ -48,22 +48,20 @@ def write_examples(config: Config) -> None:
             mixed = mix_faces(fake, its, real, others, random)
             if mixed is not None:
                 found.append(example("mixed", f"{mixed[1]:.0%} FAKE", [fake, real, mixed[0]]))
-    write_json(
-        join(cast(str, config.run), "models", "examples.json"), {"augmentation": settings.augmentation, "examples": found}
-    )
+    write_json(run.path("models", "examples.json"), {"augmentation": settings.augmentation, "examples": found})
 
 
-def some_faces(config: Config, label: str) -> list[tuple[Image, Float32Array]]:
+def some_faces(run: Run, label: str) -> list[tuple[Image, Float32Array]]:
     """Return the first face of some videos of a class, each with its landmarks."""
     found: list[tuple[Image, Float32Array]] = []
     columns = ["video_id", "label", "width", "height", "faces"]
-    for videos in iterate_batches(cast(str, config.run), "faces", columns, 8):
+    for videos in iterate_batches(run.location, "faces", columns, 8):
         own = videos.filter(pc.equal(videos.column("label"), label))
         faces = face_rows(own)
         first = np.unique(faces.column("video_id").to_numpy(zero_copy_only=False), return_index=True)[1]
         faces = faces.take(pa.array(first))
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
-        found += zip(images, landmarks_of(faces, config.preprocess), strict=True)
+        found += zip(images, landmarks_of(faces, run.config.preprocess), strict=True)
         if len(found) >= PAIRS:
             break
     return found[:PAIRS]

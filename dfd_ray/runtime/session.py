@@ -18,11 +18,11 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import GetTimeoutError, NodeDiedError, OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 
-from dfd_ray.config import Config
 from dfd_ray.errors import RESUMES, DfdError, ResourceError
 from dfd_ray.runtime.ray_internals import LOCAL_OPTIONS, find_active_operators, quieten_loggers, session_folder
 from dfd_ray.runtime.terminal import divert_output, warn
 from dfd_ray.sections import Pool
+from dfd_ray.store.run import Run
 
 HELPER_CPUS = 3
 """Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
@@ -49,7 +49,7 @@ _shared: ExitStack | None = None
 
 
 @contextmanager
-def ray_session(config: Config) -> Iterator[None]:
+def ray_session(run: Run) -> Iterator[None]:
     """Have Ray within: the cluster named by RAY_ADDRESS, or one started on this machine; it is left again at the end.
 
     Within another session, or `shared_session`, the same Ray is used and kept. An error of ours that a task or an actor
@@ -57,8 +57,8 @@ def ray_session(config: Config) -> Iterator[None]:
     """
     with ExitStack() as own:
         if not ray.is_initialized():
-            (_shared or own).enter_context(_connection(config))
-        DataContext.get_current().execution_no_progress_timeout_s = 60 * config.resources.wait_minutes
+            (_shared or own).enter_context(_connection(run))
+        DataContext.get_current().execution_no_progress_timeout_s = 60 * run.config.resources.wait_minutes
         with plain_errors():
             yield
 
@@ -75,12 +75,12 @@ def shared_session() -> Iterator[None]:
 
 
 @contextmanager
-def _connection(config: Config) -> Iterator[None]:
+def _connection(run: Run) -> Iterator[None]:
     """Connect to Ray, and keep what it prints in a log that an error names, unless the error has nothing to do with Ray."""
-    log = log_file(config)
+    log = log_file(run)
     with divert_output(log):
         try:
-            _connect(config)
+            _connect(run)
             yield
         except Exception as error:
             if isinstance(error, ResourceError) or not isinstance(error, DfdError):
@@ -90,25 +90,24 @@ def _connection(config: Config) -> Iterator[None]:
             ray.shutdown()
 
 
-def log_file(config: Config) -> Path:
+def log_file(run: Run) -> Path:
     """Return where Ray's output goes: `<run>/logs/ray.log`, or for a run in object storage a file in the temporary folder."""
-    run = str(config.run)
-    if "://" in run:
+    if "://" in run.location:
         return Path(tempfile.mkdtemp(prefix="dfd-ray-")) / "ray.log"
-    folder = Path(run) / "logs"
+    folder = Path(run.location) / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "ray.log"
 
 
-def _connect(config: Config) -> None:
+def _connect(run: Run) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
     else:
-        cores = config.resources.cpus or os.cpu_count() or 1
+        cores = run.config.resources.cpus or os.cpu_count() or 1
         ray.init(
             address="local",
             num_cpus=cores + HELPER_CPUS,
-            object_store_memory=int(config.resources.object_store_gib * 2**30),
+            object_store_memory=int(run.config.resources.object_store_gib * 2**30),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.WARNING,

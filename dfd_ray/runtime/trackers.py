@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib.util
 import posixpath
 import sys
-from typing import Any, cast
+from typing import Any
 
-from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.sections import Train
-from dfd_ray.store.storage import absolute_uri, exists, join, read_json, write_json
+from dfd_ray.store.run import Run
+from dfd_ray.store.storage import absolute_uri, exists, read_json, write_json
 
 EXPERIMENT = "dfd_ray"
 
@@ -28,41 +28,40 @@ def check_trackers(settings: Train) -> None:
         absolute_uri(settings.mlflow)  # refuses credentials
 
 
-def log_epoch(config: Config, fold: int, metrics: dict[str, Any]) -> None:
+def log_epoch(run: Run, fold: int, metrics: dict[str, Any]) -> None:
     """Hand an epoch's numbers to the trackers that are asked for; `metrics` has its number as `epoch`."""
     numbers = {name: float(value) for name, value in metrics.items() if name != "epoch" and value is not None}
-    if config.train.tensorboard:
-        log_to_tensorboard(cast(str, config.run), fold, metrics["epoch"], numbers)
-    if config.train.mlflow:
-        log_to_mlflow(config, fold, metrics["epoch"], numbers)
+    if run.config.train.tensorboard:
+        log_to_tensorboard(run, fold, metrics["epoch"], numbers)
+    if run.config.train.mlflow:
+        log_to_mlflow(run, fold, metrics["epoch"], numbers)
 
 
-def log_to_tensorboard(run: str, fold: int, epoch: int, numbers: dict[str, float]) -> None:
+def log_to_tensorboard(run: Run, fold: int, epoch: int, numbers: dict[str, float]) -> None:
     """Add numbers to `<run>/tensorboard/fold-N/`, on a local disk or wherever TensorBoard itself can write."""
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(join(run, "tensorboard", f"fold-{fold}")) as writer:
+    with SummaryWriter(run.path("tensorboard", f"fold-{fold}")) as writer:
         for name, value in numbers.items():
             writer.add_scalar(name, value, epoch)
 
 
-def log_to_mlflow(config: Config, fold: int, epoch: int, numbers: dict[str, float]) -> None:
+def log_to_mlflow(run: Run, fold: int, epoch: int, numbers: dict[str, float]) -> None:
     """Add numbers to the fold's run in MLflow, the same one when a killed training goes on.
 
     A server that cannot be reached costs the curve, not the training: it is one line.
     """
     import mlflow
 
-    run = cast(str, config.run)
-    place = join(run, "training", f"mlflow-{fold}.json")
+    place = run.path("training", f"mlflow-{fold}.json")
     known = read_json(place)["run_id"] if exists(place) else None
     try:
-        mlflow.set_tracking_uri(config.train.mlflow)
+        mlflow.set_tracking_uri(run.config.train.mlflow)
         mlflow.set_experiment(EXPERIMENT)
-        with mlflow.start_run(run_id=known, run_name=f"{posixpath.basename(run)}, fold {fold}") as active:
+        with mlflow.start_run(run_id=known, run_name=f"{posixpath.basename(run.location)}, fold {fold}") as active:
             if known is None:
-                mlflow.log_params(config.train.model_dump(mode="json"))
-                mlflow.set_tags({"run": run, "fold": fold})
+                mlflow.log_params(run.config.train.model_dump(mode="json"))
+                mlflow.set_tags({"run": run.location, "fold": fold})
                 write_json(place, {"run_id": active.info.run_id})
             mlflow.log_metrics(numbers, step=epoch)
     except mlflow.exceptions.MlflowException as error:

@@ -19,6 +19,7 @@ from dfd_ray.runtime.progress import report_done
 from dfd_ray.runtime.session import limit_exit, torch_device
 from dfd_ray.runtime.telemetry import observe
 from dfd_ray.sections import Embed, Pool
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import embeddings_schema
 from dfd_ray.store.tables import flatten_faces, iterate_batches, nest_faces
 
@@ -32,10 +33,10 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def measure(run: str, settings: Embed, device: str) -> dict[str, Any]:
+def measure(run: Run, device: str) -> dict[str, Any]:
     """Choose the precision by the first faces of the table, one of a video."""
-    images: list[bytes] = []
-    for batch in iterate_batches(run, "faces", ["faces"]):
+    settings, images = run.config.embed, list[bytes]()
+    for batch in iterate_batches(run.location, "faces", ["faces"]):
         images += [faces[0]["image"] for faces in batch.column("faces").to_pylist() if faces]
         if len(images) >= FACES_MEASURED:
             break

@@ -15,7 +15,7 @@ from dfd_ray.analysis import PCA, Moments
 from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import RunError
 from dfd_ray.runtime.session import ATTEMPTS
-from dfd_ray.store.storage import join
+from dfd_ray.store.run import Run
 from dfd_ray.store.summary import elapsed
 from dfd_ray.store.tables import flatten_faces, iterate_batches, read_metadata, table_files
 
@@ -30,7 +30,7 @@ VIDEOS_PER_BLOCK = 128
 KEYS = ["video_id", "frame_index", "face_index"]
 
 
-def fit_pca(run: str, components: int, faces: int) -> tuple[PCA, float]:
+def fit_pca(run: Run, faces: int) -> tuple[PCA, float]:
     """Fit PCA on all vectors: each task reduces its files to moments, which are merged in the order of the files."""
     started = time.monotonic()
     partial = ray.remote(moments_of_files).options(max_retries=ATTEMPTS)
@@ -38,23 +38,23 @@ def fit_pca(run: str, components: int, faces: int) -> tuple[PCA, float]:
     for part in [partial.remote(run, files) for files in file_groups(run, "embeddings")]:
         moments = merged(moments, ray.get(part))
     if moments is None:
-        raise RunError(f"{join(run, 'embeddings')} holds no vectors; there is nothing to fit")
-    dimensions = read_metadata(run, "embeddings")["dimensions"]
-    return PCA.fit(moments, min(components, faces - 1, dimensions)), elapsed(started)
+        raise RunError(f"{run.path('embeddings')} holds no vectors; there is nothing to fit")
+    dimensions = read_metadata(run.location, "embeddings")["dimensions"]
+    return PCA.fit(moments, min(run.config.analyze.components, faces - 1, dimensions)), elapsed(started)
 
 
-def moments_of_files(run: str, files: Sequence[str]) -> Moments | None:
+def moments_of_files(run: Run, files: Sequence[str]) -> Moments | None:
     """Return the moments of the vectors in some files of `embeddings/`; None if they hold none.
 
     Raises RunError, naming the video, if a vector holds NaN or infinity.
     """
     moments: Moments | None = None
-    for batch in iterate_batches(run, "embeddings", batch_size=VIDEOS_PER_BLOCK, files=files):
+    for batch in iterate_batches(run.location, "embeddings", batch_size=VIDEOS_PER_BLOCK, files=files):
         vectors = vectors_of(batch)
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(broken):
             video = flatten_faces(batch, ["video_id"]).column("video_id")[int(broken[0])]
-            raise RunError(f"{join(run, 'embeddings')} holds NaN or infinity in a vector of {video}; embed it again")
+            raise RunError(f"{run.path('embeddings')} holds NaN or infinity in a vector of {video}; embed it again")
         if len(vectors):
             moments = merged(moments, Moments.of(vectors))
     return moments
@@ -65,22 +65,22 @@ def merged(left: Moments | None, right: Moments | None) -> Moments | None:
     return left if right is None else right if left is None else left.merge(right)
 
 
-def project(run: str, pca: PCA, whiten: bool) -> tuple[pa.Table, Float32Array]:
+def project(run: Run, pca: PCA) -> tuple[pa.Table, Float32Array]:
     """Return the keys of all faces (n rows of `KEYS`) and their scores (n, components) float32, in the order of the files."""
     partial = ray.remote(scores_of_files).options(max_retries=ATTEMPTS)
     fitted = ray.put(pca)
-    parts = ray.get([partial.remote(run, files, fitted, whiten) for files in file_groups(run, "embeddings")])
+    parts = ray.get([partial.remote(run, files, fitted) for files in file_groups(run, "embeddings")])
     return pa.concat_tables([keys for keys, _ in parts]), np.concatenate([scores for _, scores in parts])
 
 
-def scores_of_files(run: str, files: Sequence[str], pca: PCA, whiten: bool) -> tuple[pa.Table, Float32Array]:
+def scores_of_files(run: Run, files: Sequence[str], pca: PCA) -> tuple[pa.Table, Float32Array]:
     """Return keys and scores of the vectors in some files of `embeddings/`."""
     keys, scores = [], []
-    for batch in iterate_batches(run, "embeddings", files=files):
+    for batch in iterate_batches(run.location, "embeddings", files=files):
         keys.append(flatten_faces(batch, ["video_id"]).select(KEYS))
         vectors = vectors_of(batch)
         if len(vectors):
-            scores.append(pca.transform(vectors, whiten))
+            scores.append(pca.transform(vectors, run.config.analyze.whiten))
     empty = np.empty((0, len(pca.components)), np.float32)
     return pa.concat_tables(keys), np.concatenate([empty, *scores])
 
@@ -92,8 +92,8 @@ def vectors_of(batch: pa.Table) -> Float32Array:
     return np.asarray(flat.reshape(-1, column.type.list_size), np.float32)
 
 
-def file_groups(run: str, table: str) -> list[list[str]]:
+def file_groups(run: Run, table: str) -> list[list[str]]:
     """Return the files of a table in at most `MOST_TASKS` runs: the same runs on any cluster."""
-    files = table_files(run, table)
+    files = table_files(run.location, table)
     size = max(FILES_PER_TASK, math.ceil(len(files) / MOST_TASKS))
     return [files[i : i + size] for i in range(0, len(files), size)]

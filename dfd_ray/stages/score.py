@@ -21,6 +21,7 @@ from dfd_ray.runtime.progress import report_done
 from dfd_ray.runtime.session import limit_exit
 from dfd_ray.runtime.telemetry import observe
 from dfd_ray.store.model_files import model_location, read_model, trained_folds
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import flatten_faces
 
@@ -33,7 +34,7 @@ class ScoreFaces:
     Out: the schema of `scores/`, one row per row.
     """
 
-    def __init__(self, run: str, device: str, batch_size: int, counter: Any = None) -> None:
+    def __init__(self, run: Run, device: str, batch_size: int, counter: Any = None) -> None:
         import torch
 
         limit_exit()

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfd_ray.arrays import AnyArray
-from dfd_ray.config import Config
 from dfd_ray.errors import DfdError, TrainingError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
@@ -31,7 +30,8 @@ from dfd_ray.runtime.trackers import log_epoch
 from dfd_ray.sections import Train
 from dfd_ray.stages.training_data import FoldPlan, face_rows, tell_epoch
 from dfd_ray.store.model_files import export_model, is_trained
-from dfd_ray.store.storage import exists, join, read_json, write_json
+from dfd_ray.store.run import Run
+from dfd_ray.store.storage import exists, read_json, write_json
 from dfd_ray.store.summary import elapsed
 from dfd_ray.store.tables import iterate_batches
 from dfd_ray.verdict.aggregation import sigmoid
@@ -46,23 +46,23 @@ STOPPED = "stopped.json"
 
 def train_folds(job: dict[str, Any]) -> None:
     """Train a model for every fold in turn, and keep each as it is finished."""
-    config: Config = job["config"]
-    stopped = join(cast(str, config.run), "training", STOPPED)
+    run: Run = job["run"]
+    stopped = run.path("training", STOPPED)
     if exists(stopped):
         raise TrainingError(read_json(stopped)["error"])
-    torch.set_num_threads(max(1, int(config.resources.train.num_cpus)))
+    torch.set_num_threads(max(1, int(run.config.resources.train.num_cpus)))
     try:
         for plan in job["folds"]:
-            if not is_trained(config, plan.fold):  # a worker that starts again finds the folds behind it
-                train_fold(config, plan)
+            if not is_trained(run, plan.fold):  # a worker that starts again finds the folds behind it
+                train_fold(run, plan)
     except DfdError as error:
         write_json(stopped, {"error": str(error)})
         raise
 
 
-def train_fold(config: Config, plan: FoldPlan) -> None:
+def train_fold(run: Run, plan: FoldPlan) -> None:
     """Train one model: the whole of it on this page."""
-    settings = config.train
+    settings = run.config.train
     torch.manual_seed(settings.seed)
     rank = ray.train.get_context().get_world_rank()
     device = get_device()
@@ -94,7 +94,7 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
             freeze_layers(module, frozen_layers(settings, epoch))
             model = prepare_model(module)  # again, since what learns is not what it was
         set_training(model, settings.freeze_norm)
-        for step, batch in enumerate(batches(config, plan, epoch, rank)):
+        for step, batch in enumerate(batches(run, plan, epoch, rank)):
             if step < len(losses):
                 continue  # this job was killed in mid-epoch, and has learnt from these faces
             parts = min(settings.accumulate, plan.steps - step // settings.accumulate * settings.accumulate)
@@ -114,7 +114,7 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
             schedule.step()
             average.update_parameters(module)
             if settings.checkpoint_minutes and is_time(saved + 60 * settings.checkpoint_minutes, device):
-                report(config, plan.fold, {"epoch": epoch + 1, "step": step + 1}, history, losses, state, rank)
+                report(run, plan.fold, {"epoch": epoch + 1, "step": step + 1}, history, losses, state, rank)
                 saved = time.monotonic()
         metrics: dict[str, Any] = {
             "epoch": epoch + 1,
@@ -122,18 +122,18 @@ def train_fold(config: Config, plan: FoldPlan) -> None:
             "learning_rate": schedule.get_last_lr()[0],
         }
         if rank == 0:
-            metrics |= validate(average.module, spec, cast(str, config.run), plan.fold, plan.batch_size)
+            metrics |= validate(average.module, spec, run, plan.fold, plan.batch_size)
         history.append(metrics | {"seconds": elapsed(clock)})
         losses = []
-        report(config, plan.fold, history[-1], history, losses, state, rank)
+        report(run, plan.fold, history[-1], history, losses, state, rank)
     if rank == 0:
-        export_model(config, plan.fold, average.module, spec, history)
+        export_model(run, plan.fold, average.module, spec, history)
 
 
-def batches(config: Config, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[str, AnyArray]]:
+def batches(run: Run, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[str, AnyArray]]:
     """Yield this worker's batches of an epoch."""
     if rank == 0:
-        tell_epoch(cast(str, config.run), epoch)  # no worker gets a batch before all have asked, so each gets this epoch's
+        tell_epoch(run, epoch)  # no worker gets a batch before all have asked, so each gets this epoch's
     shard = ray.train.get_dataset_shard(f"fold-{plan.fold}")
     yield from shard.iter_batches(batch_size=plan.batch_size, drop_last=True, prefetch_batches=2)
 
@@ -169,13 +169,13 @@ def describe_divergence(loss: float, epoch: int, video_ids: npt.NDArray[np.objec
     return f"the loss is {loss} in epoch {epoch}, on faces of {names}; lower train.learning_rate, or look at these videos"
 
 
-def validate(module: nn.Module, spec: InputSpec, run: str, fold: int, batch_size: int) -> dict[str, float | None]:
+def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size: int) -> dict[str, float | None]:
     """Score the held-out faces, one worker alone: a curve to look at. Nothing is chosen by it, so it may be looked at."""
     from sklearn.metrics import log_loss, roc_auc_score
 
     module.eval()
     logits, labels = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
-    for videos in iterate_batches(run, "faces", ["label", "fold", "faces"]):
+    for videos in iterate_batches(run.location, "faces", ["label", "fold", "faces"]):
         held_out = pc.and_(pc.equal(videos.column("fold"), fold), videos.column("label").is_valid())
         faces = face_rows(videos.filter(held_out))
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
@@ -192,7 +192,7 @@ def validate(module: nn.Module, spec: InputSpec, run: str, fold: int, batch_size
 
 
 def report(
-    config: Config,
+    run: Run,
     fold: int,
     metrics: dict[str, Any],
     history: list[dict[str, Any]],
@@ -211,8 +211,8 @@ def report(
             values = {name: part.state_dict() for name, part in state.items()}
             torch.save({**values, "fold": fold, "history": history, "losses": losses}, os.path.join(folder, "state.pt"))
             if not losses:
-                write_json(join(cast(str, config.run), "training", PROGRESS), metrics | {"fold": fold})
-                log_epoch(config, fold, metrics)
+                write_json(run.path("training", PROGRESS), metrics | {"fold": fold})
+                log_epoch(run, fold, metrics)
         score = metrics.get("validation_loss")
         scored = metrics | {SCORE: UNSCORED if score is None else score}
         ray.train.report(scored, checkpoint=Checkpoint.from_directory(folder))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,6 @@ from ray.data import Dataset
 from ray.data.expressions import col
 
 from dfd_ray.arrays import AnyArray, Float32Array, Image
-from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.models.augment import training_augmentation
 from dfd_ray.models.balancing import repeats
@@ -23,7 +21,8 @@ from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.runtime.session import run_as_tasks
 from dfd_ray.sections import Preprocess, Train
-from dfd_ray.store.storage import join, open_location, read_json, write_json
+from dfd_ray.store.run import Run
+from dfd_ray.store.storage import open_location, read_json, write_json
 from dfd_ray.store.tables import flatten_faces, table_files
 
 AUGMENT_AT_ONCE = 32
@@ -52,34 +51,33 @@ class FoldPlan:
     """Faces an epoch shows, to all workers together."""
 
 
-def training_faces(config: Config, plan: FoldPlan, size: int) -> Dataset:
+def training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
     """Return the faces of the other folds, in the order of the epoch that was told, decoded and augmented to `size` pixels.
 
     The order follows from the seed and the epoch alone: faces are sorted by random keys. So it is another one each
     epoch, and the same one when a killed job comes to that epoch again, whatever machines it is on by then.
     """
-    run = cast(str, config.run)
     videos = ray.data.read_parquet(
-        table_files(run, "faces"),
-        filesystem=open_location(run)[0],
+        table_files(run.location, "faces"),
+        filesystem=open_location(run.location)[0],
         columns=["video_id", "label", "group", "fold", "width", "height", "faces"],
     )
     videos = videos.filter(expr=(col("fold") != plan.fold) & col("label").is_not_null())
-    faces = videos.map_batches(shown_faces, fn_kwargs={"config": config, "rates": plan.rates}, batch_format="pyarrow")
+    faces = videos.map_batches(shown_faces, fn_kwargs={"run": run, "rates": plan.rates}, batch_format="pyarrow")
     blocks = min(2 + plan.shown // FACES_PER_BLOCK, MOST_BLOCKS)
     faces = faces.sort("key", boundaries=[KEYS // blocks * i for i in range(1, blocks)])
     return faces.map_batches(
         augment_ahead,
-        fn_kwargs={"size": size, "settings": config.train},
+        fn_kwargs={"size": size, "settings": run.config.train},
         batch_format="pyarrow",
         batch_size=AUGMENT_AT_ONCE,
-        **run_as_tasks(config.resources.extract),
+        **run_as_tasks(run.config.resources.extract),
     )
 
 
-def tell_epoch(run: str, epoch: int) -> None:
+def tell_epoch(run: Run, epoch: int) -> None:
     """Note, for the tasks that will order the faces, which epoch comes next; before any worker asks for its batches."""
-    write_json(join(run, "training", "epoch.json"), {"epoch": epoch})
+    write_json(run.path("training", "epoch.json"), {"epoch": epoch})
 
 
 def face_rows(videos: pa.Table) -> pa.Table:
@@ -89,21 +87,21 @@ def face_rows(videos: pa.Table) -> pa.Table:
     return faces.set_column(faces.column_names.index("label"), "label", label)
 
 
-def shown_faces(videos: pa.Table, config: Config, rates: dict[str, float]) -> pa.Table:
+def shown_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Table:
     """Flatten as `face_rows`, each face as often as it is shown, with its place in the epoch's order.
 
     Columns: `image`, `label`, `video_id`, `group`, `landmarks` in the image's pixels, and `key`, random by seed, epoch and
     video.
     """
     faces = face_rows(videos)
-    landmarks = [points.ravel() for points in landmarks_of(faces, config.preprocess)]
+    landmarks = [points.ravel() for points in landmarks_of(faces, run.config.preprocess)]
     faces = faces.select(["image", "label", "video_id", "group"])
     faces = faces.append_column("landmarks", pa.array(landmarks, pa.list_(pa.float32(), 10)))
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()
     names = zip(videos.column("video_id").to_pylist(), videos.column("label").to_pylist(), lengths, strict=True)
     times = {video_id: repeats(video_id, count, rates[label]) for video_id, label, count in names}
     faces = faces.take(np.repeat(np.arange(len(faces)), np.concatenate([np.empty(0, np.int64), *times.values()])))
-    seed = [config.train.seed, read_json(join(cast(str, config.run), "training", "epoch.json"))["epoch"]]
+    seed = [run.config.train.seed, read_json(run.path("training", "epoch.json"))["epoch"]]
     keys = [np.random.default_rng([*seed, zlib.crc32(name.encode())]).integers(KEYS, size=t.sum()) for name, t in times.items()]
     return faces.append_column("key", pa.array(np.concatenate([np.empty(0, np.int64), *keys])))
 

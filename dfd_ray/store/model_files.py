@@ -10,50 +10,50 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
-from dfd_ray.config import Config
 from dfd_ray.errors import RunError, WeightsError
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
-from dfd_ray.store.storage import exists, join, list_files, read_bytes, write_bytes
+from dfd_ray.store.run import Run
+from dfd_ray.store.storage import exists, list_files, read_bytes, write_bytes
 from dfd_ray.store.tables import check_promise
 
 
-def export_model(config: Config, fold: int, module: nn.Module, spec: InputSpec, history: list[dict[str, Any]]) -> None:
+def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[dict[str, Any]]) -> None:
     """Keep a finished model as `models/fold-N.safetensors`, its history and its making inside."""
-    making = {"fingerprint": config.fingerprint("models"), "configuration": config.content("models")}
+    making = {"fingerprint": run.config.fingerprint("models"), "configuration": run.config.content("models")}
     extra = {"history": json.dumps(history), "making": json.dumps(making), "fold": str(fold)}
-    margin = config.preprocess.margin
+    margin = run.config.preprocess.margin
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.safetensors")
-        save_classifier(path, module, backbone=config.train.backbone, spec=spec, crop_margin=margin, extra=extra)
+        save_classifier(path, module, backbone=run.config.train.backbone, spec=spec, crop_margin=margin, extra=extra)
         with open(path, "rb") as file:
-            write_bytes(model_location(cast(str, config.run), fold), file.read())
+            write_bytes(model_location(run, fold), file.read())
 
 
-def model_location(run: str, fold: int) -> str:
+def model_location(run: Run, fold: int) -> str:
     """Return where the model that never saw a fold is kept."""
-    return join(run, "models", f"fold-{fold}.safetensors")
+    return run.path("models", f"fold-{fold}.safetensors")
 
 
-def read_model(run: str, fold: int) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
+def read_model(run: Run, fold: int) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
     """Return the classifier that never saw a fold, its input and its facts."""
     with local_model(run, fold) as path:
         module, spec, facts = load_classifier(path)
     return module, spec, decoded(facts)
 
 
-def read_model_facts(run: str, fold: int) -> dict[str, Any]:
+def read_model_facts(run: Run, fold: int) -> dict[str, Any]:
     """Return the facts of the classifier that never saw a fold, without building it."""
     with local_model(run, fold) as path:
         return decoded(read_facts(path))
 
 
 @contextmanager
-def local_model(run: str, fold: int) -> Iterator[Path]:
+def local_model(run: Run, fold: int) -> Iterator[Path]:
     """Yield a path on this machine's disk of a classifier's file, wherever the run is."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -69,33 +69,32 @@ def decoded(facts: dict[str, Any]) -> dict[str, Any]:
     return facts | {name: json.loads(facts[name]) for name in ("history", "making")}
 
 
-def is_trained(config: Config, fold: int) -> bool:
+def is_trained(run: Run, fold: int) -> bool:
     """Return whether this configuration's model for a fold is there; RunError if another configuration's is."""
-    location = model_location(cast(str, config.run), fold)
+    location = model_location(run, fold)
     if not exists(location):
         return False
-    check_promise(read_model_facts(cast(str, config.run), fold)["making"], location, "models", config)
+    check_promise(read_model_facts(run, fold)["making"], location, "models", run.config)
     return True
 
 
-def trained_folds(run: str) -> list[int]:
+def trained_folds(run: Run) -> list[int]:
     """Return the folds that have a model which never saw them; RunError if there is none."""
-    names = [re.search(r"fold-(\d+)\.safetensors$", path) for path in list_files(join(run, "models"))]
+    names = [re.search(r"fold-(\d+)\.safetensors$", path) for path in list_files(run.path("models"))]
     folds = sorted(int(name[1]) for name in names if name)
     if not folds:
-        raise RunError(f"{join(run, 'models')} holds no model; run `dfd-ray train` first")
+        raise RunError(f"{run.path('models')} holds no model; run `dfd-ray train` first")
     return folds
 
 
-def check_models(config: Config) -> None:
+def check_models(run: Run) -> None:
     """Raise WeightsError unless each classifier of the run can be read, and scores as it did when it was saved.
 
     RunError if it learnt from faces that were cut in another way than the configuration has it.
     """
-    run = cast(str, config.run)
     for fold in trained_folds(run):
         _, _, facts = read_model(run, fold)
-        learnt, wanted = facts["making"]["configuration"], config.content("models")
+        learnt, wanted = facts["making"]["configuration"], run.config.content("models")
         for name in ("preprocess.margin", "preprocess.crop_size"):
             if learnt[name] != wanted[name]:
                 raise RunError(
@@ -104,7 +103,7 @@ def check_models(config: Config) -> None:
                 )
 
 
-def models_digest(run: str) -> str:
+def models_digest(run: Run) -> str:
     """Return 16 hexadecimal digits that change when a classifier of the run does; RunError if it has none."""
     digest = hashlib.sha256()
     for fold in trained_folds(run):

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
+from dfd_ray.store.run import Run
 from dfd_ray.store.storage import join, list_files, open_input, open_location
 
 SCHEMA_VERSION = 1
@@ -38,10 +39,10 @@ def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: Any) -
     return schema.with_metadata({METADATA_KEY: json.dumps(promise).encode()})
 
 
-def read_metadata(run: str, table: str) -> dict[str, Any]:
+def read_metadata(folder: str, table: str) -> dict[str, Any]:
     """Return what `with_metadata` stored, from any readable file of the table; empty when there is none."""
-    filesystem, _ = open_location(run)
-    for path in table_files(run, table):
+    filesystem, _ = open_location(folder)
+    for path in table_files(folder, table):
         try:
             stored = read_footer(path, filesystem).metadata
         except (pa.ArrowInvalid, OSError):
@@ -50,19 +51,19 @@ def read_metadata(run: str, table: str) -> dict[str, Any]:
     return {}
 
 
-def table_files(run: str, table: str) -> list[str]:
+def table_files(folder: str, table: str) -> list[str]:
     """Return the Parquet files of a table, as paths inside the run's file system, in a fixed order."""
-    return list_files(join(run, table), ".parquet")
+    return list_files(join(folder, table), ".parquet")
 
 
-def count_rows(run: str, table: str) -> int:
+def count_rows(folder: str, table: str) -> int:
     """Return a table's rows, from the files' footers alone; a file cut off in the writing has none.
 
     Raises RunError for a file that may hold code, so that a job which counts before it reads is refused before Ray starts.
     """
-    filesystem, _ = open_location(run)
+    filesystem, _ = open_location(folder)
     rows = 0
-    for path in table_files(run, table):
+    for path in table_files(folder, table):
         try:
             rows += read_footer(path, filesystem).num_rows
         except (pa.ArrowInvalid, OSError):
@@ -96,18 +97,18 @@ def trusted_footer(file: pa.NativeFile, path: str) -> pq.FileMetaData:
     return metadata
 
 
-def count_faces(run: str, table: str) -> int:
+def count_faces(folder: str, table: str) -> int:
     """Return the faces in `faces` or `embeddings`, without reading their images or vectors."""
-    videos = read_table(run, table, ["faces.list.element.face_index"])
+    videos = read_table(folder, table, ["faces.list.element.face_index"])
     return int(pc.sum(pc.list_value_length(videos.column("faces"))).as_py() or 0)
 
 
-def read_table(run: str, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(folder: str, table: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Return whole columns of a table; for `faces` and `embeddings` name the small ones, or use `iterate_batches`."""
-    filesystem, _ = open_location(run)
-    files = table_files(run, table)
+    filesystem, _ = open_location(folder)
+    files = table_files(folder, table)
     if not files:
-        raise RunError(f"{join(run, table)} holds no table; run `dfd-ray {WRITER[table]}` first")
+        raise RunError(f"{join(folder, table)} holds no table; run `dfd-ray {WRITER[table]}` first")
     pieces = []
     for path in files:
         with open_file(path, filesystem) as file:
@@ -116,15 +117,15 @@ def read_table(run: str, table: str, columns: Sequence[str] | None = None) -> pa
 
 
 def iterate_batches(
-    run: str,
+    folder: str,
     table: str,
     columns: Sequence[str] | None = None,
     batch_size: int = 64,
     files: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
     """Yield a table, or some of its files, piece by piece in order; memory is that of `batch_size` rows."""
-    filesystem, _ = open_location(run)
-    for path in files if files is not None else table_files(run, table):
+    filesystem, _ = open_location(folder)
+    for path in files if files is not None else table_files(folder, table):
         with open_file(path, filesystem) as file:
             for batch in file.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None):
                 yield pa.Table.from_batches([batch])
@@ -137,11 +138,11 @@ def open_file(path: str, filesystem: pafs.FileSystem) -> Iterator[pq.ParquetFile
         yield pq.ParquetFile(file, metadata=trusted_footer(file, path))
 
 
-def check_compatible(run: str, table: str, config: Config) -> None:
+def check_compatible(run: Run, table: str) -> None:
     """Refuse (RunError) a table of another schema, or that another configuration made, naming the first field that differs."""
-    stored = read_metadata(run, table)
+    stored = read_metadata(run.location, table)
     if stored:
-        check_promise(stored, join(run, table), table, config)
+        check_promise(stored, run.path(table), table, run.config)
 
 
 def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:

@@ -23,6 +23,7 @@ from dfd_ray.cli import main
 from dfd_ray.config import parse_config
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.store.model_files import export_model
+from dfd_ray.store.run import Run
 from dfd_ray.store.tables import read_table
 
 pytestmark = pytest.mark.slow
@@ -100,7 +101,7 @@ def undisturbed(preprocessed_run: Path, tmp_path_factory: pytest.TempPathFactory
     run = Path(shutil.copytree(preprocessed_run, tmp_path_factory.mktemp("undisturbed") / "run"))
     config = parse_config((run / "config.yaml").read_text(), "config.yaml", run=str(run))
     module, spec = create_backbone("test_efficientnet", weights="random", image_size=64, num_classes=2)
-    export_model(config, 0, module, spec, [])
+    export_model(Run(str(run), config), 0, module, spec, [])
     return run
 
 

@@ -24,6 +24,7 @@ import pyarrow as pa, ray
 from dfd_ray.config import load_config
 from dfd_ray.sections import Pool
 from dfd_ray.runtime.session import run_as_actors, check_placeable, ray_session, run_as_tasks
+from dfd_ray.store.run import Run
 
 CPU_STAGE = Pool(num_cpus=1, max_size=3)
 GPU_STAGE = Pool(num_cpus=1, num_gpus=0.25, min_size=4, max_size=4)
@@ -41,7 +42,7 @@ class Detect:
         time.sleep(0.2)
         return rows.append_column("detected", pa.array([json.dumps(place())] * len(rows)))
 
-with ray_session(load_config()):
+with ray_session(Run("run", load_config())):
     check_placeable("extract", CPU_STAGE)
     check_placeable("detect", GPU_STAGE)
     check_placeable("embed", Pool(num_cpus=2, num_gpus=8))
@@ -117,13 +118,14 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import DfdError
 from dfd_ray.sections import Pool
 from dfd_ray.runtime.session import run_as_actors, check_placeable, ray_session
+from dfd_ray.store.run import Run
 
 class Embed:
     def __call__(self, rows):
         return rows
 
 try:
-    with ray_session(load_config(None, ["resources.wait_minutes=0.1"])):
+    with ray_session(Run("run", load_config(None, ["resources.wait_minutes=0.1"]))):
         check_placeable("embed", Pool(num_gpus=8))
         ray.data.range(4).map_batches(Embed, batch_size=1, **run_as_actors(Pool(num_gpus=8))).materialize()
 except DfdError as error:

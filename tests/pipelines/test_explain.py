@@ -14,6 +14,7 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.pipelines import evaluate, explain
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import read_json, write_json
 from dfd_ray.store.tables import read_table, with_metadata
@@ -23,9 +24,9 @@ FRAMES = 5
 BRIGHT, DARK = 100, 10
 
 
-def scored_run(run: Path) -> Config:
-    """Write the tables of a run that was scored, each with five frames of two people; return its configuration."""
-    config = Config.model_validate({"run": str(run), "evaluate": {"explain": 2}})
+def scored_run(run: Path, **settings: dict[str, int]) -> Run:
+    """Write the tables of a run that was scored, each with five frames of two people; return it."""
+    config = Config.model_validate({"evaluate": {"explain": 2}} | settings)
     face = {"time": 0.0, "face_index": 0, "box": [0.0] * 4, "landmarks": [0.0] * 10, "probability": 0.99}
     pictures = [encode_jpeg(np.full((32, 32, 3), grey, np.uint8)) for grey in (BRIGHT, DARK)]
     faces = [
@@ -48,7 +49,7 @@ def scored_run(run: Path) -> Config:
             arrow = pa.Table.from_pylist(part, schema=with_metadata(SCHEMAS[table], table, config))
             pq.write_table(arrow, run / table / f"part-{number}.parquet")
     write_json(str(run / "evaluation" / "metrics.json"), {"scores": {}})
-    return config
+    return Run(str(run), config)
 
 
 @pytest.fixture
@@ -77,34 +78,32 @@ def test_the_largest_errors_are_explained_by_the_classifier_that_scored_them(tmp
 
 
 def test_a_video_without_a_label_is_explained_by_all_classifiers(tmp_path: Path, heated: list[int]) -> None:
-    config = scored_run(tmp_path / "run")
-    explain.explain_errors(config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"explain": 4})}))
+    explain.explain_errors(scored_run(tmp_path / "run", evaluate={"explain": 4}))
     stored = read_json(str(tmp_path / "run" / "explanations.json"))["explanations"]
     assert stored[-1]["video_id"] == "d.mp4"
     assert sorted(heated[-2 * explain.FACES :]) == [0] * explain.FACES + [1] * explain.FACES
 
 
 def test_a_run_that_is_scored_already_is_explained_when_asked(tmp_path: Path, heated: list[int]) -> None:
-    config = scored_run(tmp_path / "run")
-    summary = evaluate.evaluate(config)
+    run = scored_run(tmp_path / "run")
+    summary = evaluate.evaluate(run)
     assert summary.notes == ["already complete; nothing done"]
     assert (tmp_path / "run" / "explanations.json").exists()
     assert heated
 
 
 def test_what_is_explained_already_is_not_explained_again(tmp_path: Path, heated: list[int]) -> None:
-    config = scored_run(tmp_path / "run")
-    explain.explain_errors(config)
+    run = scored_run(tmp_path / "run")
+    explain.explain_errors(run)
     heated.clear()
-    explain.explain_errors(config)
+    explain.explain_errors(run)
     assert not heated
-    explain.explain_errors(config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"explain": 3})}))
+    explain.explain_errors(Run(run.location, Config.model_validate({"evaluate": {"explain": 3}})))
     assert heated
 
 
 def test_new_videos_are_explained_once(tmp_path: Path, heated: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = scored_run(tmp_path / "run")
-    config = config.model_copy(update={"predict": config.predict.model_copy(update={"explain": 2})})
+    run = scored_run(tmp_path / "run", predict={"explain": 2})
     searched: list[int] = []
     faces = {row["video_id"]: row for row in read_table(str(tmp_path / "run"), "faces").to_pylist()}
 
@@ -112,23 +111,23 @@ def test_new_videos_are_explained_once(tmp_path: Path, heated: list[int], monkey
         searched.append(len(wanted))
         return SimpleNamespace(take_all=lambda: [faces[name] for name in wanted.column("video_id").to_pylist()])
 
-    monkeypatch.setattr(explain, "ray_session", lambda config: nullcontext())
+    monkeypatch.setattr(explain, "ray_session", lambda run: nullcontext())
     monkeypatch.setattr("ray.data.from_arrow", lambda table: table)
     monkeypatch.setattr(explain, "find_faces_of", find_faces_of)
     predictions = read_table(str(tmp_path / "run"), "predictions")
-    page = explain.explain(config, str(tmp_path / "run"), predictions)
+    page = explain.explain(run, str(tmp_path / "run"), predictions)
     assert Path(page).exists()
-    assert explain.explain(config, str(tmp_path / "run"), predictions) == page
+    assert explain.explain(run, str(tmp_path / "run"), predictions) == page
     assert searched == [2]
     changed = predictions.set_column(
         predictions.column_names.index("probability"), "probability", pa.array([0.1, 0.95, 0.3, 0.6])
     )
-    explain.explain(config, str(tmp_path / "run"), changed)
+    explain.explain(run, str(tmp_path / "run"), changed)
     assert searched == [2, 2]
 
 
 def test_without_the_package_it_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    config = Config.model_validate({"run": str(tmp_path), "evaluate": {"explain": 1}})
+    run = Run(str(tmp_path), Config.model_validate({"evaluate": {"explain": 1}}))
     with pytest.raises(ConfigurationError, match=r"evaluate\.explain and predict\.explain need a package: pip install"):
-        evaluate.evaluate(config)
+        evaluate.evaluate(run)

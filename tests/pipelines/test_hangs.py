@@ -13,6 +13,7 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
 from dfd_ray.runtime.session import ray_session, run_as_tasks
 from dfd_ray.sections import Pool
+from dfd_ray.store.run import Run
 
 BLOCKS = 16
 LAST = BLOCKS - 1
@@ -29,7 +30,7 @@ def hang_at_the_last(rows: pa.Table, flag: str) -> pa.Table:
 def run(wait_minutes: float, flag: Path) -> None:
     import ray
 
-    with ray_session(load_config(None, [f"resources.wait_minutes={wait_minutes}"])):
+    with ray_session(Run("run", load_config(None, [f"resources.wait_minutes={wait_minutes}"]))):
         blocks = ray.data.range(BLOCKS, override_num_blocks=BLOCKS)
         stage = {"fn_kwargs": {"flag": str(flag)}, "batch_format": "pyarrow", "batch_size": 1}
         blocks.map_batches(hang_at_the_last, **stage, **run_as_tasks(Pool())).materialize()

@@ -20,6 +20,7 @@ from dfd_ray.corpus.listing import Entry, list_extra_real, read_entries
 from dfd_ray.errors import CorpusError
 from dfd_ray.pipelines.index import build_manifest
 from dfd_ray.pipelines.predict import index_new
+from dfd_ray.store.run import Run
 
 
 def write_part(root: Path, part: str, facts: dict[str, Any], absent: tuple[str, ...] = ()) -> None:
@@ -139,7 +140,7 @@ def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path, name: bytes) -> Non
         with pytest.raises(CorpusError, match="not UTF-8"):
             read(str(tmp_path))
     with pytest.raises(CorpusError, match="not UTF-8"):
-        index_new(load_config(), str(tmp_path), str(tmp_path / "out"))
+        index_new(Run(str(tmp_path / "out"), load_config()), str(tmp_path))
 
 
 @pytest.mark.parametrize("key", ["split", "method"])

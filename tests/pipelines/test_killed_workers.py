@@ -13,7 +13,7 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.errors import Reason, Stage, Status
-from dfd_ray.pipelines import preprocess
+from dfd_ray.stages import detect
 from dfd_ray.store.tables import read_table
 from dfd_ray.video import Frame
 
@@ -58,7 +58,7 @@ def test_a_video_that_kills_its_worker_is_tried_twice_and_is_then_an_error_row(
                 os.kill(os.getpid(), signal.SIGKILL)
             return self.find_faces(frames)
 
-    monkeypatch.setattr(preprocess, "ExtractAndDetect", Deadly)
+    monkeypatch.setattr(detect, "ExtractAndDetect", Deadly)
     assert main(["index", "--run", str(run), "--corpus", str(corpus), *flags, "--set", "resources.videos_per_task=6"]) == 0
     assert main(["preprocess", "--run", str(run)]) == 0
     assert log.read_text().splitlines() == ["died"] * 4

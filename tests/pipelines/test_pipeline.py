@@ -14,11 +14,12 @@ import torch
 from sklearn.metrics import log_loss
 
 from dfd_ray.cli import main
-from dfd_ray.config import Config, load_config
+from dfd_ray.config import load_config
 from dfd_ray.errors import Reason, Stage
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone, normalise
 from dfd_ray.pipelines import pipeline
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.summary import Summary
 from dfd_ray.store.tables import check_compatible, count_rows, flatten_faces, read_metadata, read_table
@@ -40,7 +41,7 @@ def test_every_table_has_its_schema_and_says_what_made_it(finished_run: Path, ta
     facts = read_metadata(str(finished_run), table)
     config = load_config(finished_run / "config.yaml")
     assert facts["fingerprint"] == config.fingerprint(table)
-    check_compatible(str(finished_run), table, config)
+    check_compatible(Run(str(finished_run), config), table)
 
 
 def test_broken_videos_are_rows_with_their_reason(finished_run: Path, demo_corpus: Path) -> None:
@@ -202,12 +203,12 @@ def test_of_a_corpus_without_labels_all_but_training_and_scoring_is_done(
     corpus.mkdir()
     shutil.copy(next(demo_corpus.rglob("*.mp4")), corpus / "clip.mp4")
 
-    def analyze(_config: Config) -> Summary:
+    def analyze(_run: Run) -> Summary:
         return Summary(job="analyze", table="", seconds=0.0)
 
     monkeypatch.setattr(pipeline, "STEPS", (pipeline.index, analyze, pipeline.train, pipeline.evaluate))
-    config = load_config(None, run=str(run), corpus=str(corpus))
-    assert [summary.job for summary in pipeline.pipeline(config)] == ["index", "analyze"]
+    indexed = Run(str(run), load_config(None, corpus=str(corpus)))
+    assert [summary.job for summary in pipeline.pipeline(indexed)] == ["index", "analyze"]
     assert "no video has a label" in capsys.readouterr().out
 
 

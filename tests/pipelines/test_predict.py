@@ -11,6 +11,7 @@ import pytest
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.predict import predictions_of
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import write_json
 from dfd_ray.store.tables import read_table
@@ -112,12 +113,12 @@ def test_a_folder_that_has_changed_is_not_mixed_in(
 
 
 def test_new_videos_are_aggregated_as_evaluate_chose(tmp_path: Path) -> None:
-    config = load_config(None, ["evaluate.aggregation=auto"], run=str(tmp_path))
+    run = Run(str(tmp_path), load_config(None, ["evaluate.aggregation=auto"]))
     scores = pa.Table.from_pylist([{"video_id": "a", "status": "ok", "log_odds": [4.0, -1.0]}], schema=SCHEMAS["scores"])
     found = {}
     for method in ("mean", "mean_logit"):
         write_json(str(tmp_path / "evaluation" / "calibration.json"), {"calibration": None, "aggregation": method})
-        found[method] = predictions_of(config, scores)[0].column("probability")[0].as_py()
+        found[method] = predictions_of(run, scores)[0].column("probability")[0].as_py()
     odds = np.exp([4.0, -1.0, 1.5])
     expected = odds / (1 + odds)
     assert found == pytest.approx({"mean": expected[:2].mean(), "mean_logit": expected[2]})

@@ -13,8 +13,8 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.errors import Status
-from dfd_ray.pipelines import preprocess
 from dfd_ray.sections import Preprocess
+from dfd_ray.stages import detect
 from dfd_ray.store.tables import read_table
 from dfd_ray.video import Frame
 
@@ -27,14 +27,14 @@ def test_decoding_and_detection_apart_find_the_same_faces(
     ray: None, preprocessed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As they are where there is a GPU; torch knows the CPU by this name, too.
-    monkeypatch.setattr(preprocess, "torch_device", lambda _: "cpu:0")
-    extract, apart = preprocess.extract, tmp_path / "apart"
+    monkeypatch.setattr(detect, "torch_device", lambda _: "cpu:0")
+    extract, apart = detect.extract, tmp_path / "apart"
 
     def marked(videos: pa.Table, settings: Preprocess) -> Iterator[pa.Table]:
         apart.touch()
         yield from extract(videos, settings)
 
-    monkeypatch.setattr(preprocess, "extract", marked)
+    monkeypatch.setattr(detect, "extract", marked)
     run = tmp_path / "run"
     shutil.copytree(preprocessed_run, run, ignore=shutil.ignore_patterns("faces", "summaries"))
     assert main(["preprocess", "--run", str(run)]) == 0
@@ -47,6 +47,6 @@ def test_the_size_of_a_video_is_what_a_player_shows(rotation: int, size: tuple[i
     picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24").reformat(format="yuv420p")
     frame = replace(Frame.from_decoded(picture, 0, 0.0), rotation=rotation)
     video = {"video_id": "a.mp4", "status": Status.OK, "seconds_spent": 0.0, "width": 64, "height": 48}
-    row = preprocess.Detect(Preprocess(), "cpu").detect_row(video, [frame])
+    row = detect.Detect(Preprocess(), "cpu").detect_row(video, [frame])
     assert (row["width"], row["height"]) == size
     assert row["status"] == Status.NO_FACE

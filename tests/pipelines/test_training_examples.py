@@ -8,6 +8,7 @@ import pytest
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.training_examples import write_examples
 from dfd_ray.report.images import from_base64
+from dfd_ray.store.run import Run
 from dfd_ray.store.storage import read_json
 
 
@@ -15,7 +16,7 @@ from dfd_ray.store.storage import read_json
 def test_each_augmentation_is_shown_and_is_visible(draw_run: Callable[..., Path], tmp_path: Path, recipe: str) -> None:
     run = draw_run(tmp_path / "run")
     settings = [f"train.augmentation={recipe}", "train.self_blending=0.5", "train.mixup=0.5"]
-    write_examples(load_config(run / "config.yaml", settings, run=str(run)))
+    write_examples(Run(str(run), load_config(run / "config.yaml", settings)))
     examples = read_json(str(run / "models" / "examples.json"))["examples"]
     by_kind = {kind: [one for one in examples if one["kind"] == kind] for kind in ("augmentation", "self-blended", "mixed")}
     names = {one["name"] for one in by_kind["augmentation"]}

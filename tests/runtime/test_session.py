@@ -17,6 +17,7 @@ from dfd_ray.runtime.session import EXIT_SECONDS, limit_exit
 from dfd_ray.stages.detect import ExtractAndDetect
 from dfd_ray.stages.embed import EmbedFaces
 from dfd_ray.stages.score import ScoreFaces
+from dfd_ray.store.run import Run
 
 PATIENCE = 60.0
 """Seconds that a process may take to end."""
@@ -47,7 +48,7 @@ def test_the_exit_of_every_stage_is_limited(stage: type, ray: None, finished_run
     settings = load_config(None, [f"embed.{one}" for one in ("backbone=test_efficientnet", "weights=random", "image_size=64")])
     arguments: dict[type, tuple[Any, ...]] = {
         EmbedFaces: (settings.embed, "fp32", settings.resources.embed),
-        ScoreFaces: (str(finished_run), "cpu", 1),
+        ScoreFaces: (Run(str(finished_run), settings), "cpu", 1),
     }
     left = tmp_path / "left"
     make = partial(stage, *arguments.get(stage, (settings.preprocess, "cpu")))

@@ -7,6 +7,7 @@ import pytest
 from dfd_ray.config import load_config
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.runtime.trackers import check_trackers, log_epoch
+from dfd_ray.store.run import Run
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard=true", "mlflow=http://localhost:5000"])
@@ -24,9 +25,10 @@ def test_credentials_do_not_come_into_a_run_by_the_address_of_mlflow(monkeypatch
 
 
 def log_two_epochs(run: Path, *settings: str) -> None:
-    config = load_config(None, settings, run=str(run))
     for epoch in (1, 2):
-        log_epoch(config, 3, {"epoch": epoch, "train_loss": 0.5 / epoch, "validation_auc": None})
+        log_epoch(
+            Run(str(run), load_config(None, settings)), 3, {"epoch": epoch, "train_loss": 0.5 / epoch, "validation_auc": None}
+        )
 
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:

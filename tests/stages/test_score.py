@@ -17,15 +17,16 @@ from dfd_ray.models.classifier import FAKE, score_faces
 from dfd_ray.models.fine_tuning import start_head
 from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import export_model
+from dfd_ray.store.run import Run
 from dfd_ray.store.tables import read_table
 
 
 def test_a_video_is_scored_by_the_model_without_its_fold_and_a_new_one_by_all(
     draw_run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    run = draw_run(tmp_path / "run", videos=2, faces=3)
-    config = load_config(run / "config.yaml", run=str(run))
-    videos = read_table(str(run), "faces", ["video_id", "fold", "status", "error_stage", "error", "faces"])
+    folder = draw_run(tmp_path / "run", videos=2, faces=3)
+    run = Run(str(folder), load_config(folder / "config.yaml"))
+    videos = read_table(run.location, "faces", ["video_id", "fold", "status", "error_stage", "error", "faces"])
     fold = [0, 1, 2, None, TRAIN_ONLY, 1, None, 0]
     videos = videos.set_column(1, "fold", pa.array(fold, pa.int32()))
     pictures = [[decode_jpeg(face["image"]) for face in faces] for faces in videos.column("faces").to_pylist()]
@@ -35,11 +36,11 @@ def test_a_video_is_scored_by_the_model_without_its_fold_and_a_new_one_by_all(
         module, spec = create_backbone("test_efficientnet", weights="random", num_classes=2, image_size=64)
         start_head(module)
         module.get_classifier().bias.data[FAKE] = 3**one  # so that no two, nor the mean, score a face nearly alike
-        export_model(config, one, module, spec, [])
+        export_model(run, one, module, spec, [])
         scores[one] = np.array([score_faces(module, spec, faces) for faces in pictures])
     assert min(np.abs(scores[one] - scores[other]).min() for one, other in [(0, 1), (0, 2), (1, 2)]) > 1
     scores |= {None: np.mean(list(scores.values()), axis=0), TRAIN_ONLY: np.zeros_like(scores[0])}
-    scored = ScoreFaces(str(run), "cpu", 4)(videos)
+    scored = ScoreFaces(run, "cpu", 4)(videos)
     expected = np.array([scores[one][row] for row, one in enumerate(fold)])
     np.testing.assert_allclose(scored.column("log_odds").to_pylist(), expected, atol=1e-4)
     assert scored.column("status").to_pylist() == ["in_training" if one == TRAIN_ONLY else "ok" for one in fold]

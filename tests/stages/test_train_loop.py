@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dfd_ray.config import Config, load_config
+from dfd_ray.config import load_config
 from dfd_ray.errors import RunError, TrainingError, WeightsError
 from dfd_ray.models.backbones import InputSpec, create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser
@@ -24,6 +24,7 @@ from dfd_ray.pipelines.train import labelled_videos, plan_fold
 from dfd_ray.stages import train_loop
 from dfd_ray.stages.training_data import augment, shown_faces, tell_epoch
 from dfd_ray.store.model_files import check_models, read_model_facts
+from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, read_json
 from dfd_ray.store.tables import iterate_batches
 
@@ -73,24 +74,23 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     torch.distributed.destroy_process_group()
 
 
-def batches(config: Config, plan: Any, epoch: int, rank: int) -> Iterator[dict[str, Any]]:
+def batches(run: Run, plan: Any, epoch: int, rank: int) -> Iterator[dict[str, Any]]:
     """Yield the batches of an epoch as Ray Data would with one block."""
-    run = str(config.run)
     tell_epoch(run, epoch)
     columns = ["video_id", "label", "group", "fold", "width", "height", "faces"]
-    videos = pa.concat_tables(iterate_batches(run, "faces", columns)).to_pylist()
-    schema = next(iterate_batches(run, "faces", columns)).schema
+    videos = pa.concat_tables(iterate_batches(run.location, "faces", columns)).to_pylist()
+    schema = next(iterate_batches(run.location, "faces", columns)).schema
     others = pa.Table.from_pylist([row for row in videos if row["fold"] != plan.fold], schema=schema)
-    faces = shown_faces(others, config, plan.rates).sort_by("key")
+    faces = shown_faces(others, run, plan.rates).sort_by("key")
     for start in range(0, plan.steps * plan.batch_size, plan.batch_size):
-        yield augment(faces.slice(start, plan.batch_size), SIZE, config.train)
+        yield augment(faces.slice(start, plan.batch_size), SIZE, run.config.train)
 
 
-def train(run: Path, settings: list[str]) -> list[dict[str, float]]:
+def train(folder: Path, settings: list[str]) -> list[dict[str, float]]:
     """Train the model without fold 0; return its epochs without the time they took."""
-    config = load_config(run / "config.yaml", [f"train.{setting}" for setting in settings], run=str(run))
-    train_loop.train_folds({"config": config, "folds": [plan_fold(config, 0, labelled_videos(str(run)))]})
-    history = read_model_facts(str(run), 0)["history"]
+    run = Run(str(folder), load_config(folder / "config.yaml", [f"train.{setting}" for setting in settings]))
+    train_loop.train_folds({"run": run, "folds": [plan_fold(run.config, 0, labelled_videos(run))]})
+    history = read_model_facts(run, 0)["history"]
     return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
 
 
@@ -279,10 +279,10 @@ def test_a_trained_model_of_ours_is_gone_on_from(worker: Worker, draw_run: Calla
 def test_a_model_that_was_changed_is_refused_by_its_name(worker: Worker, draw_run: Callable[..., Path], tmp_path: Path) -> None:
     run = draw_run(tmp_path / "run")
     train(run, ["augmentation=none", "epochs=6", "batch_size=4", "learning_rate=0.003"])
-    config = load_config(run / "config.yaml", run=str(run))
-    check_models(config)
+    trained = Run(str(run), load_config(run / "config.yaml"))
+    check_models(trained)
     with pytest.raises(RunError, match=r"learnt from faces cut with preprocess\.margin = 0\.6, not 0\.3"):
-        check_models(load_config(run / "config.yaml", ["preprocess.margin=0.3"], run=str(run)))
+        check_models(Run(str(run), load_config(run / "config.yaml", ["preprocess.margin=0.3"])))
     model = run / "models" / "fold-0.safetensors"
     with safe_open(str(model), framework="pt") as file:
         metadata = file.metadata()
@@ -290,4 +290,4 @@ def test_a_model_that_was_changed_is_refused_by_its_name(worker: Worker, draw_ru
     tensors["classifier.weight"] *= -1
     save_file(tensors, model, metadata=metadata)
     with pytest.raises(WeightsError, match=r"run/models/fold-0\.safetensors does not score as it did when it was saved"):
-        check_models(config)
+        check_models(trained)

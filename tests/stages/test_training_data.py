@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from ray.train import DataConfig
 
-from dfd_ray.config import Config, load_config
+from dfd_ray.config import load_config
 from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, ordered_ingest, plan_fold
 from dfd_ray.stages import train_loop
 from dfd_ray.stages.training_data import augment, change_fakes, shown_faces, tell_epoch, training_faces
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 
 SIZE = 32
@@ -53,19 +54,20 @@ def table() -> pa.Table:
 
 
 @pytest.fixture
-def config(table: pa.Table, tmp_path: Path) -> Config:
+def run(table: pa.Table, tmp_path: Path) -> Run:
     folder = tmp_path / "faces"
     folder.mkdir()
     for i in range(0, len(table), 3):
         pq.write_table(table.slice(i, 3), folder / f"part-{i}.parquet")
     settings = ["preprocess.crop_size=32", "train.augmentation=none"]
-    tell_epoch(str(tmp_path), 0)
-    return load_config(None, settings, run=str(tmp_path))
+    made = Run(str(tmp_path), load_config(None, settings))
+    tell_epoch(made, 0)
+    return made
 
 
-def greys(config: Config, fold: int) -> list[tuple[str, int, int]]:
+def greys(run: Run, fold: int) -> list[tuple[str, int, int]]:
     """Return name, label and grey of each face that may be learnt from when a fold is held out."""
-    rows = pq.read_table(f"{config.run}/faces").to_pylist()
+    rows = pq.read_table(run.path("faces")).to_pylist()
     return [
         (row["video_id"], int(row["label"] == "FAKE"), round(decode_jpeg(one["image"]).mean()))
         for row in rows
@@ -76,18 +78,19 @@ def greys(config: Config, fold: int) -> list[tuple[str, int, int]]:
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_an_epoch_shows_a_face_once_to_one_worker_and_leaves_out_less_than_a_batch_a_worker(
-    config: Config, ray: None, monkeypatch: pytest.MonkeyPatch, workers: int
+    run: Run, ray: None, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    config = load_config(None, ["train.batch_size=5", "train.augmentation=none", f"train.workers={workers}"], run=config.run)
-    plan, faces = plan_fold(config, 0, labelled_videos(str(config.run))), Counter(greys(config, 0))
-    data = {"fold-0": training_faces(config, plan, SIZE)}
+    settings = ["train.batch_size=5", "train.augmentation=none", f"train.workers={workers}"]
+    run = Run(run.location, load_config(None, settings))
+    plan, faces = plan_fold(run.config, 0, labelled_videos(run)), Counter(greys(run, 0))
+    data = {"fold-0": training_faces(run, plan, SIZE)}
     shards = DataConfig(execution_options=ordered_ingest()).configure(data, workers, None, None)  # as Ray Train calls it
     own = threading.local()
     monkeypatch.setattr(train_loop.ray.train, "get_dataset_shard", lambda name: own.shard[name])
 
     def learn(rank: int, epoch: int) -> list[dict[str, np.ndarray]]:
         own.shard = shards[rank]
-        return list(train_loop.batches(config, plan, epoch, rank))
+        return list(train_loop.batches(run, plan, epoch, rank))
 
     left_out = []
     for epoch in range(2):
@@ -113,47 +116,48 @@ def drain(shards: list[object]) -> list[list[dict[str, object]]]:
         return list(pool.map(lambda shard: list(shard.iter_rows()), shards))
 
 
-def test_an_epoch_has_its_own_order_and_has_it_again_and_workers_get_equal_shares(config: Config, ray: None) -> None:
+def test_an_epoch_has_its_own_order_and_has_it_again_and_workers_get_equal_shares(run: Run, ray: None) -> None:
     from ray.data import DataContext
 
-    plan = plan_fold(load_config(None, ["train.workers=2", "train.batch_size=4"]), 0, labelled_videos(str(config.run)))
+    plan = plan_fold(load_config(None, ["train.workers=2", "train.batch_size=4"]), 0, labelled_videos(run))
     assert (plan.shown, plan.steps) == (26, 3)
-    faces = training_faces(config, plan, SIZE)
+    faces = training_faces(run, plan, SIZE)
     faces.context.execution_options.preserve_order = True  # as `train` has it
     assert not DataContext.get_current().execution_options.preserve_order
     names = []
     for epoch in (0, 1, 0):
-        tell_epoch(str(config.run), epoch)
+        tell_epoch(run, epoch)
         shards = drain(faces.streaming_split(2, equal=True))
         assert [len(shard) // plan.batch_size for shard in shards] == [plan.steps, plan.steps]
         names.append([[(str(row["video_id"]), round(row["image"].mean())) for row in shard] for shard in shards])
     assert names[0] == names[2] != names[1]
 
 
-def test_balanced_classes_are_shown_equally_often_and_the_driver_knows_how_often(config: Config, table: pa.Table) -> None:
-    balanced = config.model_copy(update={"train": config.train.model_copy(update={"balance": True, "batch_size": 2})})
-    plan = plan_fold(balanced, 0, labelled_videos(str(config.run)))
+def test_balanced_classes_are_shown_equally_often_and_the_driver_knows_how_often(run: Run, table: pa.Table) -> None:
+    train = run.config.train.model_copy(update={"balance": True, "batch_size": 2})
+    balanced = Run(run.location, run.config.model_copy(update={"train": train}))
+    plan = plan_fold(balanced.config, 0, labelled_videos(run))
     others = table.filter(np.array([row["fold"] == 1 for row in table.to_pylist()]))
     shown = shown_faces(others, balanced, plan.rates)
     label = shown.column("label").to_numpy()
     assert plan.steps == len(shown) // 2
     assert label.sum() == 19
     assert abs((label == 0).sum() - 19) <= 1
-    assert {colour for _, _, colour in greys(config, 0)} == {
+    assert {colour for _, _, colour in greys(run, 0)} == {
         round(decode_jpeg(i).mean()) for i in shown.column("image").to_pylist()
     }
 
 
-def test_landmarks_are_those_of_the_crop(config: Config, table: pa.Table) -> None:
-    shown = shown_faces(table.slice(0, 1), config, {"REAL": 1.0})
+def test_landmarks_are_those_of_the_crop(run: Run, table: pa.Table) -> None:
+    shown = shown_faces(table.slice(0, 1), run, {"REAL": 1.0})
     left, right, nose, *_ = np.array(shown.column("landmarks").to_pylist()[0]).reshape(5, 2)
     # The box of 100 pixels with margin 0.6 begins at 70 and is 160 wide.
     np.testing.assert_allclose([left, right, nose], np.array([(60, 70), (100, 70), (80, 90)]) * 32 / 160, atol=1e-5)
 
 
-def test_equal_batches_are_augmented_alike_and_other_seeds_otherwise(config: Config, table: pa.Table) -> None:
-    shown = shown_faces(table.slice(0, 4), config, {"REAL": 1.0})
-    settings = [config.train.model_copy(update={"augmentation": "best", "seed": seed}) for seed in (0, 0, 1)]
+def test_equal_batches_are_augmented_alike_and_other_seeds_otherwise(run: Run, table: pa.Table) -> None:
+    shown = shown_faces(table.slice(0, 4), run, {"REAL": 1.0})
+    settings = [run.config.train.model_copy(update={"augmentation": "best", "seed": seed}) for seed in (0, 0, 1)]
     first, second, other = (augment(shown, SIZE, each)["image"] for each in settings)
     assert first.shape == (14, SIZE, SIZE, 3)
     assert first.dtype == np.uint8

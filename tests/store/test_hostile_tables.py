@@ -17,9 +17,11 @@ import ray.data  # noqa: F401  (registers the extension types that the jobs' pro
 import torch
 
 from dfd_ray.cli import main
+from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.pipelines.export import write_folder
 from dfd_ray.stages import train_loop
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import count_rows, iterate_batches, read_metadata, read_table
 
@@ -132,5 +134,5 @@ def test_a_label_that_is_a_path_writes_no_file_outside_the_export(tmp_path: Path
     (run / "faces").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([row], schema=SCHEMAS["faces"]), run / "faces" / "part-0.parquet")
     with pytest.raises(RunError, match="outside"):
-        write_folder(str(run), str(tmp_path / "deep" / "export"))
+        write_folder(Run(str(run), Config()), str(tmp_path / "deep" / "export"))
     assert not list(tmp_path.rglob("*.jpg"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dfd_ray.config import LINEAGE, Config
 from dfd_ray.errors import RunError
 from dfd_ray.store import tables
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
 
 COLUMNS = {
@@ -165,11 +166,11 @@ def test_metadata_come_from_a_file_that_is_whole(tmp_path: Path) -> None:
 def test_a_table_of_the_same_settings_is_compatible(tmp_path: Path) -> None:
     write(tmp_path, "faces", "a.parquet", ["v"])
     other = Config.model_validate({"preprocess": {"video_deadline": 1}, "resources": {"cpus": 1}, "train": {"epochs": 1}})
-    tables.check_compatible(str(tmp_path), "faces", other)
+    tables.check_compatible(Run(str(tmp_path), other), "faces")
 
 
 def test_a_table_that_does_not_exist_is_compatible(tmp_path: Path) -> None:
-    tables.check_compatible(str(tmp_path), "faces", Config())
+    tables.check_compatible(Run(str(tmp_path), Config()), "faces")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_a_table_of_other_settings_is_refused_with_the_first_that_differs(
 ) -> None:
     write(tmp_path, "faces", "a.parquet", ["v"])
     with pytest.raises(RunError) as caught:
-        tables.check_compatible(str(tmp_path), "faces", Config.model_validate(values))
+        tables.check_compatible(Run(str(tmp_path), Config.model_validate(values)), "faces")
     assert first in str(caught.value)
     assert str(tmp_path / "faces") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -195,7 +196,7 @@ def test_a_table_of_another_schema_is_refused_in_one_line(tmp_path: Path, monkey
     write(tmp_path, "faces", "a.parquet", ["v"])
     monkeypatch.setattr(tables, "SCHEMA_VERSION", tables.SCHEMA_VERSION + 1)
     with pytest.raises(RunError, match=r"^[^\n]+faces is of version 1 of the tables, this dfd-ray of 2; use another --run$"):
-        tables.check_compatible(str(tmp_path), "faces", Config())
+        tables.check_compatible(Run(str(tmp_path), Config()), "faces")
 
 
 def test_what_has_no_schema_is_judged_by_its_settings_alone() -> None:
