@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from dfd_ray import __version__
-from dfd_ray.config import Config, describe_fields, load_config, parse_config
+from dfd_ray.arguments import create_parser, wrap
+from dfd_ray.config import Config, load_config, parse_config
 from dfd_ray.errors import RESUMES, ConfigurationError, DfdError
-from dfd_ray.runtime.terminal import say, warn
+from dfd_ray.runtime.terminal import is_terminal, say, warn
+from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, exists, join, read_bytes, refusal, write_bytes
 
 if TYPE_CHECKING:
-    from dfd_ray.store.run import Run
     from dfd_ray.store.summary import Summary
 
-JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "index": ("find the videos and their labels; write the manifest", ("index",)),
-    "preprocess": ("sample frames, find and cut out the faces", ("preprocess", "resources")),
-    "embed": ("turn every face into a vector", ("embed", "resources")),
-    "analyze": ("map and cluster the vectors: PCA, t-SNE, HDBSCAN", ("analyze", "resources")),
-    "train": ("train a real/fake classifier for every held-out fold", ("train", "resources")),
-    "evaluate": ("score every video by a model that never saw it", ("evaluate", "resources")),
-    "predict": ("score new videos", ("predict", "resources")),
-    "report": ("write the page of the run", ("report",)),
-    "pipeline": ("all of the above but predict, from a folder of videos to the page", ()),
-    "demo": ("make a small labelled corpus and run the pipeline on it", ()),
-    "retry-errors": ("read the failed videos again and replace their rows", ("preprocess", "resources")),
-    "export": ("write the faces for other tools", ()),
-    "explore": ("open all faces of the map in embedding-atlas, an interactive viewer", ()),
-}
-"""Each job's purpose, and the sections of the configuration that its help lists."""
+READERS = ("export", "explore")
+"""Jobs that write nothing to the run, so that several may read it at once."""
+STARTERS = ("index", "pipeline", "demo", "predict", "report", "retry-errors")
+"""Jobs that make nothing beforehand: they start from videos, or show and mend what is there."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a job; return 0 when its table is complete, 2 for what the user can mend, 130 when interrupted."""
-    options = _parser().parse_args(arguments)
+    options = create_parser().parse_args(arguments)
     try:
         if options.job == "plan":
             return _plan(options)
         config = _resolve(options)
-        with _held(options, config):
-            for summary in _run(options, config):
-                _print_summary(summary)
+        for summary in _run(options, Run(str(config.run), config)):
+            _print_summary(summary)
     except DfdError as error:
         warn(f"dfd-ray {options.job}: {'; '.join([' '.join(str(error).split()), *getattr(error, '__notes__', [])])}")
         return 2
@@ -73,47 +61,79 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _held(options: argparse.Namespace, config: Config) -> AbstractContextManager[None]:
-    """Return what keeps other jobs from writing where this one writes; several may read a run at once."""
-    if options.job in ("export", "explore"):
-        return nullcontext()
+def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
+    """Run the jobs that make what this one lacks, then the job itself, and yield each one's summary.
+
+    While a job writes, no other may write to the same folder. A reader holds nothing, and its viewer prints as it likes.
+    """
     from dfd_ray.store.lock import exclusive
 
-    if options.job == "predict":
-        return exclusive(_predictions_folder(options, config), create=True)
-    return exclusive(str(config.run), create=options.job in ("index", "pipeline", "demo"))
+    folder = _predictions_folder(options, run) if options.job == "predict" else run.location
+    create = run.config.corpus is not None or options.job in ("demo", "predict")
+    reads = options.job in READERS
+    with ExitStack() as held:
+        if not reads or _find_missing_tables(options.job, run):
+            held.enter_context(exclusive(folder, create))
+            if tables := _find_missing_tables(options.job, run):
+                held.enter_context(_shared_session())
+                yield from _make_tables(tables, options.job, run)
+        if not reads:
+            yield from _run_job(options, run)
+    if reads:
+        yield from _run_job(options, run)
 
 
-def _predictions_folder(options: argparse.Namespace, config: Config) -> str:
-    return absolute_uri(options.out or join(str(config.run), "predict"))
+def _make_tables(tables: list[str], job: str, run: Run) -> Iterator[Summary]:
+    """Say which jobs will run before this one, and run them."""
+    from dfd_ray.store.tables import WRITER
+
+    makers = [WRITER[table] for table in tables]
+    say(f"{job} needs the {tables[-1]}: running {', '.join([*makers[:-2], ' and '.join(makers[-2:])])} first")
+    for maker in makers:
+        yield from _saved([_load_job(maker)(run)], run.location, run.config)
 
 
-def _run(options: argparse.Namespace, config: Config) -> Iterable[Summary]:
-    from dfd_ray.store.run import Run
+def _shared_session() -> AbstractContextManager[None]:
+    from dfd_ray.runtime.session import shared_session
 
-    run = Run(str(config.run), config)
+    return shared_session()
+
+
+def _predictions_folder(options: argparse.Namespace, run: Run) -> str:
+    return absolute_uri(options.out) if options.out else run.path("predict")
+
+
+def _find_missing_tables(job: str, run: Run) -> list[str]:
+    if job in STARTERS:
+        return []
+    from dfd_ray.pipelines.prerequisites import find_missing_tables
+
+    return find_missing_tables(job, run)
+
+
+def _run_job(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
     if options.job == "predict":
         from dfd_ray.pipelines.predict import predict
 
-        out = _predictions_folder(options, config)
-        yield from _saved([predict(run, options.videos, out)], out, config)
+        out = _predictions_folder(options, run)
+        yield from _saved([predict(run, options.videos, out)], out, run.config)
     elif options.job == "export":
         from dfd_ray.pipelines.export import export
 
         yield export(run, absolute_uri(options.out), options.format)
     elif options.job == "explore":
-        yield _job("explore")(run)
+        yield _load_job("explore")(run)
     elif options.job == "retry-errors":
         from dfd_ray.pipelines.retry_errors import retry_errors
 
-        yield from _saved([retry_errors(run, options.reason)], run.location, config)
+        yield from _saved([retry_errors(run, options.reason)], run.location, run.config)
     elif options.job in ("pipeline", "demo"):
-        yield from _saved(_job(options.job)(run), run.location, config)
+        yield from _saved(_load_job(options.job)(run), run.location, run.config)
     else:
-        yield from _saved([_job(options.job)(run)], run.location, config)
+        yield from _saved([_load_job(options.job)(run)], run.location, run.config)
 
 
-def _job(name: str) -> Callable[[Run], Any]:
+def _load_job(name: str) -> Callable[[Run], Any]:
     """Return the job's function; its module, and what that imports, is loaded only now."""
     import importlib
 
@@ -154,83 +174,12 @@ def _saved(summaries: Iterable[Summary], run: str, config: Config) -> Iterable[S
 def _print_summary(summary: Summary) -> None:
     say(f"\n{summary.job}")
     lines = summary.lines()
-    width = max(len(name) for name, _ in lines)
+    indent = 4 + max(len(name) for name, _ in lines)
     for name, value in lines:
-        say(f"  {name:<{width}}  {value}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dfd-ray",
-        description="Deepfake detection at scale, on a laptop or a Ray cluster.",
-        epilog="Start with `dfd-ray demo`; `dfd-ray JOB --help` lists the settings of a job. On a cluster: "
-        "`ray job submit --working-dir . -- python jobs/JOB.py ...`.",
-    )
-    parser.add_argument("--version", action="version", version=f"dfd-ray {__version__}")
-    jobs = parser.add_subparsers(dest="job", metavar="JOB", required=True)
-    for name, (purpose, sections) in JOBS.items():
-        job = jobs.add_parser(
-            name,
-            help=purpose,
-            description=purpose[0].upper() + purpose[1:] + ".",
-            epilog=_settings(sections),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        _add_arguments(job, name)
-    _add_plan(jobs.add_parser("plan", help="reckon hours and cost of a corpus on a cluster; runs nothing"))
-    return parser
-
-
-def _add_plan(plan: argparse.ArgumentParser) -> None:
-    plan.description = "Reckon hours, cost and the bottleneck of preprocess and embed, from what was measured. Runs nothing."
-    plan.add_argument("--videos", required=True, type=int, metavar="N", help="videos of the corpus; DFDC has 119154")
-    plan.add_argument("--cpus", required=True, type=int, metavar="N", help="cores of the whole cluster")
-    plan.add_argument("--gpus", default=0, type=int, metavar="N", help="GPUs of the whole cluster (0)")
-    plan.add_argument("--real", default=0.16, type=float, metavar="SHARE", help="share of REAL videos (0.16, as DFDC's)")
-    plan.add_argument("--cpu-price", default=0.0, type=float, metavar="PRICE", help="of a core and hour")
-    plan.add_argument("--gpu-price", default=0.0, type=float, metavar="PRICE", help="of a GPU and hour")
-    plan.add_argument(
-        "--measured",
-        action="append",
-        default=[],
-        metavar="stage=RATE",
-        help="units a second of one core or GPU, measured by you",
-    )
-    plan.add_argument("--config", metavar="FILE", help="YAML; frames, backbone and precision are taken from it")
-    plan.add_argument("--set", action="append", default=[], metavar="section.field=value", help="change a setting")
-
-
-def _add_arguments(job: argparse.ArgumentParser, name: str) -> None:
-    job.add_argument(
-        "--run",
-        required=name != "demo",
-        default="runs/demo" if name == "demo" else None,
-        metavar="FOLDER",
-        help="the run's tables, a path or URI",
-    )
-    job.add_argument("--config", metavar="FILE", help="YAML; default: the configuration saved with the run, if any")
-    job.add_argument(
-        "--set", action="append", default=[], metavar="section.field=value", help="change a setting; may be repeated"
-    )
-    if name not in ("predict", "demo"):
-        job.add_argument("--corpus", metavar="FOLDER", help="the videos, a path or URI")
-    if name == "predict":
-        job.add_argument("--videos", required=True, metavar="FOLDER", help="new videos, a path or URI")
-        job.add_argument("--out", metavar="FOLDER", help="where predictions/ and submission.csv go (RUN/predict)")
-    if name == "export":
-        job.add_argument("--out", required=True, metavar="PATH", help="a new folder, or file for parquet")
-        job.add_argument("--format", default="folder", help="folder, webdataset or parquet (default: folder)")
-    if name == "retry-errors":
-        job.add_argument("--reason", action="append", default=[], help="only errors of this reason; may be repeated")
-
-
-def _settings(sections: tuple[str, ...]) -> str:
-    if not sections:
-        return "settings: every section of the configuration; see the other jobs' help and configs/"
-    rows = [row for section in sections for row in describe_fields(section)]
-    width = max(len(name) for name, _, _ in rows)
-    lines = [f"  {name:<{width}}  {meaning} [{default}]" for name, default, meaning in rows]
-    return "settings, for --set [default]:\n" + "\n".join(lines)
+        first = f"  {name}".ljust(indent)
+        # A log has a line a value, to be searched; a terminal has them wrapped.
+        width = max(indent + 40, shutil.get_terminal_size().columns) if is_terminal() else sys.maxsize
+        say(wrap(value, width, first, " " * indent))
 
 
 if __name__ == "__main__":

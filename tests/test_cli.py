@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -8,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from dfd_ray.cli import JOBS, main
-from dfd_ray.config import describe_fields
+from dfd_ray import __version__
+from dfd_ray.arguments import GROUPS, JOBS, SHELLS, create_parser
+from dfd_ray.cli import main
+from dfd_ray.config import describe_fields, load_config
+
+PROJECT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -17,12 +24,79 @@ def test_help_teaches_every_setting_of_the_job(job: str, capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as stop:
         main([job, "--help"])
     assert stop.value.code == 0
-    text = capsys.readouterr().out
-    for section in JOBS[job][1]:
+    text = " ".join(capsys.readouterr().out.split())  # it is wrapped
+    for section in JOBS[job].sections:
         for name, default, meaning in describe_fields(section):
-            assert name in text
-            assert meaning in text
-            assert f"[{default}]" in text
+            assert f"{name} {meaning} [{default}]" in text
+    assert text.index("options:") < text.index("examples:")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("job", ["preprocess", "pipeline", "plan", None])
+def test_help_fits_the_terminal(
+    job: str | None, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        main([*([job] if job else []), "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert job is None or max(map(len, lines)) > columns - 30
+
+
+def test_the_help_groups_every_job_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert sorted(job for jobs in GROUPS.values() for job in jobs) == sorted([*JOBS, "plan"])
+    for title, jobs in GROUPS.items():
+        assert re.search(rf"^{title}:\n" + "".join(rf"  {job} .*\n(?:    .*\n)*" for job in jobs), text, re.MULTILINE), title
+
+
+@pytest.mark.parametrize(("job", "example"), [(name, line) for name, job in JOBS.items() for line in job.examples])
+def test_an_example_in_the_help_can_be_typed(job: str, example: str) -> None:
+    options = create_parser().parse_args([job, *example.split()])
+    load_config(PROJECT / options.config if options.config else None, options.set)
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "dfd_ray", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"dfd-ray {__version__}\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_completion_script_knows_jobs_flags_and_settings(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--print-completion", shell])
+    assert stop.value.code == 0
+    script = capsys.readouterr().out
+    for word in (*JOBS, "corpus", "resources.detect.num_gpus=", "train.epochs="):
+        assert word in script
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["dfd-ray", "pre"], ["predict", "preprocess"]),
+        (["dfd-ray", "embed", "--co"], ["--config", "--corpus"]),
+        (["dfd-ray", "embed", "--set", "embed.b"], ["embed.backbone=", "embed.batch_size="]),
+    ],
+)
+def test_bash_completes(words: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash here")
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "bash"])
+    script = tmp_path / "completion.bash"
+    script.write_text(
+        f"{capsys.readouterr().out}\n"
+        f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}\n"
+        f"_shtab_dfd_ray dfd-ray {shlex.join(words[-1:])} {shlex.join(words[-2:-1])}\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    done = subprocess.run([bash, str(script)], capture_output=True, text=True, check=True, timeout=60)
+    assert sorted(set(done.stdout.split())) == expected
 
 
 def test_help_loads_no_heavy_library() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dfd_ray.cli import _parser
+from dfd_ray.arguments import create_parser
 from dfd_ray.config import load_config
 from dfd_ray.faces.following import find_faces
 
@@ -42,9 +42,9 @@ def test_a_documented_command_is_one_that_exists(page: str, command: str) -> Non
         assert (ROOT / words[1]).is_file()
         words = ["dfd-ray", Path(words[1]).stem.replace("_", "-"), *words[2:]]
     if words[0].endswith("dfd-ray"):
-        if "--help" in words or words[1:] == ["--version"]:
+        if "--help" in words or words[1:] == ["--version"] or words[1] == "--print-completion":
             return
-        options = _parser().parse_args(words[1:])
+        options = create_parser().parse_args(words[1:])
         config = ROOT / options.config if options.config and not Path(options.config).is_absolute() else options.config
         load_config(config, options.set)
     elif words[0] == "make":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dfd_ray.cli import _parser
+from dfd_ray.arguments import create_parser
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Status
 from dfd_ray.store.schemas import COLUMNS
@@ -67,11 +67,13 @@ def test_the_documented_modules_are_these_and_can_be_imported() -> None:
 
 
 def test_the_commands_and_their_flags_are_these() -> None:
-    [jobs] = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    [jobs] = [action for action in create_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     found = {
         name: {flag for action in job._actions for flag in action.option_strings} - {"-h", "--help"}
         for name, job in jobs.choices.items()
     }
+    flags = {flag for action in create_parser()._actions for flag in action.option_strings}
+    assert flags == {"-h", "--help", "--version", "--print-completion"}
     assert found == {name: set(flags.split()) for name, flags in COMMANDS.items()}
 
 

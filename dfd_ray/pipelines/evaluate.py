@@ -81,11 +81,15 @@ def evaluate(run: Run) -> Summary:
 
 def require_models(run: Run) -> None:
     """Raise RunError unless every classifier that the configuration asks for is there, and made by it."""
+    if missing := find_untrained_folds(run):
+        raise RunError(f"{run.path('models')} is not complete: no model without fold {missing[0]}; run `dfd-ray train` first")
+
+
+def find_untrained_folds(run: Run) -> list[int]:
+    """Return the folds without a classifier among those that the configuration asks for; RunError if another made one."""
     folds = read_table(run.location, "manifest", ["fold"]).column("fold").drop_null().unique().to_pylist()
     wanted = run.config.train.folds if run.config.train.folds is not None else sorted({*folds} - {TRAIN_ONLY})
-    missing = [fold for fold in wanted if not is_trained(run, fold)]
-    if missing:
-        raise RunError(f"{run.path('models')} is not complete: no model without fold {missing[0]}; run `dfd-ray train` first")
+    return [fold for fold in wanted if not is_trained(run, fold)]
 
 
 def score_all(run: Run) -> None:

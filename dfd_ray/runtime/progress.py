@@ -59,8 +59,9 @@ class Bar:
         """Return the job, the done and the total, the rate, the time left, or at the end the time it took, and the remark."""
         seconds = time.monotonic() - self.started
         rate = (self.done - self.before) / seconds if seconds else 0.0
-        speed = f"{1 / rate:.0f} s/{self.unit}" if 0 < rate < 0.1 else f"{rate:.2f} {self.unit}s/s"
-        parts = [f"{self.job}: {self.done}/{self.total} {self.unit}s", speed]
+        parts = [f"{self.job}: {self.done}/{self.total} {self.unit}s"]
+        if rate:
+            parts.append(f"{1 / rate:.0f} s/{self.unit}" if rate < 0.1 else f"{rate:.2f} {self.unit}s/s")
         if self.done >= self.total:
             parts.append(f"in {tqdm.format_interval(seconds)}")
         elif rate:

@@ -21,7 +21,12 @@ _terminal: tuple[TextIO, TextIO] | None = None
 
 def say(line: str) -> None:
     """Print a line on the user's standard output."""
-    print(line, file=_terminal[0] if _terminal else sys.stdout, flush=True)
+    print(line, file=_output(), flush=True)
+
+
+def is_terminal() -> bool:
+    """Return whether the user's standard output is a terminal."""
+    return _output().isatty()
 
 
 def warn(line: str) -> None:
@@ -32,6 +37,10 @@ def warn(line: str) -> None:
 def error_stream() -> TextIO:
     """Return the user's standard error, for a progress bar."""
     return _terminal[1] if _terminal else sys.stderr
+
+
+def _output() -> TextIO:
+    return _terminal[0] if _terminal else sys.stdout
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dfd_ray.cli import JOBS
+from dfd_ray.arguments import JOBS
 from dfd_ray.config import Config, describe_fields
 from dfd_ray.errors import Reason, Stage, Status
 from dfd_ray.store.schemas import COLUMNS, FACE, Column, embedding_face
@@ -32,10 +32,13 @@ def jobs() -> Iterator[str]:
     yield "`dfd-ray JOB --run FOLDER [--config FILE] [--set section.field=value ...]`, or `python jobs/JOB.py` with the same"
     yield "flags (`jobs/retry_errors.py`). `dfd-ray JOB --help` has those of one job alone. `dfd-ray plan` runs nothing:"
     yield "[Scaling](../scaling.md).\n"
+    yield "A job first makes what the run lacks, and says so: `dfd-ray embed --run RUN --corpus FOLDER` on a new run indexes the"
+    yield "videos and finds the faces before it embeds them.\n"
     yield "Exit code 0 means that the table is complete, 2 that something has to be mended and is said in one line, 130 that"
-    yield "the job was interrupted. The summary is printed last, and kept as `summaries/JOB.json` in the run.\n"
+    yield "the job was interrupted. The summary is printed last, and kept as `summaries/JOB.json` in the run. What Ray prints goes"
+    yield "to `logs/ray.log` in the run, which an error of Ray names; for a run in object storage it is a temporary file.\n"
     yield "| job | what it does | settings |\n|---|---|---|"
-    for name, (purpose, sections) in JOBS.items():
+    for name, (purpose, sections, _) in JOBS.items():
         links = ", ".join(f"[`{section}`](configuration.md#{section})" for section in sections)
         yield f"| `{name}` | {purpose} | {links} |"
 

@@ -18,7 +18,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 
 from dfd_ray import __version__
-from dfd_ray.cli import JOBS
+from dfd_ray.arguments import JOBS
 from dfd_ray.config import load_config
 
 PROJECT = Path(__file__).parent.parent.parent

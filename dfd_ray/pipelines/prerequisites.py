@@ -1,0 +1,61 @@
+"""What each job reads, and which jobs have to run before it, so that a job makes what its run lacks."""
+
+from __future__ import annotations
+
+from dfd_ray.errors import RunError
+from dfd_ray.pipelines.evaluate import find_untrained_folds
+from dfd_ray.runtime.resumable_table import is_complete
+from dfd_ray.store.run import Run
+from dfd_ray.store.storage import exists
+from dfd_ray.store.tables import WRITER, count_faces, count_rows
+
+RESULTS = {
+    "preprocess": "faces",
+    "embed": "embeddings",
+    "analyze": "projection",
+    "train": "models",
+    "evaluate": "predictions",
+    "export": "faces",
+    "explore": "projection",
+}
+"""The table that a job writes, or of those that write none, the one it reads."""
+NEEDS = {
+    "faces": "manifest",
+    "embeddings": "faces",
+    "projection": "embeddings",
+    "models": "faces",
+    "predictions": "models",
+}
+"""By table, the one that it is made from."""
+
+
+def find_missing_tables(job: str, run: Run) -> list[str]:
+    """Return the tables that have to be made before a job can run, in their order; none where its own result is complete.
+
+    Raises RunError if that takes a corpus and there is none, or if another configuration made a table.
+    """
+    missing: list[str] = []
+    table: str | None = RESULTS[job]
+    while table and not is_made(table, run):
+        missing.insert(0, table)
+        table = NEEDS.get(table)
+    if "manifest" in missing and run.config.corpus is None:
+        raise RunError(f"--run {run.location} holds no manifest: give --corpus FOLDER, or run `dfd-ray index` first")
+    return [table for table in missing if WRITER[table] != job]
+
+
+def is_made(table: str, run: Run) -> bool:
+    """Return whether a table is complete."""
+    if not count_rows(run.location, "manifest"):
+        return False
+    match table:
+        case "manifest":
+            return True
+        case "projection":
+            return 0 < count_rows(run.location, table) == count_faces(run.location, "faces")
+        case "models":
+            return not find_untrained_folds(run)
+        case "predictions":
+            return is_complete(run, table) and exists(run.path("evaluation", "metrics.json"))
+        case _:
+            return is_complete(run, table)

@@ -1,0 +1,110 @@
+"""What a run lacks for a job is known before anything starts, and is made in the pipeline's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfd_ray import cli
+from dfd_ray.arguments import JOBS
+from dfd_ray.config import load_config
+from dfd_ray.errors import RunError
+from dfd_ray.pipelines import prerequisites
+from dfd_ray.pipelines.prerequisites import NEEDS, RESULTS, find_missing_tables
+from dfd_ray.store.lock import exclusive
+from dfd_ray.store.run import Run
+from dfd_ray.store.summary import Summary
+from dfd_ray.store.tables import WRITER
+
+
+def test_every_job_starts_by_itself_or_has_a_result() -> None:
+    assert set(RESULTS) | set(cli.STARTERS) == set(JOBS)
+    assert not set(RESULTS) & set(cli.STARTERS)
+    assert set(NEEDS) <= set(WRITER)
+    assert set(cli.READERS) == {job for job, table in RESULTS.items() if WRITER[table] != job}
+
+
+@pytest.mark.parametrize(
+    ("job", "tables"),
+    [
+        ("preprocess", []),
+        ("embed", []),
+        ("analyze", ["embeddings"]),
+        ("train", []),
+        ("evaluate", ["models"]),
+        ("export", []),
+        ("explore", ["embeddings", "projection"]),
+    ],
+)
+def test_of_a_run_with_faces_only_what_follows_is_missing(
+    job: str, tables: list[str], draw_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = draw_run(tmp_path / "run")
+    config = load_config(run / "config.yaml", run=str(run))
+    assert find_missing_tables(job, Run(str(run), config)) == tables
+    other = load_config(run / "config.yaml", ["preprocess.margin=0.3"], run=str(run))
+    with pytest.raises(RunError, match=r"preprocess\.margin"):
+        find_missing_tables(job, Run(str(run), other))
+
+
+def test_without_a_manifest_a_corpus_is_asked_for(tmp_path: Path) -> None:
+    run = Run(str(tmp_path), load_config(None, run=str(tmp_path), corpus="/videos"))
+    assert find_missing_tables("preprocess", run) == ["manifest"]
+    assert find_missing_tables("evaluate", run) == ["manifest", "faces", "models"]
+    with pytest.raises(RunError, match="give --corpus FOLDER, or run `dfd-ray index` first"):
+        find_missing_tables("evaluate", Run(str(tmp_path), load_config(None, run=str(tmp_path))))
+
+
+def test_what_is_finished_needs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its models may have been deleted to save space."""
+    monkeypatch.setattr(prerequisites, "is_made", lambda table, run: table in ("manifest", "predictions"))
+    assert find_missing_tables("evaluate", Run(str(tmp_path), load_config(None, run=str(tmp_path)))) == []
+
+
+@pytest.fixture
+def jobs_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have jobs that do nothing; the list has the names of those that ran, and which of them held the run."""
+    names: list[str] = []
+
+    def load(name: str) -> Callable[[Run], Summary]:
+        def job(run: Run) -> Summary:
+            try:
+                with exclusive(run.location, create=False):
+                    names.append(name)
+            except RunError:
+                names.append(f"{name}, alone")
+            return Summary(name, run.path(name), rows=1, ok=1)
+
+        return job
+
+    monkeypatch.setattr(cli, "_load_job", load)
+    monkeypatch.setattr(prerequisites, "is_made", lambda table, run: False)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("job", "line", "expected"),
+    [
+        ("preprocess", "preprocess needs the manifest: running index first", ["index, alone", "preprocess, alone"]),
+        (
+            "evaluate",
+            "evaluate needs the models: running index, preprocess and train first",
+            ["index, alone", "preprocess, alone", "train, alone", "evaluate, alone"],
+        ),
+        (
+            "explore",
+            "explore needs the projection: running index, preprocess, embed and analyze first",
+            ["index, alone", "preprocess, alone", "embed, alone", "analyze, alone", "explore"],
+        ),
+    ],
+)
+def test_a_job_says_what_it_will_make_and_makes_it(
+    job: str, line: str, expected: list[str], jobs_run: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([job, "--run", str(tmp_path / "run"), "--corpus", str(tmp_path)]) == 0
+    assert jobs_run == expected
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == line
+    assert [text for text in shown[1:] if text and not text.startswith(" ")] == [name.split(",")[0] for name in expected]
