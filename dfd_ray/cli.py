@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dfd_ray.arguments import create_parser, wrap
 from dfd_ray.config import Config, load_config, parse_config
 from dfd_ray.errors import RESUMES, ConfigurationError, DfdError
-from dfd_ray.runtime.terminal import is_terminal, say, warn
+from dfd_ray.runtime.terminal import is_terminal, quiet_jobs, say, warn
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, exists, join, read_bytes, refusal, write_bytes
 
@@ -33,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.job == "plan":
             return _plan(options)
         config = _resolve(options)
-        for summary in _run(options, Run(str(config.run), config)):
-            _print_summary(summary)
+        with quiet_jobs():
+            for summary in _run(options, Run(str(config.run), config)):
+                _print_summary(summary)
     except DfdError as error:
         warn(f"dfd-ray {options.job}: {'; '.join([' '.join(str(error).split()), *getattr(error, '__notes__', [])])}")
         return 2

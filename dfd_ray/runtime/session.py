@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ray.exceptions import GetTimeoutError, NodeDiedError, OutOfMemoryError, Ray
 
 from dfd_ray.errors import RESUMES, DfdError, ResourceError
 from dfd_ray.runtime.ray_internals import LOCAL_OPTIONS, find_active_operators, quieten_loggers, session_folder
-from dfd_ray.runtime.terminal import divert_output, warn
+from dfd_ray.runtime.terminal import divert_output, is_quiet, warn
 from dfd_ray.sections import Pool
 from dfd_ray.store.run import Run
 
@@ -76,18 +76,26 @@ def shared_session() -> Iterator[None]:
 
 @contextmanager
 def _connection(run: Run) -> Iterator[None]:
-    """Connect to Ray, and keep what it prints in a log that an error names, unless the error has nothing to do with Ray."""
-    log = log_file(run)
-    with divert_output(log):
+    """Connect to Ray, and disconnect at the end; from the command line, keep Ray's output in a log."""
+    with _ray_log(run) if is_quiet() else nullcontext():
         try:
             _connect(run)
             yield
-        except Exception as error:
-            if isinstance(error, ResourceError) or not isinstance(error, DfdError):
-                error.add_note(f"Ray's log is {log}")
-            raise
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _ray_log(run: Run) -> Iterator[None]:
+    """Keep what Ray prints within in a log. An error names it, unless it is one of ours that has nothing to do with Ray."""
+    log = log_file(run)
+    try:
+        with divert_output(log):
+            yield
+    except Exception as error:
+        if isinstance(error, ResourceError) or not isinstance(error, DfdError):
+            error.add_note(f"Ray's log is {log}")
+        raise
 
 
 def log_file(run: Run) -> Path:
@@ -113,7 +121,8 @@ def _connect(run: Run) -> None:
             logging_level=logging.WARNING,
             **LOCAL_OPTIONS,
         )
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} Ray's other logs on this machine are in {session_folder()}/logs", flush=True)
+    if is_quiet():
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} Ray's other logs on this machine are in {session_folder()}/logs")
     configure_data()
 
 

@@ -1,8 +1,10 @@
-"""What the user sees during a job: our own lines. Everything else that the process prints goes to a log file.
+"""What the user of the command line sees during a job: our own lines. All else that the process prints goes to a log file.
 
-Ray's C++ core worker writes to file descriptor 2, its raylet's remarks come by `sys.stdout`, its loggers and Python's
-warnings by `sys.stderr`. None of them can be turned off one by one without a list that every release of Ray would break,
-so all four ways lead to the log, and only `say`, `warn` and the bars write to the terminal.
+A program that uses the jobs as a library keeps its output as it is.
+
+Ray's C++ core worker writes to file descriptor 2, its raylet's remarks come by `sys.stdout`, its loggers and Python's warnings
+by `sys.stderr`. Turning them off one by one takes a list that every release of Ray would break. So all four ways lead to the
+log, and only `say`, `warn` and the bars write to the terminal.
 """
 
 from __future__ import annotations
@@ -11,12 +13,30 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
+_quiet = False
+"""Whether jobs are run by the command line."""
 _terminal: tuple[TextIO, TextIO] | None = None
 """Standard output and error as they were before `divert_output`."""
+
+
+@contextmanager
+def quiet_jobs() -> Iterator[None]:
+    """Have jobs, within, keep all but our own lines off the terminal."""
+    global _quiet
+    before, _quiet = _quiet, True
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def is_quiet() -> bool:
+    """Return whether a job has to keep all but our own lines off the terminal."""
+    return _quiet
 
 
 def say(line: str) -> None:
@@ -48,7 +68,7 @@ def divert_output(log: Path) -> Iterator[None]:
     """Append to `log`, within, what anything but `say`, `warn` and the bars prints: Python, libraries and child processes."""
     global _terminal
     with ExitStack() as restore:
-        file = restore.enter_context(log.open("a", encoding="utf-8", buffering=1))
+        file = restore.enter_context(_Log(log.open("ab", buffering=0), encoding="utf-8", write_through=True))
         _terminal = (_copy(sys.stdout, restore), _copy(sys.stderr, restore))
         for descriptor in (1, 2):
             saved = os.dup(descriptor)
@@ -61,6 +81,15 @@ def divert_output(log: Path) -> Iterator[None]:
             yield
         finally:
             _terminal = None
+
+
+class _Log(io.TextIOWrapper):
+    """Loses what a full disk does not take, so that no library fails for a remark."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
 
 
 def _copy(stream: TextIO, restore: ExitStack) -> TextIO:

@@ -32,11 +32,11 @@ def jobs() -> Iterator[str]:
     yield "`dfd-ray JOB --run FOLDER [--config FILE] [--set section.field=value ...]`, or `python jobs/JOB.py` with the same"
     yield "flags (`jobs/retry_errors.py`). `dfd-ray JOB --help` has those of one job alone. `dfd-ray plan` runs nothing:"
     yield "[Scaling](../scaling.md).\n"
-    yield "A job first makes what the run lacks, and says so: `dfd-ray embed --run RUN --corpus FOLDER` on a new run indexes the"
-    yield "videos and finds the faces before it embeds them.\n"
+    yield "A job first makes what the run lacks, and says so: `dfd-ray embed --run RUN --corpus FOLDER` on a new run indexes"
+    yield "the videos and finds the faces before it embeds them.\n"
     yield "Exit code 0 means that the table is complete, 2 that something has to be mended and is said in one line, 130 that"
-    yield "the job was interrupted. The summary is printed last, and kept as `summaries/JOB.json` in the run. What Ray prints goes"
-    yield "to `logs/ray.log` in the run, which an error of Ray names; for a run in object storage it is a temporary file.\n"
+    yield "the job was interrupted. The summary is printed last, and kept as `summaries/JOB.json` in the run. What Ray prints"
+    yield "goes to `logs/ray.log` in the run (of a run in object storage, to a temporary file). Errors of Ray name it.\n"
     yield "| job | what it does | settings |\n|---|---|---|"
     for name, (purpose, sections, _) in JOBS.items():
         links = ", ".join(f"[`{section}`](configuration.md#{section})" for section in sections)

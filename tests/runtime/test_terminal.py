@@ -16,7 +16,7 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.runtime import session
 from dfd_ray.runtime.session import ray_session
-from dfd_ray.runtime.terminal import divert_output, error_stream, say, warn
+from dfd_ray.runtime.terminal import divert_output, error_stream, quiet_jobs, say, warn
 from dfd_ray.store.run import Run
 
 PATIENCE = 300.0
@@ -77,7 +77,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
 @pytest.mark.parametrize("error", [ResourceError("no room"), RuntimeError("a surprise")])
 def test_an_error_of_ray_names_the_log(tmp_path: Path, no_ray: Callable[[Exception], None], error: Exception) -> None:
     no_ray(error)
-    with pytest.raises(type(error)) as raised, ray_session(Run(str(tmp_path), load_config())):
+    with pytest.raises(type(error)) as raised, quiet_jobs(), ray_session(Run(str(tmp_path), load_config())):
         pass
     log = tmp_path / "logs" / "ray.log"
     assert raised.value.__notes__ == [f"Ray's log is {log}"]
@@ -86,9 +86,30 @@ def test_an_error_of_ray_names_the_log(tmp_path: Path, no_ray: Callable[[Excepti
 
 def test_an_error_that_has_nothing_to_do_with_ray_names_no_log(tmp_path: Path, no_ray: Callable[[Exception], None]) -> None:
     no_ray(RunError("of another configuration"))
-    with pytest.raises(RunError) as raised, ray_session(Run(str(tmp_path), load_config())):
+    with pytest.raises(RunError) as raised, quiet_jobs(), ray_session(Run(str(tmp_path), load_config())):
         pass
     assert not hasattr(raised.value, "__notes__")
+
+
+def test_a_program_that_uses_the_jobs_keeps_its_output(
+    tmp_path: Path, no_ray: Callable[[Exception], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    no_ray(RuntimeError("a surprise"))
+    with pytest.raises(RuntimeError) as raised, ray_session(Run(str(tmp_path), load_config())):
+        pass
+    assert capfd.readouterr().out == "of Ray\n"
+    assert not hasattr(raised.value, "__notes__")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_costs_the_log_and_not_the_job(capfd: pytest.CaptureFixture[str]) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    with divert_output(full):
+        print("of Ray", flush=True)
+        say("ours")
+    assert capfd.readouterr().out == "ours\n"
 
 
 def test_a_run_in_object_storage_has_its_log_on_this_machine() -> None:
