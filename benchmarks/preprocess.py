@@ -41,7 +41,7 @@ from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_table, with_metadata
 from dfd_ray.video import decode_video
-from dfd_ray.video.process import decode_row
+from dfd_ray.video.decoder_process import decode_row
 
 REAL, FAKE = 13, 27
 """Videos taken of a corpus; as many frames of the one label as of the other would be 1 to 5."""
@@ -158,7 +158,7 @@ def stages(rows: list[Row]) -> dict[str, float]:
             frame.to_rgb()
         seconds["to_rgb"] += time.perf_counter() - started
         started = time.perf_counter()
-        detect.find_faces(decoded)
+        detect.collect_faces(decoded)
         seconds["to_rgb, detect, crop, encode"] += time.perf_counter() - started
         frames += len(decoded)
     return {stage: frames / value for stage, value in seconds.items()}

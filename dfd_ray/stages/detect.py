@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+from ray.actor import ActorHandle
 from ray.data import Dataset
 
+from dfd_ray.arrays import Image
 from dfd_ray.config import Config
-from dfd_ray.errors import Reason, Stage, Status
+from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.runtime.progress import report_done, try_video
 from dfd_ray.runtime.session import check_placeable, limit_exit, run_as_actors, run_as_tasks, torch_device
@@ -22,17 +22,29 @@ from dfd_ray.stages.extract import extract
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.video import Frame
 from dfd_ray.video.arrow import frames_from_arrow
-from dfd_ray.video.process import ATTEMPTS
+from dfd_ray.video.decoder_process import ATTEMPTS
 
 if TYPE_CHECKING:
     from dfd_ray.faces.detector import Faces
 
 
-def find_faces_of(videos: Dataset, config: Config, counter: Any = None, pools: int = 1) -> Dataset:
-    """Return rows of `faces/` for rows of the manifest; `pools` is how many actor pools the whole dataset has.
+class FaceRow(TypedDict):
+    """A face of `faces/`."""
 
-    With a GPU, CPU tasks decode and a few GPU actors detect. Without one, the same two functions run in one actor: the
-    planes of a video, 40 MB on average, would else be copied through the object store, a sixth of the time.
+    frame_index: int
+    time: float
+    face_index: int
+    box: list[float]
+    landmarks: list[float]
+    probability: float
+    image: bytes
+
+
+def find_faces_of(videos: Dataset, config: Config, counter: ActorHandle | None = None, pools: int = 1) -> Dataset:
+    """Return rows of `faces/` for rows of the manifest; `pools` is the number of actor pools of the whole dataset.
+
+    With a GPU, CPU tasks decode and a few GPU actors detect. Without one, the same two functions run in one actor: to copy
+    a video's planes, 40 MB on average, through the object store would take a sixth of the time.
     """
     resources = config.resources
     check_placeable("detect", resources.detect)
@@ -62,16 +74,16 @@ def find_faces_of(videos: Dataset, config: Config, counter: Any = None, pools: i
 class Detect:
     """Find and cut out the faces; an actor that keeps the nets.
 
-    In: `EXTRACTED`. Out: the schema of `faces/`, one row per row. Never raises for a video.
+    In: `EXTRACTED`. Out: the schema of `faces/`, one row for each row. Never raises for a video.
     """
 
-    def __init__(self, settings: Preprocess, device: str, counter: Any = None) -> None:
+    def __init__(self, settings: Preprocess, device: str, counter: ActorHandle | None = None) -> None:
         import torch
 
         from dfd_ray.faces.detector import FaceDetector
 
         limit_exit()
-        torch.set_num_threads(1)  # one core an actor: many processes beat threads inside one
+        torch.set_num_threads(1)  # one core for each actor: many processes are faster than threads in one
         self.settings = settings
         self.counter = counter
         self.detector = FaceDetector(device, settings.smallest_face)
@@ -86,35 +98,33 @@ class Detect:
         observe("preprocess", found, sum(row["seconds_spent"] for row in found))
         return pa.Table.from_pylist(found, schema=SCHEMAS["faces"])
 
-    def detect_row(self, video: dict[str, Any], frames: list[Frame]) -> dict[str, Any]:
-        """Return a row of `faces/` for a row of `EXTRACTED` and its frames."""
+    def detect_row(self, video: dict[str, Any], frames: Sequence[Frame]) -> dict[str, Any]:
+        """Return the row of `faces/` for a row of `EXTRACTED` and its frames."""
         started = time.monotonic()
         try:
             with try_video(self.counter, video["video_id"], ATTEMPTS) as allowed:
                 if not allowed:
-                    detail = f"{Reason.CRASH}: the process that looked for its faces died, {ATTEMPTS} times"
-                    return video | {"status": Status.ERROR, "error_stage": Stage.DETECT, "error": detail, "faces": []}
-                video["faces"] = self.find_faces(frames)
+                    detail = f"the process that looked for its faces died, {ATTEMPTS} times"
+                    raise VideoError(Stage.DETECT, Reason.CRASH, detail)
+                faces = self.collect_faces(frames)
         except Exception as error:  # one odd video must not end the job
-            detail = f"{Reason.DETECTOR}: {type(error).__name__}: {error}"
-            return video | {"status": Status.ERROR, "error_stage": Stage.DETECT, "error": detail, "faces": []}
-        if video["status"] == Status.OK and not video["faces"]:
-            video["status"] = Status.NO_FACE
+            if not isinstance(error, VideoError):
+                error = VideoError(Stage.DETECT, Reason.DETECTOR, f"{type(error).__name__}: {error}")
+            return video | {"status": Status.ERROR, "error_stage": error.stage, "error": str(error), "faces": []}
         if frames:
             # What a player shows: a picture turned by a quarter swaps its sides.
             sides = (frames[0].width, frames[0].height)
             video["width"], video["height"] = sides[::-1] if frames[0].rotation % 180 else sides
-        video["seconds_spent"] += time.monotonic() - started
-        return video
+        spent = video["seconds_spent"] + time.monotonic() - started
+        return video | {"status": decide_status(video["status"], faces), "faces": faces, "seconds_spent": spent}
 
-    def find_faces(self, frames: list[Frame]) -> list[dict[str, Any]]:
+    def collect_faces(self, frames: Sequence[Frame]) -> list[FaceRow]:
         """Return the faces of a video's frames, in the order of the frames."""
         from dfd_ray.faces.following import find_faces
 
-        rows: list[dict[str, Any]] = []
-        for position, picture, found in find_faces(
-            self.detector, [frame.to_rgb for frame in frames], self.settings.search_every
-        ):
+        rows: list[FaceRow] = []
+        pictures = [frame.to_rgb for frame in frames]
+        for position, picture, found in find_faces(self.detector, pictures, self.settings.search_every):
             rows += cut_faces(frames[position], picture, found, self.settings)
         return sorted(rows, key=lambda row: (row["frame_index"], row["face_index"]))
 
@@ -122,7 +132,7 @@ class Detect:
 class ExtractAndDetect(Detect):
     """`extract` and `Detect`, one after the other.
 
-    In: `video_id`, `uri`, `label`, `group`, `fold`. Out: the schema of `faces/`, one row per row, in blocks of one video.
+    In: the columns of `ListedVideo`. Out: the schema of `faces/`, one row for each row, in blocks of one video.
     """
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
@@ -131,9 +141,14 @@ class ExtractAndDetect(Detect):
             yield super().__call__(extracted)
 
 
-def cut_faces(frame: Frame, picture: npt.NDArray[np.uint8], found: Faces, settings: Preprocess) -> list[dict[str, Any]]:
-    """Return the rows of a frame's faces: those probable enough, the most probable first, up to the number wanted."""
-    rows: list[dict[str, Any]] = []
+def decide_status(decoded: str, faces: Sequence[FaceRow]) -> str:
+    """Return the status of a video that the detector has looked at: a video without any face is `no_face`."""
+    return Status.NO_FACE if decoded == Status.OK and not faces else decoded
+
+
+def cut_faces(frame: Frame, picture: Image, found: Faces, settings: Preprocess) -> list[FaceRow]:
+    """Return the faces of a frame that are probable enough, the most probable first, up to the number wanted."""
+    rows: list[FaceRow] = []
     for box, landmarks, probability in zip(found.boxes, found.landmarks, found.probabilities, strict=True):
         if probability < settings.min_probability or len(rows) == settings.faces_per_frame:
             break

@@ -1,12 +1,13 @@
-"""Decoded frames as Arrow, on their way from `extract` to `detect`: no copy but the one that lays them one after the other."""
+"""Decoded frames as Arrow, on their way from `extract` to `detect`. Laying them one after the other is the only copy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from dfd_ray.errors import Status, VideoError
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.video import Frame
 
@@ -26,15 +27,27 @@ PLANES = pa.struct(
 """A `Frame`."""
 
 IDENTITY = ("video_id", "label", "group", "fold")
-"""Columns a video has before it is opened."""
+"""Columns of a video that are known before it is opened."""
 
 EXTRACTED = pa.schema([field for field in SCHEMAS["faces"] if field.name != "faces"]).append(
     pa.field("frames", pa.list_(PLANES))
 )
-"""What `extract` hands to `detect`: a row a video, about 3 MB a frame of 1080p."""
+"""What `extract` hands to `detect`: a row for each video, about 3 MB for each frame of 1080p."""
 
 DECODED = pa.schema([field for field in EXTRACTED if field.name not in (*IDENTITY, "seconds_spent")])
-"""What the decoder knows of a video."""
+"""What the decoder finds out about a video."""
+
+
+def one_row(schema: pa.Schema, facts: Mapping[str, object], frames: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return one row of `DECODED` or `EXTRACTED` from its `frames` and the other columns; a missing one is null."""
+    columns = [frames if field.name == "frames" else pa.array([facts.get(field.name)], field.type) for field in schema]
+    return pa.table(columns, schema=schema)
+
+
+def error_row(error: VideoError) -> pa.Table:
+    """Return the row of `DECODED` that says why a video could not be read."""
+    facts = {"status": Status.ERROR, "error_stage": error.stage, "error": str(error)}
+    return one_row(DECODED, facts, frames_to_arrow([]))
 
 
 def frames_to_arrow(frames: Sequence[Frame]) -> pa.Array:
@@ -52,7 +65,7 @@ def frames_to_arrow(frames: Sequence[Frame]) -> pa.Array:
 
 
 def frames_from_arrow(value: pa.ListScalar) -> list[Frame]:
-    """Return the frames that `frames_to_arrow` was given; their planes are views of Arrow's memory."""
+    """Return the frames that `frames_to_arrow` was given. Their planes are views of Arrow's memory."""
     if value.values is None:
         return []
     facts = pa.Table.from_struct_array(value.values).drop_columns("planes").to_pylist()

@@ -1,7 +1,7 @@
 """Opening a video that may be broken or hostile, and finding out what is really in it.
 
-Headers lie (frame counts of 2^31, rates of 8e-05), so nothing here trusts one: the packets are walked, which costs
-reading the file once and decodes nothing.
+Headers lie (frame counts of 2^31, rates of 8e-05). So the packets are counted instead: the file is read once, and
+nothing is decoded.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from dfd_ray.errors import Reason, Stage, VideoError
 SLICE, IDR = 1, 5
 """`nal_unit_type` of a slice of a non-IDR and of an IDR picture (H.264, table 7-1)."""
 CLEAN_KEYFRAMES = ("hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mjpeg", "prores")
-"""Decoders whose key frames no later frame looks behind. H.264's may be (recovery points): there only IDR counts."""
+"""Decoders at whose key frames decoding can start. In H.264 a key frame may be a recovery point only: there IDR counts."""
 TIMED_CONTAINERS = ("mov", "matroska")
-"""Demuxers whose packets carry times of presentation; others (AVI) may give those of decoding instead."""
+"""Demuxers that give presentation times; others (AVI) may give times of decoding instead."""
 
 Source = str | BinaryIO
 """A path of a local file, or an open binary file that can seek (object storage)."""
@@ -37,11 +37,11 @@ class Stream:
     """The facts of a video's first picture stream, from its packets."""
 
     width: int
-    """Pixels, as coded; those that are not square are not stretched."""
+    """Pixels, as coded: pixels that are not square are not stretched."""
     height: int
     """Pixels, as coded."""
     fps: float
-    """Frames per second on average; 0 when the stream does not tell."""
+    """Frames per second on average; 0 when the stream does not say."""
     codec: str
     """FFmpeg's name of the decoder, such as "h264"."""
     frame_count: int
@@ -53,81 +53,83 @@ class Stream:
     references: Int64Array
     """`frame_index` (n,) int64, ascending, of the frames that other frames depend on; empty when not known."""
     display: Int64Array
-    """`frame_index` (n,) int64 of each packet, in the order of decoding; empty when not known."""
+    """`frame_index` (n,) int64 of each packet, in decoding order; empty when not known."""
     restarts: Int64Array
-    """Packets (n,) int64, ascending positions in the order of decoding, at which a decoder can start afresh."""
+    """Packets (n,) int64 at which a decoder can start: positions in decoding order, ascending."""
 
 
 @contextmanager
 def open_container(source: Source, containers: Sequence[str]) -> Iterator[av.container.InputContainer]:
-    """Open a video with only the given demuxers and only the file itself; VideoError says why it cannot be.
+    """Open a video with the given demuxers only, and nothing but the file itself.
 
-    The lists matter: a text file renamed `.mp4` can be an `ffconcat` script or a playlist that makes FFmpeg read other
-    files or hosts.
+    The limits matter: a text file renamed `.mp4` can be an `ffconcat` script or a playlist that makes FFmpeg read other
+    files or hosts. Raises VideoError when the video cannot be opened.
     """
     if isinstance(source, str):
         _refuse_unreadable(source)
     target = f"file:{os.path.abspath(source)}" if isinstance(source, str) else source
-    options = {"format_whitelist": _whitelist(containers), "protocol_whitelist": "file"}
+    options = {"format_whitelist": _list_demuxers(containers), "protocol_whitelist": "file"}
     try:
         if not isinstance(source, str):
             source.seek(0)
         container = av.open(target, options=options)
     except av.error.FFmpegError as error:
-        raise VideoError(Stage.OPEN, Reason.NOT_A_VIDEO, _message(error)) from None
+        raise VideoError(Stage.OPEN, Reason.NOT_A_VIDEO, _describe(error)) from None
     except (OSError, ValueError) as error:
         raise VideoError(Stage.OPEN, Reason.UNREADABLE, str(error)) from None
     with container:
         yield container
 
 
-def walk_packets(source: Source, containers: Sequence[str], max_packets: int, check_deadline: Callable[[], None]) -> Stream:
-    """Read every packet of the first picture stream without decoding, and return what it holds."""
-    with open_container(source, containers) as container:
-        stream = first_picture_stream(container)
-        slice_header = _h264_slice_header(stream)
-        trusted = stream.codec_context.name in CLEAN_KEYFRAMES
-        timed = container.format.name.startswith(TIMED_CONTAINERS)
-        stamps: list[int | None] = []
-        references: list[int] = []
-        restarts: list[int] = []
-        try:
-            for packet in container.demux(stream):
-                if packet.size == 0 or packet.is_discard:
-                    continue
-                check_deadline()
-                if slice_header is not None:
-                    header = slice_header(bytes(packet))
-                    if header is None or header >> 5 & 3:
-                        references.append(len(stamps))
-                    if header is not None and header & 31 == IDR:
-                        restarts.append(len(stamps))
-                elif trusted and packet.is_keyframe:
+def walk_packets(container: av.container.InputContainer, max_packets: int, check_deadline: Callable[[], None]) -> Stream:
+    """Read every packet of the first picture stream without decoding it, and return what the stream holds.
+
+    Raises VideoError when no packet can be read, when there are more than `max_packets`, or when `check_deadline` does.
+    """
+    stream = find_picture_stream(container)
+    read_slice_header = _make_header_reader(stream)
+    trusted = stream.codec_context.name in CLEAN_KEYFRAMES
+    timed = container.format.name.startswith(TIMED_CONTAINERS)
+    stamps: list[int | None] = []
+    references: list[int] = []
+    restarts: list[int] = []
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0 or packet.is_discard:
+                continue
+            check_deadline()
+            if read_slice_header is not None:
+                header = read_slice_header(bytes(packet))
+                if header is None or header >> 5 & 3:
+                    references.append(len(stamps))
+                if header is not None and header & 31 == IDR:
                     restarts.append(len(stamps))
-                stamps.append(packet.pts)
-                if len(stamps) > max_packets:
-                    raise VideoError(Stage.OPEN, Reason.TOO_LARGE, f"more than {max_packets} packets")
-        except av.error.FFmpegError as error:
-            if not stamps:
-                raise VideoError(Stage.OPEN, Reason.BROKEN_STREAM, _message(error)) from None
-        order = _display_order(stamps)
-        display = np.array([order[stamp] for stamp in stamps if stamp is not None] if order else [], np.int64)
-        return Stream(
-            width=stream.codec_context.width,
-            height=stream.codec_context.height,
-            fps=_sane_rate(stream),
-            codec=stream.codec_context.name,
-            frame_count=len(stamps),
-            start=min((stamp for stamp in stamps if stamp is not None), default=0),
-            order=order,
-            references=np.sort(display[references]) if order and slice_header else np.empty(0, np.int64),
-            display=display,
-            restarts=np.array(restarts if timed else [], np.int64),
-        )
+            elif trusted and packet.is_keyframe:
+                restarts.append(len(stamps))
+            stamps.append(packet.pts)
+            if len(stamps) > max_packets:
+                raise VideoError(Stage.OPEN, Reason.TOO_LARGE, f"more than {max_packets} packets")
+    except av.error.FFmpegError as error:
+        if not stamps:
+            raise VideoError(Stage.OPEN, Reason.BROKEN_STREAM, _describe(error)) from None
+    order = _number_stamps(stamps)
+    display = np.array([order[stamp] for stamp in stamps if stamp is not None] if order else [], np.int64)
+    return Stream(
+        width=stream.codec_context.width,
+        height=stream.codec_context.height,
+        fps=_read_rate(stream),
+        codec=stream.codec_context.name,
+        frame_count=len(stamps),
+        start=min((stamp for stamp in stamps if stamp is not None), default=0),
+        order=order,
+        references=np.sort(display[references]) if order and read_slice_header else np.empty(0, np.int64),
+        display=display,
+        restarts=np.array(restarts if timed else [], np.int64),
+    )
 
 
-def first_picture_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """Return the first video stream, with one decoding thread: many processes beat threads inside one."""
+def find_picture_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """Return the first video stream, with one decoding thread: many processes are faster than threads in one."""
     if not container.streams.video:
         raise VideoError(Stage.OPEN, Reason.NO_VIDEO_STREAM)
     stream = container.streams.video[0]
@@ -137,7 +139,7 @@ def first_picture_stream(container: av.container.InputContainer) -> av.VideoStre
     return stream
 
 
-def deadline_check(seconds: float) -> Callable[[], None]:
+def start_deadline(seconds: float) -> Callable[[], None]:
     """Return a function that raises VideoError once `seconds` have passed from now."""
     end = time.monotonic() + seconds
 
@@ -160,37 +162,39 @@ def _refuse_unreadable(path: str) -> None:
         raise VideoError(Stage.OPEN, Reason.UNREADABLE, error.strerror or str(error)) from None
 
 
-def _whitelist(containers: Sequence[str]) -> str:
-    # FFmpeg compares the whole alias list of its QuickTime demuxer, so any of its names must bring all of them.
+def _list_demuxers(containers: Sequence[str]) -> str:
+    # FFmpeg wants all names of its QuickTime demuxer in the list, so one of them stands for all.
     names = dict.fromkeys(containers)
     if {"mov", "mp4"} & names.keys():
         names |= dict.fromkeys(("mov", "mp4", "m4a", "3gp", "3g2", "mj2"))
     return ",".join(names)
 
 
-def _display_order(stamps: list[int | None]) -> dict[int, int] | None:
+def _number_stamps(stamps: list[int | None]) -> dict[int, int] | None:
+    """Return each time stamp's place in display order; None when stamps are missing or not unique."""
     present = [stamp for stamp in stamps if stamp is not None]
     order = {stamp: index for index, stamp in enumerate(sorted(present))}
     return order if len(order) == len(stamps) else None
 
 
-def _sane_rate(stream: av.VideoStream) -> float:
+def _read_rate(stream: av.VideoStream) -> float:
+    """Return the frames per second; 0 for a rate that cannot be right."""
     rate = float(stream.average_rate or 0)
     return rate if math.isfinite(rate) and 0 < rate <= 1000 else 0.0
 
 
-def _h264_slice_header(stream: av.VideoStream) -> Callable[[bytes], int | None] | None:
-    """Return a function from a packet to the first byte of its first slice (H.264, 7.3.1), or None for other streams.
+def _make_header_reader(stream: av.VideoStream) -> Callable[[bytes], int | None] | None:
+    """Return a function from an H.264 packet to the first byte of its first slice (H.264, 7.3.1); None for other streams.
 
-    In it are `nal_ref_idc`, the very thing by which FFmpeg's `skip_frame = NONREF` decides, so the frames left are known
-    before decoding, and `nal_unit_type`, which tells an IDR picture, behind which nothing looks back.
+    The byte holds `nal_ref_idc`, by which FFmpeg's `skip_frame = NONREF` decides, so the frames left are known before
+    decoding. It also holds `nal_unit_type`, which marks an IDR picture: no later frame depends on one before it.
     """
     extradata = stream.codec_context.extradata
     if stream.codec_context.name != "h264" or not extradata or extradata[0] != 1:
         return None
     length_size = (extradata[4] & 3) + 1  # avcC: lengthSizeMinusOne, ISO/IEC 14496-15
 
-    def slice_header(packet: bytes) -> int | None:
+    def read_slice_header(packet: bytes) -> int | None:
         position = 0
         while position + length_size < len(packet):
             header = int(packet[position + length_size])
@@ -199,8 +203,8 @@ def _h264_slice_header(stream: av.VideoStream) -> Callable[[bytes], int | None] 
             position += length_size + int.from_bytes(packet[position : position + length_size], "big")
         return None
 
-    return slice_header
+    return read_slice_header
 
 
-def _message(error: av.error.FFmpegError) -> str:
+def _describe(error: av.error.FFmpegError) -> str:
     return error.strerror or type(error).__name__

@@ -15,7 +15,7 @@ from dfd_ray.cli import main
 from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.sections import Preprocess
 from dfd_ray.store.tables import read_table
-from dfd_ray.video.process import DecoderProcess
+from dfd_ray.video.decoder_process import DecoderProcess
 
 OK = (Status.OK, None, None)
 NO_FACE = (Status.NO_FACE, None, None)

@@ -45,18 +45,18 @@ def test_a_video_that_kills_its_worker_is_tried_twice_and_is_then_an_error_row(
             from dfd_ray.stages.detect import ExtractAndDetect
 
             self.inner = ExtractAndDetect(*arguments)
-            self.find_faces = self.inner.find_faces
-            self.inner.find_faces = self.find_faces_or_die  # type: ignore[method-assign]
+            self.collect_faces = self.inner.collect_faces
+            self.inner.collect_faces = self.collect_or_die  # type: ignore[method-assign]
 
         def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
             yield from self.inner(videos)
 
-        def find_faces_or_die(self, frames: list[Frame]) -> list[dict[str, Any]]:
+        def collect_or_die(self, frames: list[Frame]) -> list[dict[str, Any]]:
             if frames[0].width == 128:
                 with log.open("a") as file:
                     print("died", file=file)
                 os.kill(os.getpid(), signal.SIGKILL)
-            return self.find_faces(frames)
+            return self.collect_faces(frames)
 
     monkeypatch.setattr(detect, "ExtractAndDetect", Deadly)
     assert main(["index", "--run", str(run), "--corpus", str(corpus), *flags, "--set", "resources.videos_per_task=6"]) == 0

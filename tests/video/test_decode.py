@@ -148,13 +148,13 @@ def test_the_decoder_really_skips_the_others(make_clip: Any, monkeypatch: pytest
     import dfd_ray.video.decode as module
 
     seen: list[int] = []
-    original = module._frame_index
+    original = module._find_index
 
     def note(*arguments: Any) -> int:
         seen.append(original(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(module, "_frame_index", note)
+    monkeypatch.setattr(module, "_find_index", note)
     video = decode_video(str(make_clip()), 20)
     assert set(seen) <= set(video.stream.references.tolist())
     seen.clear()
@@ -180,13 +180,13 @@ def test_an_hour_costs_as_many_groups_of_pictures_as_frames(
                 packet.pts, packet.dts = shown + repeat * length, sent + repeat * length
                 container.mux(packet)
     decoded: list[int] = []
-    original = module._frame_index
+    original = module._find_index
 
     def note(*arguments: Any) -> int:
         decoded.append(original(*arguments))
         return decoded[-1]
 
-    monkeypatch.setattr(module, "_frame_index", note)
+    monkeypatch.setattr(module, "_find_index", note)
     video = decode_video(str(path), 12)
     assert video.stream.frame_count == 90_000
     assert len(video.frames) == 12

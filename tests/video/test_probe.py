@@ -15,13 +15,14 @@ import pytest
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.video import Stream, walk_packets
-from dfd_ray.video.probe import _sane_rate, deadline_check, open_container
+from dfd_ray.video.probe import _read_rate, open_container, start_deadline
 
 CONTAINERS = Config().preprocess.containers
 
 
 def walk(path: Path, max_packets: int = 10**6) -> Stream:
-    return walk_packets(str(path), CONTAINERS, max_packets, lambda: None)
+    with open_container(str(path), CONTAINERS) as container:
+        return walk_packets(container, max_packets, lambda: None)
 
 
 def skipped_by_ffmpeg(path: Path) -> set[int]:
@@ -96,22 +97,23 @@ def test_a_frame_count_in_the_header_that_lies_is_not_believed(make_clip: Any, t
     ("told", "rate"), [(25, 25.0), (None, 0.0), (0, 0.0), (Fraction(1, 12_500), 8e-5), (90_000, 0.0), (Fraction(-25), 0.0)]
 )
 def test_a_rate_that_cannot_be_is_none(told: Any, rate: float) -> None:
-    assert _sane_rate(cast(av.VideoStream, SimpleNamespace(average_rate=told))) == pytest.approx(rate)
+    assert _read_rate(cast(av.VideoStream, SimpleNamespace(average_rate=told))) == pytest.approx(rate)
 
 
 def test_every_packet_checks_the_deadline(make_clip: Any) -> None:
     calls = itertools.count()
-    walk_packets(str(make_clip()), CONTAINERS, 1000, lambda: next(calls))
+    with open_container(str(make_clip()), CONTAINERS) as container:
+        walk_packets(container, 1000, lambda: next(calls))
     assert next(calls) == 72
 
 
 def test_a_deadline_is_not_reached_before_its_time() -> None:
-    deadline_check(60)()
+    start_deadline(60)()
 
 
 def test_a_deadline_that_has_passed_says_what_it_was() -> None:
     with pytest.raises(VideoError, match="deadline: not done in 0 s") as caught:
-        check = deadline_check(0)
+        check = start_deadline(0)
         for _ in range(10**6):
             check()
     assert caught.value.stage is Stage.DECODE

@@ -18,13 +18,13 @@ from dfd_ray.sections import Preprocess
 from dfd_ray.stages.extract import extract
 from dfd_ray.video import decode_video
 from dfd_ray.video.arrow import DECODED, EXTRACTED, frames_from_arrow, frames_to_arrow
-from dfd_ray.video.process import ATTEMPTS, DecoderProcess
+from dfd_ray.video.decoder_process import ATTEMPTS, DecoderProcess
 
 SETTINGS = Preprocess(video_deadline=60)
 CHILD = """
 import os, sys, time
-from dfd_ray.video import process
-real = process.decode_video
+from dfd_ray.video import decoder_process
+real = decoder_process.decode_video
 def decode_video(uri, count, **limits):
     with open({log!r}, "a") as file:
         print(os.getpid(), uri, file=file)
@@ -43,8 +43,8 @@ def decode_video(uri, count, **limits):
         print("a library's chatter", flush=True)
         uri = uri.replace("noise.mp4", "good.mp4")
     return real(uri, count, **limits)
-process.decode_video = decode_video
-process.main()
+decoder_process.decode_video = decode_video
+decoder_process.answer_requests()
 """
 
 
@@ -132,7 +132,7 @@ def test_a_video_whose_decoder_was_killed_once_is_read_by_the_next(make: Any, go
 def test_a_decoder_that_never_returns_is_killed_after_the_deadline_and_not_tried_again(
     make: Any, good: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dfd_ray.video.process.GRACE", 0.5)
+    monkeypatch.setattr("dfd_ray.video.decoder_process.GRACE", 0.5)
     hostile = make(video_deadline=3.0)
     started = time.monotonic()
     with pytest.raises(VideoError, match="deadline: killed") as caught:
@@ -180,7 +180,7 @@ def rows_of(paths: list[str], corpus: Path, settings: Preprocess, fold: int = 1)
 def test_what_ends_or_stops_the_decoder_is_a_row_among_others(
     make: Any, good: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dfd_ray.video.process.GRACE", 0.5)
+    monkeypatch.setattr("dfd_ray.video.decoder_process.GRACE", 0.5)
     limits = {"video_deadline": 6.0, "decoder_memory_gib": 1.0}  # a child takes some seconds to start
     settings = SETTINGS.model_copy(update=limits)
     monkeypatch.setattr("dfd_ray.stages.extract._decoder", make(**limits).decoder)

@@ -1,10 +1,10 @@
-"""A process of its own for the decoder, with limits: what a hostile video does to it costs that video and no more.
+"""A process of its own for the decoder, with limits: a hostile video costs that video and no other.
 
     parent ── {"uri": ..., "count": ...} as a line of JSON ──▶ child (this module, run as a script)
     parent ◀── one row of `DECODED` as an Arrow IPC stream ── child
 
-The child is kept from video to video, and replaced after a crash, a hang, or when it ran out of memory. It is a plain
-subprocess because those of `multiprocessing` would first import the main module of the Ray worker, and Ray with it.
+The child stays from video to video. It is replaced after a crash, after a hang, and when it ran out of memory. It is a
+plain subprocess because one of `multiprocessing` would first import the main module of the Ray worker, and Ray with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
@@ -28,20 +28,20 @@ from dfd_ray.sections import Preprocess
 from dfd_ray.store.ranges import RangeReader
 from dfd_ray.store.storage import open_location
 from dfd_ray.video import decode_video
-from dfd_ray.video.arrow import DECODED, frames_to_arrow
+from dfd_ray.video.arrow import DECODED, error_row, frames_to_arrow, one_row
 
 ATTEMPTS = 2
-"""Times a video is tried whose decoder dies: once more, in a fresh process, and then it is an error row."""
+"""Times a video is tried whose decoder dies. After the second death it becomes an error row."""
 GRACE = 5.0
-"""Seconds beyond the deadline after which the child is killed: before that it gives up by itself."""
+"""Seconds beyond the deadline after which the child is killed. The child's own deadline comes first."""
 PIPE_BYTES = 2**20
-"""Size of the pipe between the two: with Linux's own 64 KiB a row takes twice as long to cross."""
+"""Size of the pipe between the two. With Linux's default of 64 KiB a row takes twice as long to cross."""
 
 
 class DecoderProcess:
-    """Decodes videos in a child process, which starts with the first and ends with `close`, or with this process.
+    """Decodes videos in a child process, which starts with the first video and ends with `close` or with this process.
 
-    `command` is the child's; a test may give another.
+    `command` starts the child; a test may give another one.
     """
 
     def __init__(self, settings: Preprocess, command: Sequence[str] = (sys.executable, "-m", __name__)) -> None:
@@ -50,9 +50,9 @@ class DecoderProcess:
         self.child: subprocess.Popen[bytes] | None = None
 
     def decode(self, uri: str, count: int) -> pa.Table:
-        """Return a row of `DECODED`, with `count` frames of a video, or with the reason why not.
+        """Return a row of `DECODED` with `count` frames of a video, or with the reason why it could not be read.
 
-        Raises VideoError when the child died of the video (twice), or was killed `GRACE` after the deadline.
+        Raises VideoError when the child died of the video twice, or was killed `GRACE` seconds after the deadline.
         """
         request = json.dumps({"uri": uri, "count": count}).encode() + b"\n"
         for _ in range(ATTEMPTS):
@@ -69,8 +69,8 @@ class DecoderProcess:
                 self.child = None
 
     def _ask(self, request: bytes) -> tuple[pa.Table | None, str]:
-        """Return the child's answer, or None and what it died of."""
-        child = self._running_child()
+        """Return the child's answer, or None and what the child died of."""
+        child = self._start_child()
         late = threading.Event()
 
         def end() -> None:
@@ -85,7 +85,7 @@ class DecoderProcess:
             to_child.flush()
             return pa.ipc.open_stream(from_child).read_all(), ""
         except (OSError, EOFError, pa.ArrowInvalid):
-            code = _exit_code(child)
+            code = _await_exit_code(child)
             self.close()
             if late.is_set():
                 detail = f"killed, not done in {self.settings.video_deadline:g} s"
@@ -94,7 +94,8 @@ class DecoderProcess:
         finally:
             watchdog.cancel()
 
-    def _running_child(self) -> subprocess.Popen[bytes]:
+    def _start_child(self) -> subprocess.Popen[bytes]:
+        """Return the child; start one where none runs."""
         if self.child is not None and self.child.poll() is not None:
             self.close()
         if self.child is None:
@@ -110,8 +111,8 @@ class DecoderProcess:
         return self.child
 
 
-def _exit_code(child: subprocess.Popen[bytes]) -> int:
-    """Return how a child ended whose answer broke off; one that lives and has only written nonsense is killed."""
+def _await_exit_code(child: subprocess.Popen[bytes]) -> int:
+    """Return the exit code of a child whose answer broke off. A child that has only written nonsense is killed."""
     try:
         return child.wait(timeout=2.0)
     except subprocess.TimeoutExpired:
@@ -119,13 +120,13 @@ def _exit_code(child: subprocess.Popen[bytes]) -> int:
         return child.wait()
 
 
-def main() -> None:
+def answer_requests() -> None:
     """Answer requests until there are no more: the child's side."""
     _die_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not get among the answers
+    os.dup2(2, 1)  # what a library prints must not get among the answers
     settings = Preprocess.model_validate_json(sys.stdin.readline())
-    limit_memory(settings.decoder_memory_gib)
+    _limit_memory(settings.decoder_memory_gib)
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -140,7 +141,7 @@ def main() -> None:
 
 
 def decode_row(uri: str, count: int, settings: Preprocess) -> pa.Table:
-    """Return a video's row of `DECODED`; VideoError when it cannot be read."""
+    """Return a video's row of `DECODED` with `count` frames. Raises VideoError when the video cannot be read."""
     try:
         with open_source(uri) as source:
             video = decode_video(
@@ -157,28 +158,10 @@ def decode_row(uri: str, count: int, settings: Preprocess) -> pa.Table:
         raise
     except MemoryError:
         raise VideoError(Stage.DECODE, Reason.MEMORY, f"more than {settings.decoder_memory_gib:g} GiB") from None
-    except Exception as error:  # a decoder's surprise costs one video, not the job
+    except Exception as error:  # what a decoder raises costs one video, not the job
         raise VideoError(Stage.DECODE, Reason.BROKEN_STREAM, f"{type(error).__name__}: {error}") from error
-    stream = video.stream
-    facts = {
-        "status": Status.OK,
-        "width": stream.width,
-        "height": stream.height,
-        "fps": stream.fps,
-        "frame_count": stream.frame_count,
-        "codec": stream.codec,
-    }
-    return _row(facts, frames)
-
-
-def error_row(error: VideoError) -> pa.Table:
-    """Return the row of `DECODED` that says why a video could not be read."""
-    return _row({"status": Status.ERROR, "error_stage": error.stage, "error": str(error)}, frames_to_arrow([]))
-
-
-def _row(facts: dict[str, Any], frames: pa.Array) -> pa.Table:
-    columns = [frames if field.name == "frames" else pa.array([facts.get(field.name)], field.type) for field in DECODED]
-    return pa.table(columns, schema=DECODED)
+    facts = {name: getattr(video.stream, name) for name in ("width", "height", "fps", "frame_count", "codec")}
+    return one_row(DECODED, {"status": Status.OK, **facts}, frames)
 
 
 @contextmanager
@@ -198,8 +181,8 @@ def open_source(uri: str) -> Iterator[str | BinaryIO]:
         yield cast(BinaryIO, RangeReader(file))
 
 
-def limit_memory(gib: float) -> None:
-    """Let this process take so much more address space than it has now. Linux only; elsewhere there is no such limit."""
+def _limit_memory(gib: float) -> None:
+    """Let this process take `gib` more address space than it has now. Linux only; elsewhere there is no such limit."""
     if sys.platform == "linux":
         with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
@@ -207,11 +190,11 @@ def limit_memory(gib: float) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it dies, even of SIGKILL. Linux only."""
+    """Have the kernel kill this process when its parent dies, even of SIGKILL. Linux only."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    main()
+    answer_requests()
