@@ -1,4 +1,4 @@
-"""The array types that the rooms share, and the checks that functions of arrays make of what they are given."""
+"""The array types that the rooms share, and what functions of arrays check about their arguments."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy.typing as npt
 AnyArray = npt.NDArray[Any]
 Image = npt.NDArray[np.uint8]
 """A picture, (h, w, 3), RGB."""
+UInt8Array = npt.NDArray[np.uint8]
+"""Bytes or grey levels of any other shape."""
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -18,7 +20,7 @@ Int64Array = npt.NDArray[np.int64]
 
 
 def sample_rows(count: int, sample: int, seed: int) -> Int64Array:
-    """Choose `sample` of `count` rows at random, ascending; all of them if there are no more. ValueError below 1."""
+    """Choose `sample` of `count` rows at random, ascending; all if there are no more. Raises ValueError when `sample` < 1."""
     if sample < 1:
         raise ValueError(f"sample must be at least 1, got {sample}")
     if count <= sample:
@@ -29,8 +31,8 @@ def sample_rows(count: int, sample: int, seed: int) -> Int64Array:
 def finite_matrix(values: npt.ArrayLike, name: str) -> Float64Array:
     """Return the values as a float64 matrix.
 
-    Any real dtype is accepted; a float64 array is returned as it is, not copied. `name` is how the message calls it.
-    Raises ValueError unless the shape is (n, d) and every number is finite.
+    Any real dtype is accepted; a float64 array is not copied. Raises ValueError, with `name` in the message, unless the
+    shape is (n, d) and every number is finite.
     """
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2:

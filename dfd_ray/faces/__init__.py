@@ -1,1 +1,1 @@
-"""Finding faces, cutting them out, and the tone of their skin. Never imports ray."""
+"""Faces: finding them, cutting them out, and the tone of their skin. Never imports ray."""

@@ -1,8 +1,8 @@
-"""Area resampling of many boxes of many frames at once, exactly as `adaptive_avg_pool2d` does it one at a time.
+"""Area resampling of many boxes of many frames at once, with the results of `adaptive_avg_pool2d`, which takes one at a time.
 
-A summed-area table (Crow, 1984) turns the mean over any rectangle into four look-ups, so the thousands of candidate
-crops of a batch become one indexed read. Sums are 32-bit integers: exact, and where they wrap around, the difference
-of four of them does not.
+A summed-area table (Crow, 1984) gives the mean over any rectangle by four look-ups, so the thousands of candidate crops
+of a batch become one indexed read. Sums are 32-bit integers and exact: where they wrap around, the difference of four of
+them is still right.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dfd_ray.arrays import Image
 
-def summed_area(frames: Sequence[npt.NDArray[np.uint8]], device: torch.device) -> Tensor:
+
+def summed_area(frames: Sequence[Image], device: torch.device) -> Tensor:
     """Return the summed-area table of frames, each (h, w, 3) uint8, as (b, h + 1, w + 1, 3) int32 on a device."""
-    if device.type == "cpu":  # OpenCV's takes a tenth of the time of torch's two cumulative sums
+    if device.type == "cpu":  # OpenCV takes a tenth of the time of two torch.cumsum
         tables = [torch.from_numpy(cv2.integral(frame, sdepth=cv2.CV_32S)) for frame in frames]
         return torch.stack(tables) if len(tables) > 1 else tables[0][None]
     return _accumulate(torch.from_numpy(np.stack(frames)).to(device))
@@ -38,8 +39,8 @@ def resize_frames(table: Tensor, height: int, width: int) -> Tensor:
     edges = torch.zeros(1, device=table.device)
     top, bottom = (bins[0] for bins in _bins(edges, edges + table.shape[1] - 1, height))
     left, right = (bins[0] for bins in _bins(edges, edges + table.shape[2] - 1, width))
-    # Rows first: whole rows are read in one piece, and only the few that remain are read column by column. In place,
-    # because fresh memory for arrays of this size costs more than the arithmetic.
+    # Rows first: whole rows are read in one piece, and only the few that remain are read column by column. In place:
+    # new memory for arrays of this size costs more time than the arithmetic.
     rows = table.index_select(1, bottom).sub_(table.index_select(1, top))
     sums = rows.index_select(2, right).sub_(rows.index_select(2, left))
     area = ((bottom - top)[:, None] * (right - left)).unsqueeze(-1)
@@ -49,7 +50,7 @@ def resize_frames(table: Tensor, height: int, width: int) -> Tensor:
 def resize_boxes(table: Tensor, frame: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Return the content of boxes, each resized to (n, 3, size, size) float32, channels last in memory.
 
-    `frame` (n,) int64 says which frame of the table each box is of; `boxes` (n, 4) are x1, y1, x2, y2 in whole pixels,
+    `frame` (n,) int64 is the frame of the table that each box is in; `boxes` (n, 4) are x1, y1, x2, y2 in whole pixels,
     x2 and y2 exclusive, inside the frame and not empty.
     """
     left, right = _bins(boxes[:, 0], boxes[:, 2], size)

@@ -1,7 +1,7 @@
-"""Finding the faces of all frames of one video: some are searched whole, and in those between faces are followed.
+"""Finding the faces of all frames of one video: some frames are searched whole, and in those between faces are followed.
 
-A whole search costs most of its time on places where there never was a face. What is followed is judged by the same R-Net
-and O-Net. What can be missed is a face that comes and goes between two searches.
+A whole search spends most of its time on places without a face. Followed faces are judged by the same R-Net and O-Net.
+A face that comes and goes between two searches can be missed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def find_faces(detector: FaceDetector, pictures: Sequence[Callable[[], Image]], 
     """Yield position, picture and faces of every frame of a video, in the order in which they are looked at.
 
     `pictures` make the frames, (h, w, 3) uint8 RGB, in the order of time; each is made once, when it is needed. The first,
-    the last, and one in `search_every` are searched whole; where two that follow each other show different numbers of faces,
-    so is the one in the middle, and so on. Between two that agree, faces are followed from both sides. A frame where one of
-    them is lost, or where there is none to follow, is searched whole.
+    the last, and one in `search_every` are searched whole. Where two neighbours among these differ in their number of faces,
+    the frame in the middle is searched too, and so on. Between two that agree, faces are followed from both sides. A frame
+    where one of them is lost, or with no face to follow, is searched whole.
     """
     if not pictures:
         return
@@ -42,7 +42,7 @@ def find_faces(detector: FaceDetector, pictures: Sequence[Callable[[], Image]], 
 
 
 def _look_between(detector: FaceDetector, pictures: Sequence[Callable[[], Image]], before: Look, after: Look) -> Iterator[Look]:
-    """Yield the frames between two that were searched."""
+    """Yield the frames between two searched ones."""
     start, end = before[0], after[0]
     if end - start < 2:
         return
@@ -67,18 +67,18 @@ def _search(detector: FaceDetector, pictures: Sequence[Callable[[], Image]], pos
 
 
 def follow_or_search(detector: FaceDetector, picture: Image, known: Faces) -> Faces:
-    """Return the faces of a picture, given those of the one beside it in time."""
+    """Return the faces of a picture, given those of its neighbour in time."""
     expected = known.boxes[known.probabilities >= SURE]
     if len(expected):
         [found] = detector.follow([picture], [expected])
-        if all(_is_there(box, found) for box in expected):
+        if all(_is_found(box, found) for box in expected):
             return found
     [found] = detector.detect([picture])
     return found
 
 
-def _is_there(box: Float32Array, found: Faces) -> bool:
-    """Return whether one of the sure faces has its centre within a side's length of a box's centre."""
+def _is_found(box: Float32Array, found: Faces) -> bool:
+    """Return whether a sure face has its centre within a side's length of the box's centre."""
     boxes = found.boxes[found.probabilities >= SURE]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     distance = np.abs(centres - (box[:2] + box[2:]) / 2).max(axis=1, initial=0.0)

@@ -1,4 +1,4 @@
-"""MTCNN's three nets with facenet-pytorch's weights, each run by what is fastest on the device."""
+"""MTCNN's three nets with facenet-pytorch's weights, each run by the fastest library on the device."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 Net = Callable[[Tensor], tuple[Tensor, ...]]
-"""From (n, 3, h, w) float32 pixels in [-1, 1] to the outputs of the net of facenet-pytorch, in its order."""
+"""Takes (n, 3, h, w) float32 pixels in [-1, 1]; returns the outputs of facenet-pytorch's net, in its order."""
 
 
 @cache
 def load_nets(device: torch.device) -> tuple[Net, Net, Net]:
-    """Return P-Net, R-Net and O-Net; on a CPU through OpenVINO, which takes half of torch's time for P-Net.
+    """Return P-Net, R-Net and O-Net. On a CPU they run on OpenVINO, which takes half of torch's time for P-Net.
 
-    Compiling them takes some seconds, so a process does it once.
+    Compiling takes some seconds, so a process does it once.
     """
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
@@ -31,9 +31,9 @@ def load_nets(device: torch.device) -> tuple[Net, Net, Net]:
 
 
 def _compile(net: nn.Module, side: int | None) -> Net:
-    """Compile a net for the CPU; `side` is that of its input, None for any."""
+    """Compile a net for the CPU; `side` is its input's in pixels, None for any."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's, about code that is not on the way
+        warnings.simplefilter("ignore")  # the tracer's, about code that does not run here
         model = ov.convert_model(net, example_input=torch.zeros(1, 3, side or 48, side or 48))
     model.reshape([-1, 3, side or -1, side or -1])
     settings = {

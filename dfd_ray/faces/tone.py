@@ -1,4 +1,4 @@
-"""Skin tone of a face, from its crop."""
+"""The skin tone of a face, from its crop."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dfd_ray.arrays import Image
+
 TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
 """Names of the skin tones, the lightest first."""
 LOWER_ENDS = (55.0, 41.0, 28.0, 10.0, -30.0, -np.inf)
-"""Of the range of the angle of each of `TONES`, in degrees. Source: A. Chardon et al. (1991)."""
+"""Lower ends, in degrees, of the range of angles of each of `TONES`. Source: A. Chardon et al. (1991)."""
 CHEEK = 0.12
-"""Radius of the patches of skin, in distances between the eyes."""
+"""Radius of the patches of skin, as a share of the distance between the eyes."""
 
 
-def tone_angle(face: npt.NDArray[np.uint8], landmarks: npt.ArrayLike) -> float | None:
+def tone_angle(face: Image, landmarks: npt.ArrayLike) -> float | None:
     """Return the individual typology angle of a face's skin in degrees, larger for lighter skin, or None without skin.
 
-    `face` (h, w, 3) uint8 RGB; `landmarks` (5, 2) as stored, in its pixels. arctan((L* - 50) / b*) of the median colour
-    of two patches, half way from each eye to the corner of the mouth below it: a patch outside the picture counts for
-    nothing. The light of the scene is part of the measure, which therefore orders videos only roughly.
+    `face` is (h, w, 3) uint8 RGB; `landmarks` (5, 2) are in its pixels. The angle is arctan((L* - 50) / b*) of the median
+    colour of two patches, halfway from each eye to the corner of the mouth below it; a patch outside the picture does not
+    count. The light of the scene changes the angle, so it orders videos only roughly.
     """
     points = np.asarray(landmarks, np.float64).reshape(5, 2)
     radius = CHEEK * float(np.linalg.norm(points[1] - points[0]))
@@ -37,5 +39,5 @@ def tone_angle(face: npt.NDArray[np.uint8], landmarks: npt.ArrayLike) -> float |
 
 
 def tone_name(angle: float) -> str:
-    """Return the name of the range that an angle in degrees falls in."""
+    """Return the name of the range that holds an angle in degrees."""
     return next(name for low, name in zip(LOWER_ENDS, TONES, strict=True) if angle > low)

@@ -1,4 +1,4 @@
-"""What a video is: opening it safely, choosing frames, decoding them exactly. Never imports ray."""
+"""Videos: opening them safely, choosing frames, decoding these exactly. Never imports ray."""
 
 from dfd_ray.video.decode import Video, decode_video
 from dfd_ray.video.frame import Frame

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from dfd_ray.arrays import Float32Array
+from dfd_ray.arrays import Float32Array, Image, UInt8Array
 
 PLANAR_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
-"""FFmpeg pixel formats kept as they are: three planes of 8 bits. Others (10-bit, packed) become yuv420p."""
+"""FFmpeg pixel formats that are kept: three planes of 8 bits. Others (10-bit, packed) become yuv420p."""
 
 LUMA_WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 """Kr and Kb by AVColorSpace: BT.709, BT.601 (twice), SMPTE 240M, BT.2020 (H.273, table 4)."""
@@ -20,13 +19,13 @@ LUMA_WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded frame in its own YUV planes: for 4:2:0 half the bytes of RGB, and no conversion before detection."""
+    """A decoded frame as YUV planes: in 4:2:0 half the bytes of RGB, and the decoder's process need not convert them."""
 
     index: int
     """Position in display order among all frames of the stream, from 0."""
     time: float
     """Presentation time in seconds from the start of the stream."""
-    planes: npt.NDArray[np.uint8]
+    planes: UInt8Array
     """Y, U and V one after the other, rows unpadded: (bytes,) uint8; 4:2:0 has h * w + 2 * ceil(h / 2) * ceil(w / 2)."""
     pixel_format: str
     """One of `PLANAR_FORMATS`."""
@@ -35,7 +34,7 @@ class Frame:
     height: int
     """Pixels, as coded (before rotation)."""
     rotation: int
-    """Degrees, counter-clockwise, by which a player turns the picture: 0, 90, 180 or 270."""
+    """Degrees by which a player turns the picture counter-clockwise: 0, 90, 180 or 270."""
     colorspace: int
     """FFmpeg's AVColorSpace (1 = BT.709, 2 = unspecified, 5 and 6 = BT.601)."""
     color_range: int
@@ -62,22 +61,22 @@ class Frame:
             color_range=int(frame.color_range),
         )
 
-    def to_rgb(self) -> npt.NDArray[np.uint8]:
+    def to_rgb(self) -> Image:
         """Return the upright picture, (height, width, 3) uint8 RGB.
 
-        By FFmpeg's own swscale; 4:4:4 by the same matrix in OpenCV (within one level, in a tenth of the time: swscale has
-        no fast path for it).
+        FFmpeg's swscale converts it. 4:4:4 goes through the same matrix in OpenCV, which differs by at most one level and
+        takes a tenth of the time.
         """
         rgb = self._full_chroma_to_rgb() if "444" in self.pixel_format else self._swscale_to_rgb()
         return np.ascontiguousarray(np.rot90(rgb, self.rotation // 90)) if self.rotation else rgb
 
-    def _full_chroma_to_rgb(self) -> npt.NDArray[np.uint8]:
+    def _full_chroma_to_rgb(self) -> Image:
         full_range = self.color_range == 2 or self.pixel_format.startswith("yuvj")
-        matrix = rgb_matrix(self.colorspace, full_range)
+        matrix = make_rgb_matrix(self.colorspace, full_range)
         planes = self.planes.reshape(3, self.height, self.width)
         return np.asarray(cv2.transform(cv2.merge(list(planes)), matrix), np.uint8)
 
-    def _swscale_to_rgb(self) -> npt.NDArray[np.uint8]:
+    def _swscale_to_rgb(self) -> Image:
         picture = av.VideoFrame(self.width, self.height, self.pixel_format)
         offset = 0
         for plane in picture.planes:
@@ -91,10 +90,10 @@ class Frame:
         return np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
 
 
-def rgb_matrix(colorspace: int, full_range: bool) -> Float32Array:
+def make_rgb_matrix(colorspace: int, full_range: bool) -> Float32Array:
     """Return the (3, 4) matrix from Y, U, V (and 1) in levels of 0 to 255 to R, G, B (ITU-T H.273, 8.3).
 
-    `colorspace` is FFmpeg's AVColorSpace; what is unspecified or rare counts as BT.601, as in swscale.
+    `colorspace` is FFmpeg's AVColorSpace; unspecified and rare ones count as BT.601, as in swscale.
     """
     red, blue = LUMA_WEIGHTS.get(colorspace, LUMA_WEIGHTS[5])
     green = 1 - red - blue

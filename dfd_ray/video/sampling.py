@@ -1,4 +1,4 @@
-"""Which frames of a video to look at."""
+"""Choosing the frames of a video."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dfd_ray.arrays import Int64Array
 def choose_frames(candidates: Int64Array, count: int) -> Int64Array:
     """Choose `count` of the candidate frames, spread evenly, the same ones every time.
 
-    The candidates (n,) int64 are frame indices in ascending order; they are cut into `count` runs of equal length and
-    the middle of each run is taken, so neither the first frame (often a fade-in) nor the last is favoured. With fewer
-    candidates than `count`, all of them are returned. The result is ascending and holds no index twice.
+    The candidates (n,) int64 are frame indices in ascending order. They are cut into `count` runs of equal length, and the
+    middle of each run is taken: neither the first frame (often a fade-in) nor the last is favoured. With fewer candidates
+    than `count`, all are returned. The result is ascending, without duplicates. Raises ValueError when `count` is below 1.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")

@@ -123,7 +123,7 @@ def test_no_face_of_any_other_smallest_size_is_missed(stock_detect: Any, overlap
 @pytest.mark.parametrize("share", [1e-6, 1 / 24, 0.2, 1.0])
 def test_the_pyramid_is_a_part_of_facenet_pytorchs_from_its_coarse_end(height: int, width: int, share: float) -> None:
     stock = [12 / 20 * 0.709**level for level in range(40) if min(height, width) * 12 / 20 * 0.709**level >= 12]
-    scales = FaceDetector("cpu", smallest_face=share).scales(height, width)
+    scales = FaceDetector("cpu", smallest_face=share).list_scales(height, width)
     assert scales == pytest.approx(stock[len(stock) - len(scales) :])
     assert scales
     if share == 1e-6:
@@ -138,7 +138,7 @@ def test_of_equal_candidates_the_one_that_facenet_pytorch_takes_is_kept() -> Non
 
 
 def test_a_larger_smallest_face_leaves_out_levels() -> None:
-    counts = [len(FaceDetector("cpu", smallest_face=share).scales(1080, 1920)) for share in (1e-6, 1 / 24, 0.2)]
+    counts = [len(FaceDetector("cpu", smallest_face=share).list_scales(1080, 1920)) for share in (1e-6, 1 / 24, 0.2)]
     assert counts[0] > counts[1] > counts[2]
 
 
