@@ -17,8 +17,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow.compute as pc
@@ -122,13 +123,18 @@ def outcome(runs: list[Path]) -> Outcome:
     for run in runs:
         label, probability, member = judged_videos(run, "probability")
         ranking = Ranking(label, probability)
-        values.append(ranking.scores(np.ones(len(label))))
-        replicates.append(resample(ranking, member, REPLICATES, seed=0))
+        values.append(take_known(ranking.scores(np.ones(len(label)))))
+        replicates.append([take_known(row) for row in resample(ranking, member, REPLICATES, seed=0)])
     return Outcome(
         len(runs),
         {score: float(np.mean([one[score] for one in values])) for score in SCORES},
         {score: np.mean([[row[score] for row in rows] for rows in replicates], axis=0) for score in SCORES},
     )
+
+
+def take_known(scores: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the scores that have a value; where there are videos of both classes, all do."""
+    return {name: value for name, value in scores.items() if value is not None}
 
 
 def judged_videos(run: Path, column: str) -> tuple[Int64Array, Float64Array, Int64Array]:
@@ -161,10 +167,15 @@ def with_interval(value: float, replicates: Float64Array, style: str) -> str:
     return f"{value:{style}} ({ends['low']:{style}} to {ends['high']:{style}})"
 
 
-def tabulate(out: Path) -> dict[str, object]:
-    """Return the table as Markdown lines, and its values, of each row and seed that has been run to its end, and so has the
-    first row with that seed.
-    """
+class Table(TypedDict):
+    """The result of the benchmark: a table as Markdown lines, and its values by row."""
+
+    table: list[str]
+    rows: dict[str, dict[str, float]]
+
+
+def tabulate(out: Path) -> Table:
+    """Return the table of each row and seed that has a finished run, where the first row's run of that seed is finished too."""
     table = ["| | seeds | log loss | above that of `best` | AUC | above that of `best` |", "|---" * 6 + "|"]
     found = {}
     for row in ROWS:

@@ -164,7 +164,7 @@ def look(address: str, run: str, started: float) -> Look:
         seconds=round(time.monotonic() - started, 1),
         nodes=len(nodes),
         busy=sum(node.used_resources().get("CPU", 0.0) for node in nodes),
-        read_wait_limit=sum(bundle.count for one in demand for bundle in one.bundles_by_count),
+        waiting=sum(bundle.count for one in demand for bundle in one.bundles_by_count),
         videos=count_rows(run, "faces"),
     )
 

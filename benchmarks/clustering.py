@@ -21,42 +21,43 @@ from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans, Mi
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.curves import Method, Points, Result, draw, measure, parse_options, timed
+from benchmarks.curves import Method, Result, draw, measure, parse_options, timed
 from benchmarks.machine import report
 from dfd_ray.analysis import cluster_hdbscan, noise_share
+from dfd_ray.arrays import Float32Array
 
 SMALLEST = 15
-"""Points of a cluster, at least, and neighbours that define a density."""
+"""Float32Array of a cluster, at least, and neighbours that define a density."""
 
 
-def k_means(points: Points, people: int) -> Any:
+def k_means(points: Float32Array, people: int) -> Any:
     """Return the labels of K-Means."""
     return KMeans(people, random_state=0).fit_predict(points)
 
 
-def mini_batch_k_means(points: Points, people: int) -> Any:
+def mini_batch_k_means(points: Float32Array, people: int) -> Any:
     """Return the labels of mini-batch K-Means."""
     return MiniBatchKMeans(people, random_state=0).fit_predict(points)
 
 
-def agglomerative(points: Points, people: int) -> Any:
+def agglomerative(points: Float32Array, people: int) -> Any:
     """Return the labels of agglomerative clustering by Ward's criterion."""
     return AgglomerativeClustering(people).fit_predict(points)
 
 
-def dbscan(points: Points, _people: int) -> Any:
+def dbscan(points: Float32Array, _people: int) -> Any:
     """Return the labels of DBSCAN."""
     some = points[:: max(1, len(points) // 1000)]
     distances, _ = NearestNeighbors(n_neighbors=SMALLEST + 1).fit(points).kneighbors(some)
     return DBSCAN(eps=float(np.percentile(distances[:, -1], 90)), min_samples=SMALLEST, n_jobs=-1).fit_predict(points)
 
 
-def hdbscan_sklearn(points: Points, _people: int) -> Any:
+def hdbscan_sklearn(points: Float32Array, _people: int) -> Any:
     """Return the labels of scikit-learn's HDBSCAN."""
     return HDBSCAN(min_cluster_size=SMALLEST, min_samples=SMALLEST, n_jobs=-1, copy=True).fit_predict(points)
 
 
-def hdbscan_package(points: Points, _people: int) -> Any:
+def hdbscan_package(points: Float32Array, _people: int) -> Any:
     """Return the labels of the package `hdbscan`."""
     import hdbscan
 
@@ -64,20 +65,20 @@ def hdbscan_package(points: Points, _people: int) -> Any:
     return model.fit_predict(points)
 
 
-def hdbscan_fast(points: Points, _people: int) -> Any:
+def hdbscan_fast(points: Float32Array, _people: int) -> Any:
     """Return the labels of the package `fast-hdbscan`, which with 50 columns is approximate."""
     import fast_hdbscan
 
     return fast_hdbscan.HDBSCAN(min_cluster_size=SMALLEST, min_samples=SMALLEST, reproducible=True).fit_predict(points)
 
 
-def hdbscan_ours(points: Points, _people: int) -> Any:
+def hdbscan_ours(points: Float32Array, _people: int) -> Any:
     """Return the labels as `dfd-ray analyze` finds them: exact, from 5,000 points on by `fast-hdbscan` on a graph of ours."""
     jobs = os.cpu_count() or 1
     return cluster_hdbscan(points, min_cluster_size=SMALLEST, min_samples=SMALLEST, jobs=jobs).labels
 
 
-def score(cluster: Callable[[Points, int], Any], points: Points, person: Any) -> Result:
+def score(cluster: Callable[[Float32Array, int], Any], points: Float32Array, person: Any) -> Result:
     """Time a method, and compare what it finds with the people."""
     labels, seconds = timed(lambda: cluster(points, int(person[-1]) + 1))
     return {
@@ -88,7 +89,7 @@ def score(cluster: Callable[[Points, int], Any], points: Points, person: Any) ->
     }
 
 
-def agreement(points: Points, _person: Any) -> Result:
+def agreement(points: Float32Array, _person: Any) -> Result:
     """Compare ours with `hdbscan` on the same points; `seconds` are both's."""
     (slow, fast), seconds = timed(lambda: (hdbscan_package(points, 0), hdbscan_ours(points, 0)))
     return {"seconds": seconds, "adjusted_rand_index": float(adjusted_rand_score(slow, fast))}

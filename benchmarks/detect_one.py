@@ -91,7 +91,8 @@ def opencv_haar() -> Detect:
     """Return OpenCV's cascade on Haar features, with OpenCV's own defaults."""
     import cv2
 
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+    opencv: Any = cv2  # version 5, which our own environment has, lacks the classifier
+    cascade = opencv.CascadeClassifier(opencv.data.haarcascades + "haarcascade_frontalface_default.xml")
 
     def detect(frame: Any) -> Boxes:
         found = cascade.detectMultiScale(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,8 @@ def compare(backbone: str, faces: list[bytes]) -> dict[str, Any]:
     table = table_of(faces)
     precisions: list[Precision] = ["fp32", "bf16"] if native_precision("cpu") == "bf16" else ["fp32"]
     actors = {each: EmbedFaces(config.embed, each, config.resources.embed) for each in precisions}
-    ways: dict[str, Callable[[], Any]] = {"report": lambda: loop_of_the_report(plain, faces)}
-    ways |= {each: (lambda actor=actor: actor(table)) for each, actor in actors.items()}
+    ways: dict[str, Callable[[], object]] = {"report": lambda: loop_of_the_report(plain, faces)}
+    ways |= {each: partial(actor, table) for each, actor in actors.items()}
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
@@ -146,7 +147,7 @@ def gflop(module: nn.Module) -> float:
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.zeros(1, 3, SIZE, SIZE))
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def ceiling() -> dict[str, float]:

@@ -15,10 +15,11 @@ import time
 import numpy as np
 
 from benchmarks.curves import FACES as OF_A_VIDEO
-from benchmarks.curves import Points, make_faces, widen
+from benchmarks.curves import make_faces, widen
 from benchmarks.machine import report
 from dfd_ray.analysis import PCA, Moments
 from dfd_ray.analysis.face_map import map_and_cluster, tsne_facts
+from dfd_ray.arrays import Float32Array
 from dfd_ray.config import Config, load_config
 
 FACES = 130_000
@@ -27,7 +28,7 @@ FOLDS = 5
 REPORT_MINUTES = 45
 
 
-def reduce(points: Points, components: int) -> tuple[Points, float]:
+def reduce(points: Float32Array, components: int) -> tuple[Float32Array, float]:
     """Return PCA's scores of the vectors, and the seconds that took without making the vectors."""
     moments, seconds = Moments.empty(WIDTH), 0.0
     for block in widen(points, WIDTH):

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def machine_name(machine: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
-def report(name: str, result: dict[str, Any]) -> None:
+def report(name: str, result: Mapping[str, object]) -> None:
     """Print a result as JSON, and keep it among those of this machine in `benchmarks/results/<machine>.json`."""
     machine = describe_machine()
     arguments = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]

@@ -17,38 +17,39 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curves import Method, Points, Result, draw, measure, parse_options, timed, widen
+from benchmarks.curves import Method, Result, draw, measure, parse_options, timed, widen
 from benchmarks.machine import report
 from dfd_ray.analysis import PCA, Moments, embed_tsne, neighbour_preservation, trustworthiness
+from dfd_ray.arrays import Float32Array
 
 WIDTH = 512
 COMPONENTS, DIMENSIONS = 50, 3
 JOBS = os.cpu_count() or 1
 
 
-def pca(vectors: Points, components: int = DIMENSIONS) -> Points:
+def pca(vectors: Float32Array, components: int = DIMENSIONS) -> Float32Array:
     """Return the first principal components."""
     return PCA.fit(Moments.of(vectors), components).transform(vectors)
 
 
-def tsne(vectors: Points) -> Points:
+def tsne(vectors: Float32Array) -> Float32Array:
     """Return t-SNE's map of the vectors."""
     return embed_tsne(vectors, dimensions=DIMENSIONS, perplexity=50, jobs=JOBS).coordinates
 
 
-def pca_and_tsne(vectors: Points) -> Points:
+def pca_and_tsne(vectors: Float32Array) -> Float32Array:
     """Return t-SNE's map of the vectors' principal components."""
     return tsne(pca(vectors, COMPONENTS))
 
 
-def umap(vectors: Points) -> Points:
+def umap(vectors: Float32Array) -> Float32Array:
     """Return UMAP's map of the vectors."""
     from umap import UMAP
 
     return np.asarray(UMAP(n_components=DIMENSIONS, random_state=0, n_jobs=1).fit_transform(vectors), np.float32)
 
 
-def score(reduce: Callable[[Points], Points], points: Points, _person: Any) -> Result:
+def score(reduce: Callable[[Float32Array], Float32Array], points: Float32Array, _person: Any) -> Result:
     """Time a method, and count the neighbours that it keeps."""
     vectors = np.concatenate(list(widen(points, WIDTH)))
     low, seconds = timed(lambda: reduce(vectors))

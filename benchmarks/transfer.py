@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn.metrics import log_loss
 
-from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_videos, run_job, with_interval
+from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_videos, run_job, take_known, with_interval
 from benchmarks.machine import report
 from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.labels import TRAIN_ONLY
@@ -78,7 +78,7 @@ def score(run: Path) -> tuple[str, dict[str, float]]:
     """Return AUC and log loss of a run, as cells of Markdown and as numbers."""
     label, raw, member = judged_videos(run, "raw_probability")  # what was learnt from has none
     ranking = Ranking(label, raw)
-    auc = ranking.scores(np.ones(len(label)))["roc_auc"]
+    auc = take_known(ranking.scores(np.ones(len(label))))["roc_auc"]
     replicates = [row["roc_auc"] for row in resample(ranking, member, REPLICATES, seed=0)]
     random = np.random.default_rng(0)
     loss = float(np.mean([halved_loss(label, raw, member, random) for _ in range(HALVINGS)]))
