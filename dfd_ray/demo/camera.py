@@ -1,4 +1,4 @@
-"""How the demo's clips are filmed: a moving camera, changing light, noise, and H.264."""
+"""Filming the demo's clips: a moving camera, changing light, noise, and H.264."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ import numpy.typing as npt
 from dfd_ray.arrays import Float32Array, Float64Array, Image
 
 FACE_IN_EYES = 2.0
-"""How many times as wide as its eyes are apart a face of the demo is, about, to MTCNN; measured."""
+"""Width of a face of the demo in MTCNN's box, in distances between its eyes; measured, about."""
 MARGIN = 0.5
-"""Share of a picture's longer side by which its surroundings widen it, on each side."""
+"""Share of a picture's longer side that its surroundings add on each side."""
 BLUR = 0.07
-"""Standard deviation of the surroundings' blur, as a share of the longer side: no mirrored face is left in them."""
+"""Standard deviation of the surroundings' blur, as a share of the longer side: enough to erase the mirrored face."""
 FADE = 0.1
 """Share of a picture's shorter side over which it fades into its surroundings."""
 
 
 class Surroundings:
-    """What a camera sees beyond a picture's edges: the picture mirrored and blurred, as if out of focus."""
+    """What the camera sees beyond a picture's edges: the picture mirrored and blurred, as if out of focus."""
 
     def __init__(self, picture: Image) -> None:
         height, width = picture.shape[:2]
         self.margin = margin = round(MARGIN * max(height, width))
         """Pixels on each side."""
         canvas = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
-        # Blurred at an eighth of the size: the same to the eye, in a fraction of the time.
+        # Blurred at an eighth of the size: it looks the same and takes a fraction of the time.
         small = cv2.resize(canvas, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), BLUR * max(height, width) / 8)
         self._canvas = cv2.resize(small, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -41,7 +41,7 @@ class Surroundings:
         fade = np.minimum(across[None], down[:, None]) / (FADE * min(height, width))
         self._weight = np.clip(fade, 0, 1).astype(np.float32)
 
-    def around(self, picture: Image) -> Image:
+    def surround(self, picture: Image) -> Image:
         """Return the picture with its surroundings, `margin` pixels larger on each side."""
         canvas = self._canvas.copy()
         inside = (slice(self.margin, -self.margin), slice(self.margin, -self.margin))
@@ -51,7 +51,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Shot:
-    """One way of filming, shared by a REAL clip and the FAKE ones made from it."""
+    """A way of filming, shared by a REAL clip and the FAKE ones made from it."""
 
     width: int
     """Pixels."""
@@ -60,7 +60,7 @@ class Shot:
     fps: int
     frames: int
     face_width: float
-    """Pixels that the face measures, about, at zoom 1."""
+    """Width of the face at zoom 1, in pixels, about."""
     crf: int
     """x264's constant rate factor: 18 is fine, 34 is coarse."""
     seed: int
@@ -68,8 +68,8 @@ class Shot:
     def film(self, picture: Image, aim: Float32Array, surroundings: Surroundings, frame: int) -> Image:
         """Return what the camera sees of a picture, (height, width, 3) uint8 RGB.
 
-        It is pointed at a face whose landmarks are `aim` (5, 2), the same for all frames of a clip: the person moves in
-        the view. A slow pan, zoom and roll, and a hand's shake.
+        It points at landmarks `aim` (5, 2), the same for all frames of a clip, so the person moves within the picture. It
+        slowly pans, zooms and rolls, and shakes like a hand.
         """
         random = np.random.default_rng((self.seed, frame))
         phase = np.random.default_rng(self.seed).uniform(0, 2 * np.pi, 6)
@@ -82,28 +82,28 @@ class Shot:
         size = np.array([self.width, self.height])
         drift = 0.06 * size * np.sin([0.8 * time + phase[2], 0.6 * time + phase[3]])
         move[:, 2] += size * [0.5, 0.47] + drift + random.normal(0, 0.4, 2) - centre
-        canvas = surroundings.around(picture)
+        canvas = surroundings.surround(picture)
         seen = cv2.warpAffine(canvas, move, (self.width, self.height), borderMode=cv2.BORDER_REPLICATE)
-        return self._light(np.asarray(seen, np.uint8), time, phase, frame)
+        return self._change_light(np.asarray(seen, np.uint8), time, phase, frame)
 
-    def _light(self, picture: Image, time: float, phase: Float64Array, frame: int) -> Image:
+    def _change_light(self, picture: Image, time: float, phase: Float64Array, frame: int) -> Image:
         brightness = 1 + 0.12 * np.sin(1.1 * time + phase[4])
         warmth = 0.05 * np.sin(0.5 * time + phase[5])
         levels = np.arange(256)[:, None] * brightness * np.array([1 + warmth, 1, 1 - warmth])
         lit = cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8)[None])
-        # One field of noise a shot, rolled differently every frame: new noise for every pixel would take half the time.
-        grain = np.roll(grain_of(self.seed, picture.shape), (37 * frame, 61 * frame), axis=(0, 1))
+        # One field of noise for a shot, rolled differently in every frame: new noise each time would take half of all the time.
+        grain = np.roll(draw_grain(self.seed, picture.shape), (37 * frame, 61 * frame), axis=(0, 1))
         return np.asarray(cv2.add(lit, grain, dtype=cv2.CV_8U), np.uint8)
 
 
 @lru_cache(maxsize=1)
-def grain_of(seed: int, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
-    """Return a sensor's noise, of the shape of a picture, int16 levels with a standard deviation of 2."""
+def draw_grain(seed: int, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
+    """Draw a sensor's noise in the shape of a picture: int16 levels with a standard deviation of 2."""
     return np.rint(np.random.default_rng(seed).normal(0, 2, shape)).astype(np.int16)
 
 
 def write_clip(path: Path, pictures: Iterable[Image], shot: Shot) -> None:
-    """Encode pictures as H.264 in MP4, with x264's usual B frames; one thread, so that the bytes repeat."""
+    """Encode pictures as H.264 in MP4, with x264's usual B frames. One thread, so that the bytes repeat."""
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=shot.fps)
         stream.width, stream.height, stream.pix_fmt = shot.width, shot.height, "yuv420p"

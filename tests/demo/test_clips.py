@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from dfd_ray.demo import make_demo_corpus
-from dfd_ray.demo.clips import REALS, SIZES, plan_clips
-from dfd_ray.demo.manipulate import face_mask, match_colours
+from dfd_ray.demo.clip_plan import REALS, SIZES, plan_clips
+from dfd_ray.demo.fakes import draw_face_mask, match_colours
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_colours_are_matched_inside_the_mask() -> None:
 
 def test_the_mask_holds_the_landmarks_and_leaves_the_border_free() -> None:
     landmarks = np.array([[40, 40], [70, 42], [55, 58], [44, 74], [68, 75]], np.float32)
-    mask = face_mask(landmarks, 120, 110)
+    mask = draw_face_mask(landmarks, 120, 110)
     assert all(mask[round(float(y)), round(float(x))] == 255 for x, y in landmarks)
     assert not mask[:2].any()
     assert not mask[:, -2:].any()

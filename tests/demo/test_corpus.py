@@ -17,9 +17,11 @@ import pytest
 
 from dfd_ray.arrays import Image
 from dfd_ray.demo import clips, make_demo_corpus
-from dfd_ray.demo.clips import BROKEN, MARKER, PARTS, REALS, make_clip, plan_clips
+from dfd_ray.demo.clip_plan import BROKEN, PARTS, REALS, plan_clips
+from dfd_ray.demo.clips import make_clip
+from dfd_ray.demo.fakes import blend_pyramids, draw_face_mask, find_window, self_blend, swap_face
+from dfd_ray.demo.folder import MARKER
 from dfd_ray.demo.footage import Person, load_people
-from dfd_ray.demo.manipulate import blend_pyramids, face_mask, self_blend, swap_face, window_of
 
 LOOKED_AT = (0, 25, 50)
 """Frames of each clip in which a face is looked for."""
@@ -119,14 +121,14 @@ def test_the_same_clip_has_the_same_bytes(method: str, people: list[Person], tmp
 
 def test_manipulations_leave_what_is_far_from_the_face_alone(people: list[Person]) -> None:
     astronaut, hopper = people[:2]
-    picture, landmarks = astronaut.moment(0)
+    picture, landmarks = astronaut.take_frame(0)
     for fake in (
-        swap_face(picture, landmarks, *hopper.moment(0)),
+        swap_face(picture, landmarks, *hopper.take_frame(0)),
         self_blend(picture, landmarks, np.random.default_rng(0)),
     ):
         changed = (fake != picture).any(axis=2)
         assert changed.any()
-        changed[window_of(landmarks, picture)] = False
+        changed[find_window(landmarks, picture)] = False
         assert not changed.any()
 
 
@@ -139,9 +141,9 @@ def test_blending_by_pyramids_gives_each_side_where_the_weight_is_whole() -> Non
 
 
 def test_a_mask_can_be_deformed(people: list[Person]) -> None:
-    _, landmarks = people[0].moment(0)
+    _, landmarks = people[0].take_frame(0)
     bend: npt.NDArray[np.float64] = np.array([[0.0, 0.0], [0.2, 0.0]])
-    assert (face_mask(landmarks, 512, 512) != face_mask(landmarks, 512, 512, deform=bend)).any()
+    assert (draw_face_mask(landmarks, 512, 512) != draw_face_mask(landmarks, 512, 512, deform=bend)).any()
 
 
 def test_a_folder_that_is_no_demo_corpus_is_refused_and_left_alone(tmp_path: Path) -> None:

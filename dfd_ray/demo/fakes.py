@@ -1,34 +1,33 @@
-"""How the demo's fakes are made: by swapping faces, and by blending a face with itself."""
+"""Making the demo's fakes: by swapping faces, and by blending a face with itself."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from dfd_ray.arrays import Float32Array, Float64Array, Image
+from dfd_ray.arrays import Float32Array, Float64Array, Image, UInt8Array
 
 REACH = 2.0
-"""Distances from eyes to mouth, each way from the face's centre, within which a picture is touched."""
+"""Half the side of the square that is changed, in distances from eyes to mouth."""
 SPREAD = (0.7, 1.4)
-"""Limits to how much a donor's contrast is changed: beyond, skin turns to blotches."""
+"""Limits of the factor on a donor's contrast: beyond these, skin turns blotchy."""
 LEVELS = 4
-"""Of the pyramids that faces are blended with: at 4, colours run into each other over some 16 pixels, edges do not."""
+"""Levels of the pyramids that blend faces. With 4, colours mix over some 16 pixels, and edges do not."""
 
 
 def swap_face(picture: Image, landmarks: Float32Array, donor: Image, donor_landmarks: Float32Array) -> Image:
-    """Return a picture with the donor's face in the place of its own.
+    """Return a picture with the donor's face in place of its own.
 
-    The donor is moved by the affine map that best takes its five landmarks (5, 2) to the picture's, its colours are
-    given the mean and spread of the face it covers, and pyramid blending hides the seam.
+    The affine map that best takes the donor's landmarks (5, 2) to the picture's moves the donor. Its colours get the mean and
+    spread of the face it covers. Pyramid blending hides the seam.
     """
-    window = window_of(landmarks, picture)
-    target, landmarks = picture[window], landmarks - corner_of(window)
+    window = find_window(landmarks, picture)
+    target, landmarks = picture[window], landmarks - find_corner(window)
     height, width = target.shape[:2]
     known = np.column_stack([donor_landmarks, np.ones(len(donor_landmarks))])
     move = np.linalg.lstsq(known, landmarks.astype(np.float64), rcond=None)[0].T
     moved = np.asarray(cv2.warpAffine(donor, move, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
-    mask = face_mask(landmarks, width, height)
+    mask = draw_face_mask(landmarks, width, height)
     swapped = picture.copy()
     swapped[window] = blend_pyramids(match_colours(moved, target, mask), target, soften(mask, landmarks))
     return swapped
@@ -37,75 +36,75 @@ def swap_face(picture: Image, landmarks: Float32Array, donor: Image, donor_landm
 def self_blend(picture: Image, landmarks: Float32Array, random: np.random.Generator) -> Image:
     """Return a picture whose face is blended with a recoloured, slightly moved and blurred copy of itself.
 
-    Shiohara and Yamasaki, "Detecting deepfakes with self-blended images" (2022), after the paper, with constants of our
-    own: a shift of up to 4 % of the distance between the eyes and the mouth, a scale of 2 to 5 %, a mask deformed by up
-    to a tenth, a ratio of 0.7 to 1.
+    After Shiohara and Yamasaki, "Detecting deepfakes with self-blended images" (2022), with constants of our own: a shift
+    of up to 4 % of the distance between the eyes and the mouth, a scale of 2 to 5 %, a mask deformed by up to a tenth, a
+    ratio of 0.7 to 1.
     """
-    window = window_of(landmarks, picture)
-    target, landmarks = picture[window], landmarks - corner_of(window)
+    window = find_window(landmarks, picture)
+    target, landmarks = picture[window], landmarks - find_corner(window)
     height, width = target.shape[:2]
-    centre, extent = landmarks.mean(axis=0), extent_of(landmarks)
+    centre, extent = landmarks.mean(axis=0), measure_face(landmarks)
     scale = 1 + float(random.choice([-1, 1]) * random.uniform(0.02, 0.05))
     move = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), 0, scale)
     move[:, 2] += random.uniform(-0.04, 0.04, 2) * extent
     copy = cv2.warpAffine(recolour(target, random), move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     copy = cv2.GaussianBlur(copy, (0, 0), float(random.uniform(0.01, 0.03) * extent))
-    mask = face_mask(landmarks, width, height, deform=random.normal(0, 0.05, (3, 2)))
+    mask = draw_face_mask(landmarks, width, height, deform=random.normal(0, 0.05, (3, 2)))
     weight = (soften(mask, landmarks) * random.uniform(0.7, 1.0))[..., None]
     blended = picture.copy()
     blended[window] = np.rint(target * (1 - weight) + copy * weight)
     return blended
 
 
-def window_of(landmarks: Float32Array, picture: Image) -> tuple[slice, slice]:
-    """Return the rows and columns of a picture (h, w, 3) that a manipulation of the face at the landmarks may touch."""
-    centre, reach = landmarks.mean(axis=0), REACH * extent_of(landmarks)
+def find_window(landmarks: Float32Array, picture: Image) -> tuple[slice, slice]:
+    """Return the rows and columns of a picture (h, w, 3) that faking the face at the landmarks may change."""
+    centre, reach = landmarks.mean(axis=0), REACH * measure_face(landmarks)
     low = np.maximum(centre - reach, 0).astype(int)
     high = np.minimum(centre + reach, picture.shape[1::-1]).astype(int)
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def corner_of(window: tuple[slice, slice]) -> Float32Array:
+def find_corner(window: tuple[slice, slice]) -> Float32Array:
     """Return x and y of a window's upper left corner, (2,) float32."""
     return np.array([window[1].start, window[0].start], np.float32)
 
 
-def extent_of(landmarks: Float32Array) -> float:
+def measure_face(landmarks: Float32Array) -> float:
     """Return the distance in pixels from between the eyes to the middle of the mouth."""
     return float(np.linalg.norm(landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)))
 
 
-def face_mask(landmarks: Float32Array, width: int, height: int, deform: Float64Array | None = None) -> npt.NDArray[np.uint8]:
-    """Return the inner face as (height, width) uint8, 255 inside: an ellipse about the landmarks (5, 2).
+def draw_face_mask(landmarks: Float32Array, width: int, height: int, deform: Float64Array | None = None) -> UInt8Array:
+    """Draw the inner face as (height, width) uint8, 255 inside: an ellipse around the landmarks (5, 2).
 
-    `deform` (n, 2) bends it: cosine and sine parts of the radius' change with the angle, from its first harmonic on.
+    `deform` (n, 2) bends it: the cosine and sine parts by which the radius changes with the angle, first harmonic first.
     """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
-    down = (mouth - eyes) / max(extent_of(landmarks), 1e-3)
+    down = (mouth - eyes) / max(measure_face(landmarks), 1e-3)
     across = np.array([down[1], -down[0]])
     angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     radius = np.ones_like(angle)
     for harmonic, (cosine, sine) in enumerate(() if deform is None else deform, start=1):
         radius += cosine * np.cos(harmonic * angle) + sine * np.sin(harmonic * angle)
-    long = 1.15 * extent_of(landmarks)
-    wide = 0.95 * max(float(np.linalg.norm(landmarks[1] - landmarks[0])), 0.6 * extent_of(landmarks))
+    long = 1.15 * measure_face(landmarks)
+    wide = 0.95 * max(float(np.linalg.norm(landmarks[1] - landmarks[0])), 0.6 * measure_face(landmarks))
     outline = long * np.outer(radius * np.cos(angle), down) + wide * np.outer(radius * np.sin(angle), across)
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint((eyes + mouth) / 2 + outline).astype(np.int32)], 255)
-    mask[:2] = mask[-2:] = 0  # what lies beyond a border is not known, so nothing is blended across it
+    mask[:2] = mask[-2:] = 0  # what is beyond the border is not known, so nothing is blended across it
     mask[:, :2] = mask[:, -2:] = 0
     return mask
 
 
-def soften(mask: npt.NDArray[np.uint8], landmarks: Float32Array) -> Float32Array:
+def soften(mask: UInt8Array, landmarks: Float32Array) -> Float32Array:
     """Return a mask (h, w) uint8 as float32 weights from 0 to 1 with a blurred edge."""
-    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.1 * extent_of(landmarks)), np.float32)
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.1 * measure_face(landmarks)), np.float32)
 
 
 def blend_pyramids(front: Image, back: Image, weight: Float32Array) -> Image:
-    """Return front and back (h, w, 3) uint8 joined by the weight (h, w) of the front: Burt and Adelson (1983).
+    """Blend front and back (h, w, 3) uint8 by the weight (h, w) of the front: Burt and Adelson (1983).
 
-    Each band of frequencies is blended over a distance of its own, so that neither colours nor edges break at the seam.
+    Each band of frequencies is blended over its own distance, so neither colours nor edges break at the seam.
     """
     difference = front.astype(np.float32) - back
     bands, weights = [difference], [weight]
@@ -120,7 +119,7 @@ def blend_pyramids(front: Image, back: Image, weight: Float32Array) -> Image:
     return np.clip(np.rint(back + joined), 0, 255).astype(np.uint8)
 
 
-def match_colours(source: Image, target: Image, mask: npt.NDArray[np.uint8]) -> Image:
+def match_colours(source: Image, target: Image, mask: UInt8Array) -> Image:
     """Return the source with the target's mean and spread of each Lab channel inside the mask.
 
     Reinhard et al., "Color transfer between images" (2001); source and target (h, w, 3) uint8 RGB, mask (h, w) uint8.
