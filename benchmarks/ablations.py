@@ -28,7 +28,7 @@ from benchmarks.machine import report
 from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.config import LINEAGE
 from dfd_ray.store.tables import read_table
-from dfd_ray.verdict.metrics import Ranking, entropy, interval, resample
+from dfd_ray.verdict.metrics import Ranking, entropy, percentile_interval, resample
 
 CONFIG = Path(__file__).parent.parent / "configs" / "best.yaml"
 COMMON = ("index.folds=3", "train.epochs=4", "embed.batch_size=8")
@@ -163,7 +163,7 @@ def line(name: str, row: Outcome, best: Outcome | None) -> str:
 
 def with_interval(value: float, replicates: Float64Array, style: str) -> str:
     """Return a score and its interval in words."""
-    ends = interval(replicates.tolist())
+    ends = percentile_interval(replicates.tolist())
     return f"{value:{style}} ({ends['low']:{style}} to {ends['high']:{style}})"
 
 

@@ -18,7 +18,7 @@ from benchmarks.curves import FACES as OF_A_VIDEO
 from benchmarks.curves import make_faces, widen
 from benchmarks.machine import report
 from dfd_ray.analysis import PCA, Moments
-from dfd_ray.analysis.face_map import map_and_cluster, tsne_facts
+from dfd_ray.analysis.face_map import describe_tsne, map_and_cluster
 from dfd_ray.arrays import Float32Array
 from dfd_ray.config import Config, load_config
 
@@ -62,7 +62,7 @@ def main(faces: int, config: Config) -> None:
             "seconds": seconds | {"quality": whole - sum(result.seconds.values()), "total": pca_seconds + whole},
             "cpu_seconds": pca_seconds + cpu,
             "report_seconds": REPORT_MINUTES * 60,
-            "tsne": tsne_facts(result),
+            "tsne": describe_tsne(result),
             "clusters": len(set(result.clusters.labels.tolist()) - {-1}),
             "people": int(person[-1]) + 1,
             "quality": result.quality,

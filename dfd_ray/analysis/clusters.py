@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfd_ray.analysis.device import Device, check_device
-from dfd_ray.analysis.reachability import reachability_graph
+from dfd_ray.analysis.reachability import build_reachability_graph
 from dfd_ray.arrays import AnyArray, Float32Array, Float64Array, Int32Array, finite_matrix
 from dfd_ray.labels import NOISE
 
@@ -19,7 +19,7 @@ first used."""
 FAST_COLUMNS = 30
 """Columns up to which it is exact by itself. With more it takes a graph of some nearest neighbours, which on 20,000 faces
 about videos about people, in 50 columns, joined what belongs apart: an adjusted Rand index of 0.1 to `hdbscan`. So with more
-it is given a graph that is complete enough: see `reachability_graph`."""
+it is given a graph that is complete enough: see `build_reachability_graph`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def cluster_hdbscan(
     if min_samples is not None and min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, got {min_samples}")
     if len(matrix) < min_cluster_size:
-        return _result(np.full(len(matrix), NOISE), np.zeros(len(matrix)), "none", "cpu")
+        return _make_result(np.full(len(matrix), NOISE), np.zeros(len(matrix)), "none", "cpu")
     if device == "cuda":
         return _run_cuml(matrix, min_cluster_size, min_samples)
     if len(matrix) >= FAST_FROM:
@@ -86,7 +86,7 @@ def _run_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: int |
         min_cluster_size=min_cluster_size, min_samples=min_samples, core_dist_n_jobs=jobs, approx_min_span_tree=False
     )
     model.fit(points)
-    return _result(model.labels_, model.probabilities_, "hdbscan", "cpu")
+    return _make_result(model.labels_, model.probabilities_, "hdbscan", "cpu")
 
 
 def _run_fast_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: int | None, jobs: int) -> ClusterResult:
@@ -99,8 +99,8 @@ def _run_fast_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: 
         # Without `reproducible`, edges of one length are taken in the order in which threads find them.
         model = cluster(reproducible=True).fit(points)
     else:
-        model = cluster(metric="precomputed").fit(reachability_graph(points, min_samples or min_cluster_size, jobs))
-    return _result(model.labels_, model.probabilities_, "fast-hdbscan", "cpu")
+        model = cluster(metric="precomputed").fit(build_reachability_graph(points, min_samples or min_cluster_size, jobs))
+    return _make_result(model.labels_, model.probabilities_, "fast-hdbscan", "cpu")
 
 
 def _run_cuml(points: Float64Array, min_cluster_size: int, min_samples: int | None) -> ClusterResult:
@@ -108,8 +108,8 @@ def _run_cuml(points: Float64Array, min_cluster_size: int, min_samples: int | No
 
     model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, metric="euclidean", output_type="numpy")
     model.fit(points.astype(np.float32))
-    return _result(model.labels_, model.probabilities_, "cuml", "cuda")
+    return _make_result(model.labels_, model.probabilities_, "cuml", "cuda")
 
 
-def _result(labels: AnyArray, membership: AnyArray, library: str, device: Device) -> ClusterResult:
+def _make_result(labels: AnyArray, membership: AnyArray, library: str, device: Device) -> ClusterResult:
     return ClusterResult(np.asarray(labels, np.int32), np.asarray(membership, np.float32), library, device)

@@ -8,7 +8,7 @@ from dfd_ray.errors import ResourceError
 
 Device = Literal["cpu", "cuda"]
 
-_MEND = "use --set analyze.device=cpu"
+_REMEDY = "use --set analyze.device=cpu"
 
 
 def choose_device(requested: str = "auto") -> Device:
@@ -21,11 +21,11 @@ def choose_device(requested: str = "auto") -> Device:
         raise ValueError(f"device must be auto, cpu or cuda, got {requested!r}")
     if requested == "cpu":
         return "cpu"
-    obstacle = _cuda_obstacle()
+    obstacle = _find_cuda_obstacle()
     if obstacle is None:
         return "cuda"
     if requested == "cuda":
-        raise ResourceError(f"analyze.device=cuda: {obstacle}; {_MEND}")
+        raise ResourceError(f"analyze.device=cuda: {obstacle}; {_REMEDY}")
     return "cpu"
 
 
@@ -35,7 +35,7 @@ def check_device(device: str) -> None:
         raise ValueError(f"device must be cpu or cuda (see choose_device), got {device!r}")
 
 
-def _cuda_obstacle() -> str | None:
+def _find_cuda_obstacle() -> str | None:
     """Say in a few words why cuML cannot be used; None if it can."""
     import torch
 

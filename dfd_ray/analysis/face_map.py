@@ -59,7 +59,7 @@ def map_and_cluster(scores: Float32Array, truth: dict[str, AnyArray], settings: 
     """
     device = choose_device(settings.device)
     threads = jobs or os.cpu_count() or 1
-    tsne, tsne_seconds = timed(
+    tsne, tsne_seconds = run_timed(
         embed_tsne,
         scores,
         dimensions=settings.dimensions,
@@ -77,9 +77,9 @@ def map_and_cluster(scores: Float32Array, truth: dict[str, AnyArray], settings: 
         jobs=threads,
     )
     space = scores if settings.cluster_on == "pca" else tsne.coordinates
-    clusters, cluster_seconds = timed(cluster, space)
-    video, means = video_means(scores, truth["video"])
-    video_clusters, video_seconds = timed(
+    clusters, cluster_seconds = run_timed(cluster, space)
+    video, means = average_videos(scores, truth["video"])
+    video_clusters, video_seconds = run_timed(
         cluster_hdbscan, means, min_cluster_size=settings.min_cluster_videos, device=device, jobs=threads
     )
     seconds = {"tsne": tsne_seconds, "hdbscan": cluster_seconds, "hdbscan_videos": video_seconds}
@@ -111,13 +111,13 @@ def map_and_cluster(scores: Float32Array, truth: dict[str, AnyArray], settings: 
     return Map(tsne, clusters, video, video_clusters, facts, quality, leaks, looked_up, seconds)
 
 
-def timed(function: Callable[..., T], *arguments: Any, **settings: Any) -> tuple[T, float]:
+def run_timed(function: Callable[..., T], *arguments: Any, **settings: Any) -> tuple[T, float]:
     """Return what a function returns, and the seconds it took."""
     started = time.monotonic()
     return function(*arguments, **settings), round(time.monotonic() - started, 3)
 
 
-def video_means(scores: Float32Array, video: AnyArray) -> tuple[Int64Array, Float64Array]:
+def average_videos(scores: Float32Array, video: AnyArray) -> tuple[Int64Array, Float64Array]:
     """Return each face's video (n,), from 0, and the mean scores of every video (v, d).
 
     Faces of a video are near-duplicates, so that clusters of faces are mostly videos; those of means can be people.
@@ -128,7 +128,7 @@ def video_means(scores: Float32Array, video: AnyArray) -> tuple[Int64Array, Floa
     return row, sums / sizes[:, None]
 
 
-def tsne_facts(result: Map) -> dict[str, Any]:
+def describe_tsne(result: Map) -> dict[str, Any]:
     """Return what made the map."""
     tsne = result.tsne
     return {
@@ -143,7 +143,7 @@ def tsne_facts(result: Map) -> dict[str, Any]:
     }
 
 
-def hdbscan_facts(result: Map) -> dict[str, dict[str, Any]]:
+def describe_clusters(result: Map) -> dict[str, dict[str, Any]]:
     """Return what made the clusters of faces (`hdbscan`) and of videos (`hdbscan_videos`)."""
     made = {"hdbscan": result.clusters, "hdbscan_videos": result.video_clusters}
     return {

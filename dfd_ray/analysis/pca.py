@@ -113,10 +113,10 @@ class PCA:
             raise ValueError(f"block has {rows.shape[1]} columns, the PCA was fitted to {len(self.mean)}")
         scores = (rows - self.mean) @ self.components.T
         if whiten:
-            scores *= self._whitening()
+            scores *= self._compute_whitening()
         return scores.astype(np.float32)
 
-    def _whitening(self) -> Float64Array:
+    def _compute_whitening(self) -> Float64Array:
         """Return the factor (k,) that scales each component to unit variance, zero where there is no variance."""
         floor = self.explained_variance[0] * len(self.mean) * np.finfo(np.float64).eps
         usable = self.explained_variance > floor

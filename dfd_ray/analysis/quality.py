@@ -23,7 +23,7 @@ def trustworthiness(
     length, and for arguments below 1. Source: Venna and Kaski, "Neighborhood preservation in nonlinear projection
     methods" (2001), as in scikit-learn.
     """
-    before, after = _matching(high, low, neighbours)
+    before, after = _check_matching(high, low, neighbours)
     chosen = sample_rows(len(before), sample, seed)
     if len(chosen) < 3:
         return None
@@ -45,13 +45,13 @@ def neighbour_preservation(
     or differ in length, and for arguments below 1. Source: Lee and Verleysen, "Quality assessment of dimensionality
     reduction: rank-based criteria" (2009), Q_NX(k).
     """
-    before, after = _matching(high, low, neighbours)
+    before, after = _check_matching(high, low, neighbours)
     if len(before) < 2:
         return None
     queries = sample_rows(len(before), sample, seed)
     kept = min(neighbours, len(before) - 1)
-    found_before = _nearest(before, queries, kept)
-    found_after = _nearest(after, queries, kept)
+    found_before = _find_nearest(before, queries, kept)
+    found_after = _find_nearest(after, queries, kept)
     common = (found_before[:, :, None] == found_after[:, None, :]).any(axis=2)
     return float(common.mean())
 
@@ -131,7 +131,7 @@ def silhouette(points: npt.ArrayLike, labels: npt.ArrayLike, sample: int = 2000,
     if len(names) < 2:
         return None
     queries = sample_rows(len(cluster), sample, seed)
-    sums = _distance_sums(matrix[clustered], cluster, queries)
+    sums = _sum_distances(matrix[clustered], cluster, queries)
     sizes = np.bincount(cluster)
     own, rows = cluster[queries], np.arange(len(queries))
     within = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
@@ -145,7 +145,7 @@ def silhouette(points: npt.ArrayLike, labels: npt.ArrayLike, sample: int = 2000,
     return float(scores.mean())
 
 
-def _distance_sums(points: Float64Array, cluster: AnyArray, queries: Int64Array) -> Float64Array:
+def _sum_distances(points: Float64Array, cluster: AnyArray, queries: Int64Array) -> Float64Array:
     """Sum the distances from each query to the points of each cluster: (q, clusters), a block of rows at a time."""
     from scipy.sparse import csr_array
     from sklearn.metrics import pairwise_distances_chunked
@@ -158,7 +158,7 @@ def _distance_sums(points: Float64Array, cluster: AnyArray, queries: Int64Array)
     return np.concatenate(list(blocks))
 
 
-def _nearest(points: Float64Array, queries: Int64Array, count: int) -> Int64Array:
+def _find_nearest(points: Float64Array, queries: Int64Array, count: int) -> Int64Array:
     """Return the indices (q, count) of the nearest other points of each query."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -170,7 +170,7 @@ def _nearest(points: Float64Array, queries: Int64Array, count: int) -> Int64Arra
     return others
 
 
-def _matching(high: npt.ArrayLike, low: npt.ArrayLike, neighbours: int) -> tuple[Float64Array, Float64Array]:
+def _check_matching(high: npt.ArrayLike, low: npt.ArrayLike, neighbours: int) -> tuple[Float64Array, Float64Array]:
     if neighbours < 1:
         raise ValueError(f"neighbours must be at least 1, got {neighbours}")
     before, after = finite_matrix(high, "high"), finite_matrix(low, "low")

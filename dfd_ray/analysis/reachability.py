@@ -53,7 +53,7 @@ class Groups:
         return np.maximum(squares, self.cores[rows, None], out=squares)
 
 
-def reachability_graph(points: Float64Array, min_samples: int, jobs: int = 1) -> coo_array:
+def build_reachability_graph(points: Float64Array, min_samples: int, jobs: int = 1) -> coo_array:
     """Return a graph of distances that holds what HDBSCAN needs.
 
     `points` (n, d), n at least 2. The graph (n, n) has each point's `min_samples` nearest neighbours and more, and all edges of
@@ -71,13 +71,13 @@ def reachability_graph(points: Float64Array, min_samples: int, jobs: int = 1) ->
     listed = min(count - 1, LISTED * min_samples)
     while True:
         with threadpool_limits(jobs):
-            distances, neighbours = _nearest(centred, listed)
+            distances, neighbours = _find_nearest(centred, listed)
         cores = distances[:, min(min_samples, count - 1) - 1] if min_samples > 1 else np.zeros(count)
-        component = _certain_components(distances, neighbours, cores)
+        component = _find_certain_components(distances, neighbours, cores)
         if component.max() < MOST_COMPONENTS or listed == count - 1:
             break
         listed = min(count - 1, 2 * listed)
-    first, second = _joining_edges(centred, cores, component, jobs)
+    first, second = _find_joining_edges(centred, cores, component, jobs)
     length = np.linalg.norm(centred[first].astype(np.float64) - centred[second], axis=1)
     rows = np.concatenate([np.repeat(np.arange(count), listed), first])
     return coo_array(
@@ -85,7 +85,7 @@ def reachability_graph(points: Float64Array, min_samples: int, jobs: int = 1) ->
     )
 
 
-def _nearest(points: Float32Array, count: int) -> tuple[Float64Array, Int64Array]:
+def _find_nearest(points: Float32Array, count: int) -> tuple[Float64Array, Int64Array]:
     """Return distances and indices (n, count) of each point's nearest others, the nearest first."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -93,7 +93,7 @@ def _nearest(points: Float32Array, count: int) -> tuple[Float64Array, Int64Array
     return np.asarray(distances, np.float64), neighbours
 
 
-def _certain_components(distances: Float64Array, neighbours: Int64Array, cores: Float64Array) -> Int64Array:
+def _find_certain_components(distances: Float64Array, neighbours: Int64Array, cores: Float64Array) -> Int64Array:
     """Return the components (n,), from 0, of those edges that the lists prove to be the minimum spanning tree's.
 
     From a point to others than it lists, and that do not list it, it is at least as far as to the last that it lists.
@@ -126,7 +126,7 @@ def _certain_components(distances: Float64Array, neighbours: Int64Array, cores: 
     return np.unique(roots, return_inverse=True)[1]
 
 
-def _joining_edges(
+def _find_joining_edges(
     points: Float32Array, cores: Float64Array, component: Int64Array, jobs: int
 ) -> tuple[Int64Array, Int64Array]:
     """Return both ends of the lightest edges that make one tree of the components."""
@@ -141,19 +141,19 @@ def _joining_edges(
 
     def compare(span: tuple[int, int]) -> None:
         begin, end = span
-        found = _between(groups, begin, end)
+        found = _find_lightest_edges(groups, begin, end)
         lightest[begin:end, begin:] = found
         lightest[begin:, begin:end] = found.T
 
     # Threads share the blocks, not a product: everything but the products would run on one core otherwise.
     with threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(compare, _spans(groups)))
-        pairs = list(pool.map(lambda pair: _lightest_pair(groups, *pair), _spanning_tree(lightest)))
+        list(pool.map(compare, _split_components(groups)))
+        pairs = list(pool.map(lambda pair: _find_lightest_pair(groups, *pair), _grow_spanning_tree(lightest)))
     first, second = np.array(pairs, np.int64).reshape(-1, 2).T
     return order[first], order[second]
 
 
-def _spans(groups: Groups) -> Iterator[tuple[int, int]]:
+def _split_components(groups: Groups) -> Iterator[tuple[int, int]]:
     """Yield runs of components, of about as many points each as are compared at once."""
     starts, begin = groups.starts, 0
     while begin < len(starts) - 1:
@@ -162,7 +162,7 @@ def _spans(groups: Groups) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-def _between(groups: Groups, begin: int, end: int) -> Float32Array:
+def _find_lightest_edges(groups: Groups, begin: int, end: int) -> Float32Array:
     """Return the squares of the lightest edges (end - begin, c - begin) from these components to all from `begin` on."""
     starts = groups.starts
     columns = slice(int(starts[begin]), int(starts[-1]))
@@ -176,7 +176,7 @@ def _between(groups: Groups, begin: int, end: int) -> Float32Array:
     return found
 
 
-def _lightest_pair(groups: Groups, one: int, other: int) -> tuple[int, int]:
+def _find_lightest_pair(groups: Groups, one: int, other: int) -> tuple[int, int]:
     """Return the rows of the two points, one of each component, that the lightest edge joins."""
     starts = groups.starts
     columns = slice(int(starts[other]), int(starts[other + 1]))
@@ -190,7 +190,7 @@ def _lightest_pair(groups: Groups, one: int, other: int) -> tuple[int, int]:
     return found
 
 
-def _spanning_tree(weights: Float32Array) -> Iterator[tuple[int, int]]:
+def _grow_spanning_tree(weights: Float32Array) -> Iterator[tuple[int, int]]:
     """Yield the edges of the minimum spanning tree of a full matrix (c, c). Source: Prim (1957)."""
     count = len(weights)
     nearest = np.zeros(count, np.int64)

@@ -74,7 +74,7 @@ def embed_tsne(
     if perplexity < 1 or iterations < 1:
         raise ValueError(f"perplexity and iterations must be at least 1, got {perplexity} and {iterations}")
     if len(matrix) < MIN_POINTS or not np.ptp(matrix, axis=0).any():
-        return TsneResult(_leading_columns(matrix, dimensions), "none", "cpu", 0.0, 0, 0, float("nan"))
+        return TsneResult(_take_leading_columns(matrix, dimensions), "none", "cpu", 0.0, 0, 0, float("nan"))
     # Columns of zeros change no distance, and PCA's start needs as many columns as the map has.
     matrix = np.pad(matrix, ((0, 0), (0, max(0, dimensions - matrix.shape[1]))))
     perplexity = min(float(perplexity), (len(matrix) - 1) / 3)
@@ -88,7 +88,7 @@ def _run_opentsne(
 ) -> TsneResult:
     import openTSNE
 
-    exaggerated = _exaggerated(iterations)
+    exaggerated = _count_exaggerated(iterations)
     embedding = openTSNE.TSNE(
         n_components=dimensions,
         perplexity=perplexity,
@@ -122,7 +122,7 @@ def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: in
         learning_rate=max(200.0, count / _EXAGGERATION),
         n_neighbors=neighbours,
         early_exaggeration=_EXAGGERATION,
-        exaggeration_iter=_exaggerated(iterations),
+        exaggeration_iter=_count_exaggerated(iterations),
         max_iter=iterations,
         init="pca",
         method="fft",
@@ -134,12 +134,12 @@ def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: in
     return TsneResult(coordinates, "cuml", "cuda", perplexity, neighbours, iterations, float(model.kl_divergence_))
 
 
-def _exaggerated(iterations: int) -> int:
+def _count_exaggerated(iterations: int) -> int:
     """Return how many of the iterations are exaggerated: both libraries' 250, but never more than a third."""
     return min(_EXAGGERATED_ITERATIONS, iterations // 3)
 
 
-def _leading_columns(points: Float64Array, dimensions: int) -> Float32Array:
+def _take_leading_columns(points: Float64Array, dimensions: int) -> Float32Array:
     coordinates = np.zeros((len(points), dimensions), dtype=np.float32)
     if len(points):
         kept = min(dimensions, points.shape[1])

@@ -41,24 +41,24 @@ class H264(A.ImageOnlyTransform):  # type: ignore[misc]
         return recode_h264(img, rate_factor)
 
 
-def training_augmentation(size: int, recipe: Recipe, seed: int | None = None) -> Callable[[Image], Image]:
+def create_augmentation(size: int, recipe: Recipe, seed: int | None = None) -> Callable[[Image], Image]:
     """Return a function from a face (h, w, 3) uint8 RGB to one of (size, size, 3) that training sees.
 
-    `recipe` "none" only resizes; "report" is `report_steps`, "best" `best_steps`. `seed` makes the sequence of calls
+    `recipe` "none" only resizes; "report" is `list_report_steps`, "best" `list_best_steps`. `seed` makes the sequence of calls
     repeatable, None takes a new one. Raises ValueError for another recipe.
     """
-    pipeline = A.Compose(steps_of(recipe, size), seed=seed)
+    pipeline = A.Compose(list_steps(recipe, size), seed=seed)
     return lambda image: np.asarray(pipeline(image=image)["image"], np.uint8)
 
 
-def steps_of(recipe: Recipe, size: int) -> list[Any]:
+def list_steps(recipe: Recipe, size: int) -> list[Any]:
     """Return the augmentations of a recipe, in their order; ValueError for another recipe."""
     if recipe == "none":
         return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR, area_for_downscale="image")]
     if recipe == "report":
-        return report_steps(size)
+        return list_report_steps(size)
     if recipe == "best":
-        return best_steps(size)
+        return list_best_steps(size)
     raise ValueError(f"recipe must be none, report or best, got {recipe!r}")
 
 
@@ -68,19 +68,19 @@ def show_steps(image: Image, recipe: Recipe, size: int, draws: int) -> list[tupl
     `image` (h, w, 3) uint8 RGB; the pictures are (size, size, 3) uint8. What only brings faces to one size is left out.
     """
     shown = []
-    for step in single_steps(steps_of(recipe, size)):
+    for step in iterate_steps(list_steps(recipe, size)):
         step.p = 1.0
-        pipeline = A.Compose([step, *steps_of("none", size)], seed=0)
+        pipeline = A.Compose([step, *list_steps("none", size)], seed=0)
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(step).__name__)
         shown.append((name, [np.asarray(pipeline(image=image)["image"], np.uint8) for _ in range(draws)]))
     return shown
 
 
-def single_steps(steps: list[Any]) -> Iterator[Any]:
+def iterate_steps(steps: list[Any]) -> Iterator[Any]:
     """Yield the augmentations in a list, and those that a choice among several holds, but for those that only resize."""
     for step in steps:
         if isinstance(step, A.OneOf):
-            yield from single_steps(step.transforms)
+            yield from iterate_steps(step.transforms)
         elif not isinstance(step, A.Resize | A.LongestMaxSize | A.PadIfNeeded):
             yield step
 
@@ -108,7 +108,7 @@ def recode_h264(image: Image, rate_factor: int) -> Image:
     return result
 
 
-def report_steps(size: int) -> list[Any]:
+def list_report_steps(size: int) -> list[Any]:
     """Return the report's augmentations (section 2.2.5), completed where it elides by the list it follows.
 
     Faces of any size become squares of `size` pixels, the aspect ratio kept and the rest black. Source of the blur, the
@@ -144,7 +144,7 @@ def report_steps(size: int) -> list[Any]:
     ]
 
 
-def best_steps(size: int) -> list[Any]:
+def list_best_steps(size: int) -> list[Any]:
     """Return augmentations made for faces of other sources than the training's: squares of `size` pixels.
 
     What differs between data sets and says nothing about forgery (framing, tone, sharpness, noise, encoding) is varied

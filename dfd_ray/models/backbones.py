@@ -60,17 +60,17 @@ def create_backbone(
         options["img_size"] = image_size
     source = weights
     if weights == "auto":
-        source = "package" if sources.package_file(name) else "hub"
+        source = "package" if sources.find_package_file(name) else "hub"
     if source == "hub":
         module = sources.create_from_hub(name, field, options)
     else:
-        with fixed_seed() if num_classes == 0 else contextlib.nullcontext():
-            module = build(name, options)
+        with fix_seed() if num_classes == 0 else contextlib.nullcontext():
+            module = build_model(name, options)
         if source == "package":
             sources.load_package(module, name, field)
         elif source != "random":
             sources.load_file(module, name, source, field)
-    return module.eval().to(memory_format=torch.channels_last), input_spec(module, image_size)
+    return module.eval().to(memory_format=torch.channels_last), read_input_spec(module, image_size)
 
 
 def check_name(name: str) -> None:
@@ -85,7 +85,7 @@ def check_name(name: str) -> None:
         raise ConfigurationError(f"timm has no weights {name!r}; it has {', '.join(tags) or 'none of that model'}")
 
 
-def build(name: str, options: dict[str, Any]) -> nn.Module:
+def build_model(name: str, options: dict[str, Any]) -> nn.Module:
     """Return a timm model with random weights; ConfigurationError if the model refuses an option."""
     try:
         return timm.create_model(name, pretrained=False, **options)
@@ -95,14 +95,14 @@ def build(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 @contextlib.contextmanager
-def fixed_seed() -> Iterator[None]:
+def fix_seed() -> Iterator[None]:
     """Make what is random inside the same every time, and leave the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
 
-def input_spec(module: nn.Module, image_size: int | None) -> InputSpec:
+def read_input_spec(module: nn.Module, image_size: int | None) -> InputSpec:
     """Return the input that a timm model's configuration asks for, at `image_size` pixels if given."""
     config: dict[str, Any] = cast(Any, module).pretrained_cfg
     mean, std = (cast("tuple[float, float, float]", tuple(map(float, config[key]))) for key in ("mean", "std"))

@@ -10,7 +10,7 @@ import numpy as np
 from dfd_ray.arrays import Int64Array
 
 
-def repeats(video_id: str, faces: int, rate: float) -> Int64Array:
+def count_repeats(video_id: str, faces: int, rate: float) -> Int64Array:
     """Return how often each of a video's faces is shown, (faces,) int64, `rate` times on average.
 
     A whole rate gives every face that number; of another one, the share beyond it goes to faces spread evenly over the
@@ -24,7 +24,7 @@ def repeats(video_id: str, faces: int, rate: float) -> Int64Array:
     return np.asarray(np.diff(np.floor(start + rate * np.arange(faces + 1))), np.int64)
 
 
-def balancing_rates(reals: int, fakes: int) -> dict[str, float]:
+def compute_balancing_rates(reals: int, fakes: int) -> dict[str, float]:
     """Return the rate of each class at which REAL and FAKE are shown equally often and none less than once."""
     most = max(reals, fakes)
     return {"REAL": most / reals if reals else 1.0, "FAKE": most / fakes if fakes else 1.0}

@@ -58,7 +58,7 @@ def self_blend(face: Image, landmarks: npt.ArrayLike, random: np.random.Generato
     """
     if face.ndim != 3 or face.shape[2] != 3 or face.dtype != np.uint8 or min(face.shape[:2]) < 16:
         raise ValueError(f"a face must be (h, w, 3) uint8 of 16 pixels or more, not {face.shape} {face.dtype}")
-    mask = blending_mask(face.shape[:2], landmarks, random)
+    mask = draw_mask(face.shape[:2], landmarks, random)
     if mask is None:
         return None
     copy = shift(change(face, random), random)
@@ -67,7 +67,7 @@ def self_blend(face: Image, landmarks: npt.ArrayLike, random: np.random.Generato
     return np.asarray(np.clip(blended, 0, 255), np.uint8)
 
 
-def blending_mask(shape: tuple[int, ...], landmarks: npt.ArrayLike, random: np.random.Generator) -> Float32Array | None:
+def draw_mask(shape: tuple[int, ...], landmarks: npt.ArrayLike, random: np.random.Generator) -> Float32Array | None:
     """Return a soft mask (h, w) float32 from 0 to 1 of a face or a part of it, or None where there is no extent.
 
     `shape` h and w, `landmarks` as for `self_blend`. The outline is laid on the face by the affine map that eyes and

@@ -74,7 +74,7 @@ def load_classifier(path: str | PathLike[str]) -> tuple[nn.Module, InputSpec, di
     """
     facts = read_facts(Path(path))
     try:
-        spec = InputSpec(int(facts["input_size"]), triple(facts["mean"]), triple(facts["std"]))
+        spec = InputSpec(int(facts["input_size"]), read_triple(facts["mean"]), read_triple(facts["std"]))
         module, _ = create_backbone(str(facts["backbone"]), weights="random", num_classes=len(LABELS), image_size=spec.size)
         module.load_state_dict(read_state(Path(path)))
         check_golden(module, spec, facts["golden"], fspath(path))
@@ -130,7 +130,7 @@ def check_golden(module: nn.Module, spec: InputSpec, golden: Any, source: str) -
         )
 
 
-def triple(values: Any) -> tuple[float, float, float]:
+def read_triple(values: Any) -> tuple[float, float, float]:
     """Return three numbers as a tuple; ValueError or TypeError if they are not three numbers."""
     red, green, blue = map(float, values)
     return red, green, blue

@@ -78,9 +78,9 @@ class Embedder:
         self.batch_size = CPU_BATCH if device == "cpu" else batch_size
         self.dimensions = feature_size(module)
         if device == "cpu":
-            self.net = _on_cpu(module, spec.size, precision)
+            self.net = _compile_for_cpu(module, spec.size, precision)
         else:
-            self.net = _on_gpu(module.to(self.device), self.device, precision)
+            self.net = _compile_for_gpu(module.to(self.device), self.device, precision)
 
     def __call__(self, images: Images) -> Float32Array:
         """Return the vectors (n, d) float32 of n RGB faces of any sizes, see `Images`."""
@@ -96,7 +96,7 @@ class Embedder:
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *map(self.net, batches)])
 
 
-def _on_gpu(module: nn.Module, device: torch.device, precision: Precision) -> Callable[[torch.Tensor], Float32Array]:
+def _compile_for_gpu(module: nn.Module, device: torch.device, precision: Precision) -> Callable[[torch.Tensor], Float32Array]:
     @torch.inference_mode()
     def run(batch: torch.Tensor) -> Float32Array:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -106,7 +106,7 @@ def _on_gpu(module: nn.Module, device: torch.device, precision: Precision) -> Ca
     return run
 
 
-def _on_cpu(module: nn.Module, size: int, precision: Precision) -> Callable[[torch.Tensor], Float32Array]:
+def _compile_for_cpu(module: nn.Module, size: int, precision: Precision) -> Callable[[torch.Tensor], Float32Array]:
     example = torch.zeros(CPU_BATCH, 3, size, size)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are constant here

@@ -64,7 +64,7 @@ def create_optimiser(module: nn.Module, name: Optimiser, learning_rate: float, w
     return torch.optim.AdamW(module.parameters(), learning_rate, weight_decay=weight_decay)
 
 
-def learning_rate_factor(schedule: Schedule, warmup: float, updates: int) -> Callable[[int], float]:
+def schedule_learning_rate(schedule: Schedule, warmup: float, updates: int) -> Callable[[int], float]:
     """Return the learning rate's factor by update: a linear rise over the first share of them, then a fall to zero.
 
     `warmup` is that share, of `updates` in all. "cosine" falls by half a cosine, "polynomial" as (1 - done) ** POWER.

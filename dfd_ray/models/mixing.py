@@ -26,7 +26,7 @@ def mix_faces(
     and scaled so that its landmarks come nearest to those of the FAKE one; the result has the size of the FAKE. Returns None
     where no such map is found. Raises ValueError for landmarks of another shape.
     """
-    matrix = similarity(np.asarray(real_landmarks, np.float64), np.asarray(fake_landmarks, np.float64))
+    matrix = fit_similarity(np.asarray(real_landmarks, np.float64), np.asarray(fake_landmarks, np.float64))
     if matrix is None:
         return None
     height, width = fake.shape[:2]
@@ -36,7 +36,7 @@ def mix_faces(
     return np.asarray(np.rint(mixed), np.uint8), share
 
 
-def similarity(source: Float64Array, target: Float64Array) -> Float64Array | None:
+def fit_similarity(source: Float64Array, target: Float64Array) -> Float64Array | None:
     """Return the map (2, 3) of shift, turn and scale that brings points (5, 2) nearest to others, by least squares."""
     if source.shape != (5, 2) or target.shape != (5, 2):
         raise ValueError(f"landmarks must be (5, 2), not {source.shape} and {target.shape}")

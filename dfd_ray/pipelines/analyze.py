@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import ray
 
 from dfd_ray.analysis import PCA
-from dfd_ray.analysis.face_map import Map, hdbscan_facts, map_and_cluster, tsne_facts
+from dfd_ray.analysis.face_map import Map, describe_clusters, describe_tsne, map_and_cluster
 from dfd_ray.arrays import AnyArray, Float32Array
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, RunError
@@ -112,7 +112,7 @@ def write_projection(run: Run, keys: pa.Table, scores: Float32Array, result: Map
     places = places.append_column("cluster", pa.array(result.clusters.labels, pa.int32()))
     places = places.append_column("membership", pa.array(result.clusters.membership, pa.float32()))
     places = places.append_column("video_cluster", pa.array(result.video_clusters.labels[result.video], pa.int32()))
-    facts = {"tsne": tsne_facts(result), **hdbscan_facts(result)}
+    facts = {"tsne": describe_tsne(result), **describe_clusters(result)}
     schema = with_metadata(SCHEMAS["projection"], "projection", run.config, **facts)
     write = ray.remote(write_projection_file).options(max_retries=ATTEMPTS)
     shared = ray.put(places)
@@ -169,8 +169,8 @@ def summarise(run: Run, started: float, pca: PCA, pca_seconds: float, result: Ma
         notes=notes,
         details={
             "pca": {"components": kept, "explained": round(explained, 4), "seconds": pca_seconds},
-            "tsne": tsne_facts(result),
-            **hdbscan_facts(result),
+            "tsne": describe_tsne(result),
+            **describe_clusters(result),
             "quality": {name: None if value is None else round(value, 4) for name, value in result.quality.items()},
             "leaks": leaks,
         },

@@ -31,8 +31,15 @@ from dfd_ray.store.storage import delete_file, exists, read_json, write_bytes, w
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.store.tables import read_table, with_metadata
 from dfd_ray.verdict.breakdown import break_down
-from dfd_ray.verdict.metrics import reliability_bins, roc_points, score_videos
-from dfd_ray.verdict.video_probability import Judged, aggregate_videos, frames_judged, judged_faces, methods_of, probabilities
+from dfd_ray.verdict.metrics import measure_reliability, score_videos, trace_roc
+from dfd_ray.verdict.video_probability import (
+    Verdict,
+    aggregate_videos,
+    calibrate_videos,
+    choose_log_odds,
+    count_judged_frames,
+    list_methods,
+)
 
 VIDEOS_AT_ONCE = 16
 """Videos whose faces are scored together, so that batches are full although most videos have eight faces."""
@@ -53,12 +60,12 @@ def evaluate(run: Run) -> Summary:
     videos = read_table(run.location, "manifest", ["video_id", "label", "group", "fold"])
     scores = read_table(run.location, "scores")
     scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
-    most = frames_judged(run.config)
-    faces = judged_faces(scores, read_table(run.location, "faces", ["video_id", "faces.list.element.frame_index"]), most)
-    raw = {method: aggregate_videos(scores, faces, method, most) for method in methods_of(run.config.evaluate)}
+    most = count_judged_frames(run.config)
+    faces = choose_log_odds(scores, read_table(run.location, "faces", ["video_id", "faces.list.element.frame_index"]), most)
+    raw = {method: aggregate_videos(scores, faces, method, most) for method in list_methods(run.config.evaluate)}
     label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
     fold = np.array([NO_FOLD if value is None else value for value in videos.column("fold").to_pylist()])
-    judged = probabilities(raw, label, fold, videos, run.config.evaluate)
+    judged = calibrate_videos(raw, label, fold, videos, run.config.evaluate)
     probability = judged.probability
     # Videos of a fold that every model has seen are not judged, not even those without a face.
     probability[(label >= 0) & ~np.isin(fold, trained_folds(run))] = np.nan
@@ -111,7 +118,7 @@ def score_all(run: Run) -> None:
         check_whole(run, "scores")
 
 
-def write_evaluation(run: Run, predictions: pa.Table, groups: pa.ChunkedArray, found: Judged) -> None:
+def write_evaluation(run: Run, predictions: pa.Table, groups: pa.ChunkedArray, found: Verdict) -> None:
     """Write the metrics, the calibration, and last the table, whose presence says that the others are there."""
     settings = run.config.evaluate
     judged = pc.and_(predictions.column("label").is_valid(), predictions.column("probability").is_valid())
@@ -122,9 +129,11 @@ def write_evaluation(run: Run, predictions: pa.Table, groups: pa.ChunkedArray, f
         probability = table.column("probability").to_numpy()
         group = np.unique(groups.filter(judged).to_numpy(), return_inverse=True)[1]
         metrics |= score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
-        metrics["reliability"] = reliability_bins(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+        metrics["reliability"] = measure_reliability(
+            label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed
+        )
         metrics |= break_down(run.config, run.location, table, label, group)
-        metrics["roc"] = roc_points(label, probability) if len(set(label.tolist())) == 2 else None
+        metrics["roc"] = trace_roc(label, probability) if len(set(label.tolist())) == 2 else None
     metrics["by_status"] = {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
     facts = {"calibration": found.calibration.to_dict() if found.calibration else None, "aggregation": found.aggregation}
     write_json(run.path("evaluation", "calibration.json"), facts)

@@ -36,7 +36,7 @@ from dfd_ray.store.storage import absolute_uri, exists, join, read_json, write_b
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, elapsed
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
 from dfd_ray.verdict.calibration import Calibration
-from dfd_ray.verdict.video_probability import aggregate_videos, face_log_odds, methods_of
+from dfd_ray.verdict.video_probability import aggregate_videos, list_methods, split_log_odds
 
 
 def predict(run: Run, videos: str, out: str) -> Summary:
@@ -127,8 +127,8 @@ def predictions_of(run: Run, scores: pa.Table) -> tuple[pa.Table, str]:
             f"evaluate.aggregation = {asked}, but the calibration in {location} is for "
             f"{facts['aggregation']}; use that, or delete {run.path('predictions')} and run `dfd-ray evaluate` with the other"
         )
-    method = facts["aggregation"] if facts else methods_of(run.config.evaluate)[0]
-    faces = face_log_odds(scores)
+    method = facts["aggregation"] if facts else list_methods(run.config.evaluate)[0]
+    faces = split_log_odds(scores)
     raw = aggregate_videos(scores, faces, method, run.config.preprocess.frames_unlabelled)
     note, probability = "", raw
     if not facts:

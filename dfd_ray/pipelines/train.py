@@ -24,7 +24,7 @@ from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.models.backbones import create_backbone
-from dfd_ray.models.balancing import balancing_rates, repeats
+from dfd_ray.models.balancing import compute_balancing_rates, count_repeats
 from dfd_ray.pipelines.training_examples import write_examples
 from dfd_ray.runtime.progress import Bar, call_every
 from dfd_ray.runtime.ray_internals import found_no_room, limit_worker_start
@@ -141,8 +141,8 @@ def plan_fold(config: Config, fold: int, videos: list[Labelled]) -> FoldPlan:
     """
     others = [video for video in videos if video.fold != fold]
     reals, fakes = (sum(video.faces for video in others if video.label == label) for label in LABELS)
-    rates = balancing_rates(reals, fakes) if config.train.balance else {"REAL": 1.0, "FAKE": 1.0}
-    shown = sum(int(repeats(video.video_id, video.faces, rates[video.label]).sum()) for video in others)
+    rates = compute_balancing_rates(reals, fakes) if config.train.balance else {"REAL": 1.0, "FAKE": 1.0}
+    shown = sum(int(count_repeats(video.video_id, video.faces, rates[video.label]).sum()) for video in others)
     share = shown // config.train.workers
     batch_size = min(config.train.batch_size, share)
     if batch_size < 2:

@@ -25,7 +25,7 @@ from dfd_ray.errors import DfdError, TrainingError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
 from dfd_ray.models.classifier import score_faces
-from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
+from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, schedule_learning_rate, set_training, start_head
 from dfd_ray.runtime.trackers import log_epoch
 from dfd_ray.sections import Train
 from dfd_ray.stages.training_data import FoldPlan, face_rows, tell_epoch
@@ -83,7 +83,7 @@ def train_fold(run: Run, plan: FoldPlan) -> None:
     average = AveragedModel(module, multi_avg_fn=rule, use_buffers=True)
     optimiser = create_optimiser(module, settings.optimiser, settings.learning_rate, settings.weight_decay)
     updates = settings.epochs * math.ceil(plan.steps / settings.accumulate)
-    schedule = LambdaLR(optimiser, learning_rate_factor(settings.schedule, settings.warmup, updates))
+    schedule = LambdaLR(optimiser, schedule_learning_rate(settings.schedule, settings.warmup, updates))
     state = {"module": module, "average": average, "optimiser": optimiser, "schedule": schedule}
     history, losses = restore(state, plan.fold, rank)
 

@@ -15,8 +15,8 @@ from ray.data.expressions import col
 
 from dfd_ray.arrays import AnyArray, Float32Array, Image
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
-from dfd_ray.models.augment import training_augmentation
-from dfd_ray.models.balancing import repeats
+from dfd_ray.models.augment import create_augmentation
+from dfd_ray.models.balancing import count_repeats
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.runtime.session import run_as_tasks
@@ -99,7 +99,7 @@ def shown_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Table
     faces = faces.append_column("landmarks", pa.array(landmarks, pa.list_(pa.float32(), 10)))
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()
     names = zip(videos.column("video_id").to_pylist(), videos.column("label").to_pylist(), lengths, strict=True)
-    times = {video_id: repeats(video_id, count, rates[label]) for video_id, label, count in names}
+    times = {video_id: count_repeats(video_id, count, rates[label]) for video_id, label, count in names}
     faces = faces.take(np.repeat(np.arange(len(faces)), np.concatenate([np.empty(0, np.int64), *times.values()])))
     seed = [run.config.train.seed, read_json(run.path("training", "epoch.json"))["epoch"]]
     keys = [np.random.default_rng([*seed, zlib.crc32(name.encode())]).integers(KEYS, size=t.sum()) for name, t in times.items()]
@@ -129,7 +129,7 @@ def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyArray]:
     encoded = faces.column("image").to_pylist()
     seed = [settings.seed, zlib.crc32(b"".join(encoded))]
     images, label = change_fakes(faces, [decode_jpeg(image) for image in encoded], settings, np.random.default_rng(seed))
-    transform = training_augmentation(size, settings.augmentation, seed=seed[1] ^ settings.seed)
+    transform = create_augmentation(size, settings.augmentation, seed=seed[1] ^ settings.seed)
     video_id = faces.column("video_id").to_numpy(zero_copy_only=False)
     return {"image": np.stack([transform(image) for image in images]), "label": label, "video_id": video_id}
 

@@ -17,7 +17,7 @@ from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
 from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.store.tables import iterate_batches, read_table
-from dfd_ray.verdict.file_probe import probe_scores
+from dfd_ray.verdict.file_probe import score_files
 from dfd_ray.verdict.metrics import score_videos
 
 TONE_FACES = 3
@@ -36,7 +36,7 @@ def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, gro
     `table` is rows of `predictions/` that have a label and a probability, `label` (n,) 1 for FAKE and `group` (n,) theirs.
     A method's videos are the FAKE ones that were made by it, and all REAL ones.
     """
-    facts = video_facts(run, config.preprocess.margin, table.column("video_id"))
+    facts = collect_video_facts(run, config.preprocess.margin, table.column("video_id"))
     rows = [facts[video_id] for video_id in table.column("video_id").to_pylist()]
     probability, settings = table.column("probability").to_numpy(), config.evaluate
 
@@ -71,7 +71,7 @@ def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
     streams = streams.take(pc.index_in(files.column("video_id"), streams.column("video_id").combine_chunks()))
     measured = [files.column("bytes"), *(streams.column(name) for name in ("width", "height", "fps", "frame_count"))]
     numbers = np.stack([column.cast(pa.float64()).to_numpy() for column in measured], axis=1)
-    probability = probe_scores(
+    probability = score_files(
         numbers,
         streams.column("codec").to_pylist(),
         pc.equal(files.column("label"), "FAKE").cast(pa.int64()).to_numpy(),
@@ -82,7 +82,7 @@ def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
     return None if probability is None else probability[place]
 
 
-def video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str, dict[str, Any]]:
+def collect_video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str, dict[str, Any]]:
     """Return, by `video_id`, the names of a video's part, method and skin tone, and of the ranges it falls in."""
     # Runs that were indexed before there was a column `method` are read as if no method were known.
     known = {row["video_id"]: row for row in read_table(run, "manifest", ["video_id", "part", "method"]).to_pylist()}
@@ -96,19 +96,19 @@ def video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str
             facts[row["video_id"]] = {
                 "part": file["part"] or UNKNOWN,
                 "method": file.get("method") or UNKNOWN,
-                "resolution": range_name(shorter, RESOLUTIONS),
-                "face_size": range_name(float(np.median(widths)) if widths else None, FACE_SIZES),
-                "skin_tone": skin_tone(row, margin),
+                "resolution": name_range(shorter, RESOLUTIONS),
+                "face_size": name_range(float(np.median(widths)) if widths else None, FACE_SIZES),
+                "skin_tone": name_skin_tone(row, margin),
             }
     return facts
 
 
-def range_name(value: float | None, ranges: tuple[tuple[int, str], ...]) -> str:
+def name_range(value: float | None, ranges: tuple[tuple[int, str], ...]) -> str:
     """Return the name of the range that a value falls in."""
     return UNKNOWN if value is None else next(name for low, name in ranges if value >= low)
 
 
-def skin_tone(row: dict[str, Any], margin: float) -> str:
+def name_skin_tone(row: dict[str, Any], margin: float) -> str:
     """Return the name of a video's skin tone: the median over some of its faces."""
     faces = row["faces"]
     chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), TONE_FACES)).round().astype(int))

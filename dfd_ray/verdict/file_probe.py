@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dfd_ray.arrays import Float64Array
 
 
-def probe_scores(
+def score_files(
     numbers: npt.ArrayLike, words: Sequence[str | None], label: npt.ArrayLike, fold: npt.ArrayLike, judged: npt.ArrayLike
 ) -> Float64Array | None:
     """Return the probability of FAKE (n,) of the judged videos by their files' facts, NaN of the others.

@@ -49,7 +49,9 @@ def score_videos(
         "videos": len(truth),
         "by_class": {"REAL": int((truth == 0).sum()), "FAKE": int((truth == 1).sum())},
         "groups": len(np.unique(member)),
-        "scores": {name: {"value": value, **interval([row[name] for row in replicates])} for name, value in values.items()},
+        "scores": {
+            name: {"value": value, **percentile_interval([row[name] for row in replicates])} for name, value in values.items()
+        },
         "confusion_matrix": [[int(((truth == row) & (called == guess)).sum()) for guess in (0, 1)] for row in (0, 1)],
         "constants": {"natural": entropy(share), "balanced": math.log(2)},
         "bootstrap": {"replicates": bootstrap, "usable": len(replicates), "level": LEVEL},
@@ -87,7 +89,7 @@ class Ranking:
         self.square = (score - self.label) ** 2
         self.right = (score >= THRESHOLD) == self.label
         self.gap = score - self.label
-        self.bin = bin_of(score)
+        self.bin = assign_bins(score)
 
     def scores(self, weight: Float64Array) -> dict[str, float | None]:
         """Return every score of the videos weighted by `weight` (n,), in the order given to the constructor.
@@ -127,7 +129,7 @@ class Ranking:
         return found
 
 
-def reliability_bins(
+def measure_reliability(
     label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike, *, bootstrap: int = 1000, seed: int = 0
 ) -> list[dict[str, float | None]]:
     """Return a row per bin of probability that holds a video: `mean` probability, `share` of FAKE, `low`, `high`, `n`.
@@ -137,7 +139,7 @@ def reliability_bins(
     bin; None where there are no replicates or the bin's videos are of one group.
     """
     truth, score, member = check_input(label, probability, group)
-    bins = bin_of(score)
+    bins = assign_bins(score)
     replicates: list[list[float | None]] = []
     for weight in draw_weights(member, bootstrap, seed):
         count, fakes = (np.bincount(bins, values, CALIBRATION_BINS) for values in (weight, weight * truth))
@@ -146,13 +148,13 @@ def reliability_bins(
     for one in np.unique(bins):
         inside = bins == one
         linked = len(np.unique(member[inside])) < 2
-        ends = interval([] if linked else [shares[one] for shares in replicates])
+        ends = percentile_interval([] if linked else [shares[one] for shares in replicates])
         found = {"mean": float(score[inside].mean()), "share": float(truth[inside].mean()), "n": int(inside.sum())}
         rows.append({**found, **ends})
     return rows
 
 
-def bin_of(probability: Float64Array) -> Int64Array:
+def assign_bins(probability: Float64Array) -> Int64Array:
     """Return the bin (n,) of each probability (n,), from 0 to CALIBRATION_BINS - 1."""
     return np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
 
@@ -179,7 +181,7 @@ def resample(ranking: Ranking, group: Int64Array, bootstrap: int, seed: int) -> 
     return rows
 
 
-def interval(values: list[float | None]) -> dict[str, float | None]:
+def percentile_interval(values: list[float | None]) -> dict[str, float | None]:
     """Return the percentile interval of the replicates' values, None at both ends if they have none."""
     known = [value for value in values if value is not None]
     if not known:
@@ -194,7 +196,7 @@ def entropy(share: float) -> float:
     return sum(-part * math.log(part) for part in (share, 1 - share) if part > 0)
 
 
-def roc_points(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, list[float]]:
+def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, list[float]]:
     """Return the ROC curve, at most MAX_CURVE_POINTS points of it, as lists `fpr`, `tpr`, `threshold`.
 
     The first point is (0, 0): its threshold is 1 above the largest probability, so that no video is called FAKE. Raises

@@ -23,7 +23,7 @@ from dfd_ray.verdict.calibration import Calibration, fit_calibration
 from dfd_ray.video import choose_frames
 
 
-def frames_judged(config: Config) -> int:
+def count_judged_frames(config: Config) -> int:
     """Return the most frames of a video whose faces count: as many as are taken whatever its label.
 
     REAL videos give more of them to train on, and the number must not tell them apart when they are judged.
@@ -32,30 +32,30 @@ def frames_judged(config: Config) -> int:
     return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
 
 
-def judged_faces(scores: pa.Table, faces: pa.Table, most: int) -> list[Float64Array]:
+def choose_log_odds(scores: pa.Table, faces: pa.Table, most: int) -> list[Float64Array]:
     """Return, row by row of `scores`, the log-odds of the faces of at most `most` of the video's frames, spread evenly.
 
     `faces` has `video_id` and `faces` with `frame_index`. Frames are chosen, not faces: of two people in a picture both count,
     wherever each stands in the list.
     """
     faces = faces.take(pc.index_in(scores.column("video_id"), value_set=faces.column("video_id").combine_chunks()))
-    frames = np.split(flatten_faces(faces).column("frame_index").to_numpy(), ends_of(faces.column("faces"))[:-1])
-    log_odds = face_log_odds(scores)
+    frames = np.split(flatten_faces(faces).column("frame_index").to_numpy(), find_list_ends(faces.column("faces"))[:-1])
+    log_odds = split_log_odds(scores)
     return [one[np.isin(places, choose_frames(np.unique(places), most))] for one, places in zip(log_odds, frames, strict=True)]
 
 
-def face_log_odds(scores: pa.Table) -> list[Float64Array]:
+def split_log_odds(scores: pa.Table) -> list[Float64Array]:
     """Return the log-odds of all faces of each row of `scores`."""
     column = scores.column("log_odds")
-    return np.split(pc.list_flatten(column).to_numpy().astype(float), ends_of(column)[:-1])
+    return np.split(pc.list_flatten(column).to_numpy().astype(float), find_list_ends(column)[:-1])
 
 
-def ends_of(lists: pa.ChunkedArray) -> Int64Array:
+def find_list_ends(lists: pa.ChunkedArray) -> Int64Array:
     """Return where each list ends in the flattened column."""
     return np.cumsum(pc.list_value_length(lists).to_numpy())
 
 
-def methods_of(settings: Evaluate) -> tuple[Method, ...]:
+def list_methods(settings: Evaluate) -> tuple[Method, ...]:
     """Return the aggregations that are tried: the one that is set, or all for `auto`."""
     return METHODS if settings.aggregation == "auto" else (settings.aggregation,)
 
@@ -70,7 +70,7 @@ def aggregate_videos(scores: pa.Table, faces: list[Float64Array], method: Method
     return np.array([aggregate(log_odds, method, frames) if one == Status.OK else np.nan for log_odds, one in rows])
 
 
-class Judged(NamedTuple):
+class Verdict(NamedTuple):
     """What is known of the videos in the end, and what new ones are judged by."""
 
     probability: Float64Array
@@ -83,13 +83,13 @@ class Judged(NamedTuple):
     """For new videos."""
 
 
-def probabilities(
+def calibrate_videos(
     raw: dict[Method, Float64Array],
     label: Int64Array,
     fold: Int64Array,
     videos: pa.Table,
     settings: Evaluate,
-) -> Judged:
+) -> Verdict:
     """Return calibrated, clipped probabilities, and how new videos are judged.
 
     `raw` has the probabilities (n,) of each aggregation that may be chosen. A video is calibrated by the scored videos of
@@ -102,7 +102,7 @@ def probabilities(
     found = np.isfinite(any_raw)
     scored = found & judged
     group = videos.column("group").to_numpy(zero_copy_only=False)
-    parts = fold if len(np.unique(fold[scored])) > 1 else halves(group, label, scored, settings.seed)
+    parts = fold if len(np.unique(fold[scored])) > 1 else split_in_halves(group, label, scored, settings.seed)
     used, probability = any_raw.copy(), np.empty(len(label))
     for part in np.unique(parts):
         own = parts == part
@@ -114,7 +114,7 @@ def probabilities(
         base_rate = float(label[known].mean()) if known.any() else 0.5
         probability[own & ~found] = base_rate
     clipped = np.clip(probability, settings.clip, 1 - settings.clip)
-    return Judged(clipped, used, *choose_aggregation(raw, label, scored, settings))
+    return Verdict(clipped, used, *choose_aggregation(raw, label, scored, settings))
 
 
 def choose_aggregation(
@@ -139,7 +139,7 @@ def choose_aggregation(
     return best, fitted[best]
 
 
-def halves(group: npt.NDArray[np.object_], label: Int64Array, scored: BoolArray, seed: int) -> Int64Array:
+def split_in_halves(group: npt.NDArray[np.object_], label: Int64Array, scored: BoolArray, seed: int) -> Int64Array:
     """Return the part of each video (n,): 0 and 1 are halves of the groups that were scored, each with both classes.
 
     All videos are of one part, -1, if no such halves are found; and so are those of groups of which none was scored.

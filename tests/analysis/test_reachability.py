@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
 from dfd_ray.analysis import reachability
-from dfd_ray.analysis.reachability import reachability_graph
+from dfd_ray.analysis.reachability import build_reachability_graph
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,7 +38,7 @@ def test_holds_a_minimum_spanning_tree_of_all_pairs(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(reachability, "ROWS", 16)  # less than an island has
     monkeypatch.setattr(reachability, "LISTED", 1)
     points = make_islands()
-    graph = reachability_graph(points, min_samples, jobs)
+    graph = build_reachability_graph(points, min_samples, jobs)
     every = reach(points, min(min_samples, len(points) - 1))
     held = np.zeros_like(every)
     held[graph.row, graph.col] = held[graph.col, graph.row] = every[graph.row, graph.col]
@@ -47,7 +47,7 @@ def test_holds_a_minimum_spanning_tree_of_all_pairs(monkeypatch: pytest.MonkeyPa
 
 def test_lists_the_nearest_neighbours() -> None:
     points = make_islands()
-    graph = reachability_graph(points, 5)
+    graph = build_reachability_graph(points, 5)
     nearest = np.argsort(cdist(points, points), axis=1)[:, 1:6]
     for point in (0, 100, len(points) - 1):
         listed = graph.row == point
@@ -58,13 +58,13 @@ def test_lists_the_nearest_neighbours() -> None:
 def test_more_neighbours_are_listed_where_components_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachability, "LISTED", 1)
     points = make_islands()
-    few = reachability_graph(points, 2)
+    few = build_reachability_graph(points, 2)
     monkeypatch.setattr(reachability, "MOST_COMPONENTS", 3)
-    many = reachability_graph(points, 2)
+    many = build_reachability_graph(points, 2)
     assert many.nnz > 2 * few.nnz
 
 
 def test_points_that_coincide() -> None:
     points = np.repeat(np.eye(40)[:3], 30, axis=0)
-    graph = reachability_graph(points, 5)
+    graph = build_reachability_graph(points, 5)
     assert np.isfinite(graph.data).all() and graph.data.max() == pytest.approx(np.sqrt(2), rel=1e-6)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dfd_ray.models.augment import recode_h264, show_steps, training_augmentation
+from dfd_ray.models.augment import create_augmentation, recode_h264, show_steps
 
 FACE = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
 
@@ -19,7 +19,7 @@ FACE = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
 def test_faces_become_squares_without_a_warning(recipe, shape):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        augment = training_augmentation(48, recipe, seed=0)
+        augment = create_augmentation(48, recipe, seed=0)
         for value in (0, 255):
             for _ in range(20):
                 image = augment(np.full(shape, value, np.uint8))
@@ -34,19 +34,19 @@ def test_each_augmentation_is_shown_by_itself_and_those_that_only_resize_are_not
     ]
     assert {image.shape for pictures in shown.values() for image in pictures} == {(48, 48, 3)}
     assert all(len(pictures) == 3 for pictures in shown.values())
-    resized = training_augmentation(48, "none")(FACE)
-    np.testing.assert_array_equal(shown["Horizontal Flip"][0], training_augmentation(48, "none")(FACE[:, ::-1].copy()))
+    resized = create_augmentation(48, "none")(FACE)
+    np.testing.assert_array_equal(shown["Horizontal Flip"][0], create_augmentation(48, "none")(FACE[:, ::-1].copy()))
     for name in ("Gauss Noise", "To Gray", "Affine"):
         assert (shown[name][0] != resized).any(), name
 
 
 def test_none_leaves_the_right_size_alone():
-    np.testing.assert_array_equal(training_augmentation(60, "none")(FACE), FACE)
+    np.testing.assert_array_equal(create_augmentation(60, "none")(FACE), FACE)
 
 
 @pytest.mark.parametrize("recipe", ["report", "best"])
 def test_recipes_vary_and_repeat_with_their_seed(recipe):
-    first, second, other = (training_augmentation(48, recipe, seed) for seed in (1, 1, 2))
+    first, second, other = (create_augmentation(48, recipe, seed) for seed in (1, 1, 2))
     images = [first(FACE) for _ in range(10)]
     assert len({image.tobytes() for image in images}) == 10
     assert all(np.array_equal(image, second(FACE)) for image in images)
@@ -66,7 +66,7 @@ def test_h264_costs_more_the_higher_the_rate_factor_and_keeps_an_odd_edge():
 
 def test_unknown_recipe():
     with pytest.raises(ValueError, match="recipe"):
-        training_augmentation(48, "more")  # type: ignore[arg-type]
+        create_augmentation(48, "more")  # type: ignore[arg-type]
 
 
 def test_import_opens_no_socket_and_the_package_imports_no_torch():

@@ -38,7 +38,7 @@ class Canary:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.skipif(sources.package_file("tf_efficientnet_lite0") is None, reason="the weights package is not installed")
+@pytest.mark.skipif(sources.find_package_file("tf_efficientnet_lite0") is None, reason="the weights package is not installed")
 def test_package_weights_know_a_cat():
     data = pytest.importorskip("skimage.data")
     module, spec = create_backbone("tf_efficientnet_lite0", num_classes=1000)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dfd_ray.models.blending import blending_mask, self_blend
+from dfd_ray.models.blending import draw_mask, self_blend
 
 SIZE = 120
 LANDMARKS = np.array([(45, 45), (75, 45), (60, 60), (48, 76), (72, 76)], np.float32)
@@ -16,7 +16,7 @@ FACE = np.asarray(cv2.GaussianBlur(NOISE, (0, 0), 2), np.uint8)
 def test_only_what_the_mask_covers_changes(seed):
     before = FACE.copy()
     blended = self_blend(FACE, LANDMARKS, np.random.default_rng(seed))
-    mask = blending_mask(FACE.shape, LANDMARKS, np.random.default_rng(seed))  # drawn first, so from the same numbers
+    mask = draw_mask(FACE.shape, LANDMARKS, np.random.default_rng(seed))  # drawn first, so from the same numbers
     assert blended.shape == FACE.shape
     assert blended.dtype == np.uint8
     np.testing.assert_array_equal(FACE, before)
@@ -31,7 +31,7 @@ def test_blending_repeats_with_its_seed():
 
 
 def test_masks_are_soft_and_lie_on_the_face():
-    masks = [blending_mask((SIZE, SIZE), LANDMARKS, np.random.default_rng(seed)) for seed in range(60)]
+    masks = [draw_mask((SIZE, SIZE), LANDMARKS, np.random.default_rng(seed)) for seed in range(60)]
     for mask in masks:
         assert mask.dtype == np.float32
         assert (mask.min(), mask.max()) == (0, 1)
@@ -49,7 +49,7 @@ def test_a_mask_follows_the_face():
     turned = LANDMARKS @ turn[:, :2].T + turn[:, 2]
     seeds = range(20)
     upright, lying = (
-        np.mean([blending_mask((SIZE, SIZE), points, np.random.default_rng(seed)) for seed in seeds], axis=0)
+        np.mean([draw_mask((SIZE, SIZE), points, np.random.default_rng(seed)) for seed in seeds], axis=0)
         for points in (LANDMARKS, turned)
     )
     assert np.corrcoef(cv2.warpAffine(upright, turn, (SIZE, SIZE)).ravel(), lying.ravel())[0, 1] > 0.95

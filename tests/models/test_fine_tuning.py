@@ -9,7 +9,7 @@ import torch
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.classifier import draw_patterns, load_classifier, save_classifier, score_faces
-from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, learning_rate_factor, set_training, start_head
+from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, schedule_learning_rate, set_training, start_head
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_frozen_layers_thaw_and_what_was_frozen_was_not_touched(network):
 
 @pytest.mark.parametrize("schedule", ["cosine", "polynomial"])
 def test_the_learning_rate_rises_then_falls_to_zero(schedule):
-    factor = learning_rate_factor(schedule, 0.1, 100)
+    factor = schedule_learning_rate(schedule, 0.1, 100)
     rates = [factor(update) for update in range(101)]
     assert rates[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
     assert rates[10] == 1.0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfd_ray.models.mixing import mix_faces, similarity
+from dfd_ray.models.mixing import fit_similarity, mix_faces
 
 POINTS = np.array([(26, 27), (38, 27), (32, 33), (27, 39), (37, 39)], np.float64)
 
@@ -17,7 +17,7 @@ def turned(points: np.ndarray, degrees: float, scale: float, shift: tuple[float,
 @pytest.mark.parametrize(("degrees", "scale", "shift"), [(0, 1, (0, 0)), (20, 1.5, (5, -3)), (-90, 0.5, (40, 60))])
 def test_the_map_is_the_one_that_moved_the_points(degrees: float, scale: float, shift: tuple[float, float]) -> None:
     target = turned(POINTS, degrees, scale, shift)
-    matrix = similarity(POINTS, target)
+    matrix = fit_similarity(POINTS, target)
     assert matrix is not None
     np.testing.assert_allclose(POINTS @ matrix[:, :2].T + matrix[:, 2], target, atol=1e-9)
 

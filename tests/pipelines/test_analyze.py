@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dfd_ray.analysis.face_map import hdbscan_facts, map_and_cluster, tsne_facts, video_means
+from dfd_ray.analysis.face_map import average_videos, describe_clusters, describe_tsne, map_and_cluster
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
 from dfd_ray.pipelines.analyze import leak_facts, threads, with_device
@@ -67,15 +67,15 @@ def test_clusters_of_the_map_and_of_videos_are_told_apart() -> None:
     assert (result.clusters.count, result.video_clusters.count) == (12, 3)
     by_face = result.video_clusters.labels[result.video]
     assert all(len(set(by_face[start : start + 40])) == 1 for start in (0, 40, 80))
-    faces, videos = (hdbscan_facts(result)[name] for name in ("hdbscan", "hdbscan_videos"))
+    faces, videos = (describe_clusters(result)[name] for name in ("hdbscan", "hdbscan_videos"))
     assert (faces["on"], faces["dimensions"], faces["neighbours"], faces["library"]) == ("tsne", 3, 4, "hdbscan")
     assert (videos["on"], videos["dimensions"], videos["neighbours"], videos["clusters"]) == ("pca", 8, 3, 3)
     told = {"library", "device", "dimensions", "perplexity", "neighbours", "iterations", "divergence", "seconds"}
-    assert set(tsne_facts(result)) == told and tsne_facts(result)["neighbours"] == 119
+    assert set(describe_tsne(result)) == told and describe_tsne(result)["neighbours"] == 119
 
 
 def test_means_of_videos_follow_the_faces() -> None:
-    video, means = video_means(np.array([[0, 4], [2, 2], [1, 0]], np.float32), np.array(["b", "a", "b"], object))
+    video, means = average_videos(np.array([[0, 4], [2, 2], [1, 0]], np.float32), np.array(["b", "a", "b"], object))
     np.testing.assert_array_equal(video, [1, 0, 1])
     np.testing.assert_array_equal(means, [[2, 2], [0.5, 2]])
 

@@ -12,7 +12,7 @@ import pytest
 from dfd_ray.config import load_config
 from dfd_ray.corpus.folds import assign_folds
 from dfd_ray.verdict.metrics import score_videos
-from dfd_ray.verdict.video_probability import probabilities
+from dfd_ray.verdict.video_probability import calibrate_videos
 
 GROUPS, VIDEOS = 200, 6
 """People, and videos of each."""
@@ -25,7 +25,7 @@ def out_of_fold_auc(label: np.ndarray, group: np.ndarray, fold: np.ndarray, face
     nearest = np.argsort(distance, axis=1)[:, :5]
     raw = label[nearest].mean(axis=1) * 0.98 + 0.01
     videos = pa.table({"group": [str(one) for one in group]})
-    probability = probabilities({"mean": raw}, label, fold, videos, load_config().evaluate).probability
+    probability = calibrate_videos({"mean": raw}, label, fold, videos, load_config().evaluate).probability
     return score_videos(label, probability, group, bootstrap=200)["scores"]["roc_auc"]
 
 

@@ -15,7 +15,7 @@ from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_table
-from dfd_ray.verdict.breakdown import break_down, probe_files, video_facts
+from dfd_ray.verdict.breakdown import break_down, collect_video_facts, probe_files
 
 LIGHT, DARK = (225, 175, 140), (75, 45, 35)
 VIDEOS = 24
@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> str:
 
 
 def test_videos_fall_into_their_ranges(run: str) -> None:
-    facts = video_facts(run, 0.6, read_table(run, "manifest", ["video_id"]).column("video_id"))
+    facts = collect_video_facts(run, 0.6, read_table(run, "manifest", ["video_id"]).column("video_id"))
     assert [facts["0.mp4"][kind] for kind in ("part", "resolution", "face_size", "skin_tone")] == [
         "part_0",
         "under 480",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from dfd_ray.verdict.metrics import MAX_CURVE_POINTS, Ranking, reliability_bins, roc_points, score_videos
+from dfd_ray.verdict.metrics import MAX_CURVE_POINTS, Ranking, measure_reliability, score_videos, trace_roc
 
 
 def videos(count: int, groups: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ def test_interval_has_the_width_that_theory_gives():
 def test_a_bin_s_interval_has_the_width_that_theory_gives():
     probability = np.repeat([0.25, 0.61], 500)
     label = np.concatenate([np.arange(500) < 100, np.arange(500) < 400]).astype(int)
-    low, high = reliability_bins(label, probability, np.arange(1000))
+    low, high = measure_reliability(label, probability, np.arange(1000))
     assert [low["mean"], low["share"], low["n"], high["mean"], high["share"], high["n"]] == [
         *(pytest.approx(0.25), 0.2, 500),
         *(pytest.approx(0.61), 0.8, 500),
@@ -95,17 +95,17 @@ def test_a_bin_s_interval_has_the_width_that_theory_gives():
 
 def test_a_bin_s_interval_takes_linked_videos_as_one():
     label, probability, group = np.arange(100) % 2, np.full(100, 0.5), np.arange(100)
-    alone = reliability_bins(label, probability, group, bootstrap=200)
-    copies = reliability_bins(np.tile(label, 4), np.tile(probability, 4), np.tile(group, 4), bootstrap=200)
+    alone = measure_reliability(label, probability, group, bootstrap=200)
+    copies = measure_reliability(np.tile(label, 4), np.tile(probability, 4), np.tile(group, 4), bootstrap=200)
     assert [{**row, "n": 400} for row in alone] == copies
 
 
 def test_a_bin_of_one_group_has_no_interval():
-    rows = reliability_bins([0, 1, 1, 0, 1], [0.1, 0.15, 0.9, 1.0, 0.95], [0, 0, 1, 2, 3], bootstrap=100)
+    rows = measure_reliability([0, 1, 1, 0, 1], [0.1, 0.15, 0.9, 1.0, 0.95], [0, 0, 1, 2, 3], bootstrap=100)
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     assert [(row["n"], row["low"]) for row in rows] == [(2, None), (3, rows[1]["low"])]
     assert rows[1]["low"] < rows[1]["high"]
-    assert {row["low"] for row in reliability_bins([0, 1], [0.1, 0.9], [0, 1], bootstrap=0)} == {None}
+    assert {row["low"] for row in measure_reliability([0, 1], [0.1, 0.9], [0, 1], bootstrap=0)} == {None}
 
 
 def test_groups_are_resampled_whole():
@@ -174,10 +174,10 @@ def test_bad_input(label, probability, group):
 def test_roc_points():
     label, probability, _ = videos(5000, 1)
     probability = probability * 0.9 + np.random.default_rng(2).random(5000) * 0.05
-    curve = roc_points(label, probability)
+    curve = trace_roc(label, probability)
     assert len(curve["fpr"]) == len(curve["tpr"]) == len(curve["threshold"]) <= MAX_CURVE_POINTS
     assert (curve["fpr"][0], curve["tpr"][0], curve["fpr"][-1], curve["tpr"][-1]) == (0, 0, 1, 1)
     json.dumps(curve, allow_nan=False)
     assert np.trapezoid(curve["tpr"], curve["fpr"]) == pytest.approx(reference.roc_auc_score(label, probability), abs=2e-3)
     with pytest.raises(ValueError, match="both classes"):
-        roc_points([1, 1], [0.5, 0.6])
+        trace_roc([1, 1], [0.5, 0.6])

@@ -14,11 +14,11 @@ from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.verdict.aggregation import METHODS, Method
 from dfd_ray.verdict.video_probability import (
     aggregate_videos,
+    calibrate_videos,
     choose_aggregation,
-    frames_judged,
-    judged_faces,
-    methods_of,
-    probabilities,
+    choose_log_odds,
+    count_judged_frames,
+    list_methods,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -41,8 +41,8 @@ def only(raw: Floats) -> dict[Method, Floats]:
 def test_the_number_of_frames_that_count_does_not_tell_the_label() -> None:
     sure = [[3.0]]
     scores, faces = tables_of({"real": sure * 20 + [[-3.0]] * 20, "fake": sure * 4 + [[-3.0]] * 4})
-    most = frames_judged(load_config())
-    counted = judged_faces(scores, faces, most)
+    most = count_judged_frames(load_config())
+    counted = choose_log_odds(scores, faces, most)
     assert [len(log_odds) for log_odds in counted] == [most, most] == [8, 8]
     real, fake = aggregate_videos(scores, counted, "confident", most)
     assert real == pytest.approx(fake) == pytest.approx(1 / (1 + np.exp(-3))), "four of eight are surely FAKE: that is many"
@@ -51,7 +51,7 @@ def test_the_number_of_frames_that_count_does_not_tell_the_label() -> None:
 @pytest.mark.parametrize("frames", [5, 8, 16, 40])
 def test_of_two_people_in_every_picture_both_count(frames: int) -> None:
     scores, faces = tables_of({"two": [[3.0, -1.0]] * frames, "none": [], "one": [[1.0]] * frames})
-    two, none, one = judged_faces(scores, faces, 8)
+    two, none, one = choose_log_odds(scores, faces, 8)
     assert two.tolist() == [3.0, -1.0] * min(frames, 8)
     assert none.tolist() == []
     assert one.tolist() == [1.0] * min(frames, 8)
@@ -59,7 +59,7 @@ def test_of_two_people_in_every_picture_both_count(frames: int) -> None:
 
 def test_frames_that_count_are_spread_evenly() -> None:
     scores, faces = tables_of({"video": [[float(i)] for i in range(40)]})
-    assert judged_faces(scores, faces, 8)[0].tolist() == [2.0, 7.0, 12.0, 17.0, 22.0, 27.0, 32.0, 37.0]
+    assert choose_log_odds(scores, faces, 8)[0].tolist() == [2.0, 7.0, 12.0, 17.0, 22.0, 27.0, 32.0, 37.0]
 
 
 def test_an_aggregation_is_chosen_by_the_other_folds_alone() -> None:
@@ -71,7 +71,7 @@ def test_an_aggregation_is_chosen_by_the_other_folds_alone() -> None:
         "confident": np.where(fold == 1, telling, useless),
     }
     settings = load_config(None, ["evaluate.aggregation=auto"]).evaluate
-    judged = probabilities(raw, label, fold, pa.table({"group": [str(i) for i in range(40)]}), settings)
+    judged = calibrate_videos(raw, label, fold, pa.table({"group": [str(i) for i in range(40)]}), settings)
     np.testing.assert_array_equal(judged.raw, useless)
     assert len(set(judged.probability[fold == 0])) == 1
 
@@ -88,8 +88,8 @@ def test_new_videos_get_the_aggregation_of_least_loss_on_all(calibrate: bool) ->
 
 
 def test_auto_tries_every_aggregation_and_a_name_itself() -> None:
-    assert methods_of(load_config(None, ["evaluate.aggregation=auto"]).evaluate) == METHODS
-    assert methods_of(load_config(None, ["evaluate.aggregation=confident"]).evaluate) == ("confident",)
+    assert list_methods(load_config(None, ["evaluate.aggregation=auto"]).evaluate) == METHODS
+    assert list_methods(load_config(None, ["evaluate.aggregation=confident"]).evaluate) == ("confident",)
 
 
 def test_videos_that_are_only_trained_on_count_for_no_probability() -> None:
@@ -97,8 +97,8 @@ def test_videos_that_are_only_trained_on_count_for_no_probability() -> None:
     label, fold = np.array([0, 1, 0, 1, 1, 0]), np.array([0, 0, 1, 1, 1, TRAIN_ONLY])
     videos = pa.table({"group": list("abcdef")})
     settings = load_config().evaluate
-    with_extra = probabilities(only(raw), label, fold, videos, settings)
-    without = probabilities(only(raw[:5]), label[:5], fold[:5], videos.slice(0, 5), settings)
+    with_extra = calibrate_videos(only(raw), label, fold, videos, settings)
+    without = calibrate_videos(only(raw[:5]), label[:5], fold[:5], videos.slice(0, 5), settings)
     np.testing.assert_array_equal(with_extra.probability[:5], without.probability)
     assert with_extra.calibration == without.calibration
 
@@ -108,7 +108,7 @@ def test_one_fold_is_calibrated_by_halves_that_both_have_both_classes() -> None:
     videos = pa.table({"group": [name for number in range(40) for name in (f"{number:03}", f"{number:03}_{number + 1:03}")]})
     label = np.tile([0, 1], 40)
     raw = np.random.default_rng(0).uniform(0.6, 0.8, 80) + 0.1 * label
-    judged = probabilities(only(raw), label, np.zeros(80, np.int64), videos, load_config().evaluate)
+    judged = calibrate_videos(only(raw), label, np.zeros(80, np.int64), videos, load_config().evaluate)
     assert log_loss(label, judged.probability) < log_loss(label, raw)
     assert roc_auc_score(label, judged.probability) > 0.7
 
@@ -116,6 +116,6 @@ def test_one_fold_is_calibrated_by_halves_that_both_have_both_classes() -> None:
 def test_one_fold_with_too_few_of_a_class_for_two_halves_is_not_calibrated() -> None:
     raw, label = np.array([0.2, 0.9, 0.4, 0.7]), np.array([0, 1, 1, 1])
     videos = pa.table({"group": list("abcd")})
-    judged = probabilities(only(raw), label, np.zeros(4, np.int64), videos, load_config().evaluate)
+    judged = calibrate_videos(only(raw), label, np.zeros(4, np.int64), videos, load_config().evaluate)
     np.testing.assert_array_equal(judged.probability, raw)
     assert judged.calibration is not None, "new videos are calibrated by all of these"
