@@ -14,8 +14,8 @@ from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.models.grad_cam import explain_face, paint_heat
 from dfd_ray.report.data import read_object
-from dfd_ray.report.heat_maps import EXPLANATIONS, Explanation, write_explanations, write_pictures
-from dfd_ray.report.scores import worst_first
+from dfd_ray.report.heat_maps import HEAT_MAP_PAGE, ExplainedVideo, write_heat_map_page, write_heat_maps
+from dfd_ray.report.scores import sort_by_error
 from dfd_ray.runtime.session import ray_session
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.store.model_files import read_model, trained_folds
@@ -39,7 +39,7 @@ def explain(run: Run, out: str, predictions: pa.Table) -> str:
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).sort_by([("probability", "descending")])
     chosen = scored.slice(0, run.config.predict.explain)
     probability = dict(zip(chosen.column("video_id").to_pylist(), chosen.column("probability").to_pylist(), strict=True))
-    page = join(absolute_uri(out), EXPLANATIONS)
+    page = join(absolute_uri(out), HEAT_MAP_PAGE)
     if exists(page) and explained(out) == probability:
         return page
     manifest = read_table(out, "manifest", ["video_id", "uri", "label", "group", "fold"])
@@ -51,8 +51,8 @@ def explain(run: Run, out: str, predictions: pa.Table) -> str:
     models = [read_model(run, fold)[:2] for fold in trained_folds(run)]
     found.sort(key=lambda row: -probability[row["video_id"]])
     explanations = [explain_video(row, probability[row["video_id"]], models) for row in found]
-    write_pictures(out, explanations)
-    return write_explanations(out, explanations)
+    write_heat_maps(out, explanations)
+    return write_heat_map_page(out, explanations)
 
 
 def explain_errors(run: Run) -> None:
@@ -65,7 +65,7 @@ def explain_errors(run: Run) -> None:
         return
     predictions = read_table(run.location, "predictions")
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK))
-    chosen = worst_first(scored, run.config.evaluate.explain).select(["video_id", "probability", "fold"]).to_pylist()
+    chosen = sort_by_error(scored, run.config.evaluate.explain).select(["video_id", "probability", "fold"]).to_pylist()
     if explained(run.location) == {row["video_id"]: row["probability"] for row in chosen}:
         return
     wanted = pa.array([row["video_id"] for row in chosen], pa.string())
@@ -81,7 +81,7 @@ def explain_errors(run: Run) -> None:
     for row in chosen:
         own = [models[row["fold"]]] if row["fold"] in models else list(models.values())
         explanations.append(explain_video(faces[row["video_id"]], row["probability"], own))
-    write_pictures(run.location, explanations)
+    write_heat_maps(run.location, explanations)
 
 
 def explained(folder: str) -> dict[str, Any]:
@@ -91,12 +91,12 @@ def explained(folder: str) -> dict[str, Any]:
     return {one["video_id"]: one.get("probability") for one in named}
 
 
-def explain_video(row: dict[str, Any], probability: float, models: list[Any]) -> Explanation:
+def explain_video(row: dict[str, Any], probability: float, models: list[Any]) -> ExplainedVideo:
     """Return the most probable face of some frames of a video, a row of `faces/`, each plain and with its heat."""
     first = [face for face in row["faces"] if face["face_index"] == 0]
     faces = [first[i] for i in choose_frames(np.arange(len(first)), FACES)]
     pictures = [explain_picture(decode_jpeg(face["image"]), models) for face in faces]
-    return Explanation(row["video_id"], probability, [face["frame_index"] for face in faces], pictures)
+    return ExplainedVideo(row["video_id"], probability, [face["frame_index"] for face in faces], pictures)
 
 
 def explain_picture(face: npt.NDArray[np.uint8], models: list[Any]) -> tuple[bytes, bytes]:

@@ -61,7 +61,7 @@ def read_run(run: str, config: Config) -> RunData:
     """
     remarks: list[str] = []
     summaries = {job: found for job in JOBS if (found := read_object(run, f"summaries/{job}.json", remarks)) is not None}
-    files = {table: readable_files(run, table, remarks) for table in TABLES}
+    files = {table: list_readable_files(run, table, remarks) for table in TABLES}
     if not files["manifest"] and not summaries:
         raise RunError(f"{run} holds no run; run `dfd-ray index` first")
     own_config, config_yaml = read_config(run, config, remarks)
@@ -104,7 +104,7 @@ def read_object(run: str, name: str, remarks: list[str]) -> dict[str, Any] | Non
     return None
 
 
-def readable_files(run: str, table: str, remarks: list[str]) -> list[str]:
+def list_readable_files(run: str, table: str, remarks: list[str]) -> list[str]:
     """Return the files of a table whose footers can be read; a remark counts the others."""
     filesystem, _ = open_location(run)
     files = table_files(run, table)
@@ -158,7 +158,7 @@ def count_labels(table: pa.Table, weight: str | None = None) -> dict[str, int]:
     return counts
 
 
-def spread(count: int, limit: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def space_evenly(count: int, limit: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return at most `limit` positions of `count`, evenly spaced from the first to the last, ascending int64."""
     if count <= limit:
         return np.arange(count)

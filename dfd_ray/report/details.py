@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from scipy.special import expit
 
 from dfd_ray.arrays import Float64Array, Int64Array
-from dfd_ray.report.data import ROWS_AT_ONCE, RunData, spread
-from dfd_ray.report.images import decode_square, from_base64, to_uri
+from dfd_ray.report.data import ROWS_AT_ONCE, RunData, space_evenly
+from dfd_ray.report.images import decode_square, reencode_base64, to_uri
 from dfd_ray.report.points import Portrait
 from dfd_ray.store.tables import flatten_faces, iterate_batches
 
@@ -73,7 +73,7 @@ def read_places(data: RunData, wanted: pa.Array) -> dict[str, Int64Array]:
 
 def make_curve(chances: Float64Array, place: Int64Array | None) -> Curve:
     """Return the curve of a video's faces, evenly thinned where there are very many."""
-    chosen = spread(len(chances), FACES_DRAWN)
+    chosen = space_evenly(len(chances), FACES_DRAWN)
     frames, faces = (None, None) if place is None else place[chosen].T.tolist()
     return Curve(frames, faces, np.round(chances[chosen], 3).tolist())
 
@@ -88,12 +88,12 @@ def read_heat(data: RunData, videos: Sequence[str]) -> dict[str, list[list[Any]]
                 (frame, pair) for frame, pair in faces if isinstance(frame, int) and isinstance(pair, list) and len(pair) == 2
             ]
             found[one["video_id"]] = [
-                [frame, *(from_base64(text, HEAT_PIXELS) for text in pair)] for frame, pair in whole[:HEAT_FACES]
+                [frame, *(reencode_base64(text, HEAT_PIXELS) for text in pair)] for frame, pair in whole[:HEAT_FACES]
             ]
     return {video: faces for video, faces in found.items() if faces}
 
 
-def details_island(
+def make_details_island(
     data: RunData, rows: pa.Table, pictured: int, portraits: dict[str, list[Portrait]]
 ) -> dict[str, list[Any] | int]:
     """Return what each row of the table opens to, column by column, ready for JSON; None where there is nothing.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dfd_ray.report.data import spread
-from dfd_ray.report.scores import histogram, reliability
+from dfd_ray.report.data import space_evenly
+from dfd_ray.report.scores import compare_by_bin, count_by_bin
 from dfd_ray.verdict.metrics import CALIBRATION_BINS
 
 EPOCHS_DRAWN = 200
@@ -21,12 +21,12 @@ UNIT = [-0.03, 1.05]
 Figure = dict[str, Any]
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
+def make_axis(title: str, **more: Any) -> dict[str, Any]:
     """Return an axis with a title."""
     return {"title": {"text": title, "standoff": 8}, **more}
 
 
-def diagonal() -> dict[str, Any]:
+def draw_diagonal() -> dict[str, Any]:
     """Return the dotted line from (0, 0) to (1, 1)."""
     line = {"color": "--dim", "width": 1, "dash": "dot"}
     return {
@@ -40,23 +40,23 @@ def diagonal() -> dict[str, Any]:
     }
 
 
-def training_curves(history: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+def draw_training_curves(history: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     """Return the figures `training-loss` and, where some epoch has one, `training-auc`, from the folds' epochs."""
     figures = {
-        "training-loss": curves(
+        "training-loss": draw_curves(
             history,
             "loss of a face",
             [("train_loss", "training", "--dim", "dot"), ("validation_loss", "held out", "--accent", "solid")],
         )
     }
     if any(epoch.get("validation_auc") is not None for fold in history for epoch in fold.get("epochs", [])):
-        auc = curves(history, "AUC of held-out faces", [("validation_auc", "held out", "--accent", "solid")])
-        auc["data"].insert(0, level(0.5, history))
+        auc = draw_curves(history, "AUC of held-out faces", [("validation_auc", "held out", "--accent", "solid")])
+        auc["data"].insert(0, draw_level(0.5, history))
         figures["training-auc"] = auc
     return figures
 
 
-def curves(history: Sequence[dict[str, Any]], title: str, kinds: Sequence[tuple[str, str, str, str]]) -> Figure:
+def draw_curves(history: Sequence[dict[str, Any]], title: str, kinds: Sequence[tuple[str, str, str, str]]) -> Figure:
     """Return a thin line per fold and, with several folds, a thick one of their mean, for each (key, name, colour, dash)."""
     traces = []
     for key, name, colour, dash in kinds:
@@ -66,24 +66,24 @@ def curves(history: Sequence[dict[str, Any]], title: str, kinds: Sequence[tuple[
             for epoch in epochs:
                 by_epoch.setdefault(epoch["epoch"], []).append(epoch[key])
             label = f"{name}, fold {fold.get('fold')}"
-            chosen = [epochs[i] for i in spread(len(epochs), EPOCHS_DRAWN)]
-            traces.append(curve([e["epoch"] for e in chosen], [e[key] for e in chosen], label, colour, dash))
+            chosen = [epochs[i] for i in space_evenly(len(epochs), EPOCHS_DRAWN)]
+            traces.append(draw_curve([e["epoch"] for e in chosen], [e[key] for e in chosen], label, colour, dash))
         if len(history) > 1:
             ordered = sorted(by_epoch)
-            epochs_shown = [ordered[i] for i in spread(len(ordered), EPOCHS_DRAWN)]
+            epochs_shown = [ordered[i] for i in space_evenly(len(ordered), EPOCHS_DRAWN)]
             means = [float(np.mean(by_epoch[epoch])) for epoch in epochs_shown]
-            traces.append(curve(epochs_shown, means, f"{name}, mean", colour, dash, bold=True))
-    layout = {"xaxis": axis("epoch", dtick=epoch_step(history)), "yaxis": axis(title), "hovermode": "closest"}
+            traces.append(draw_curve(epochs_shown, means, f"{name}, mean", colour, dash, bold=True))
+    layout = {"xaxis": make_axis("epoch", dtick=choose_epoch_step(history)), "yaxis": make_axis(title), "hovermode": "closest"}
     return {"data": traces, "layout": layout}
 
 
-def epoch_step(history: Sequence[dict[str, Any]]) -> int:
+def choose_epoch_step(history: Sequence[dict[str, Any]]) -> int:
     """Return how many epochs lie between two ticks: eight ticks at most, and none between epochs."""
     last = max((epoch["epoch"] for fold in history for epoch in fold.get("epochs", [])), default=1)
     return int(-(-last // 8))
 
 
-def curve(x: list[int], y: list[float], name: str, colour: str, dash: str, bold: bool = False) -> dict[str, Any]:
+def draw_curve(x: list[int], y: list[float], name: str, colour: str, dash: str, bold: bool = False) -> dict[str, Any]:
     """Return one line; thin and pale unless bold."""
     return {
         "type": "scatter",
@@ -99,18 +99,18 @@ def curve(x: list[int], y: list[float], name: str, colour: str, dash: str, bold:
     }
 
 
-def level(value: float, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def draw_level(value: float, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return a dotted level line over all epochs."""
     epochs = [epoch["epoch"] for fold in history for epoch in fold.get("epochs", [])]
-    return diagonal() | {"x": [min(epochs), max(epochs)], "y": [value, value]}
+    return draw_diagonal() | {"x": [min(epochs), max(epochs)], "y": [value, value]}
 
 
-def roc_curve(roc: dict[str, list[float]]) -> Figure:
+def draw_roc_curve(roc: dict[str, list[float]]) -> Figure:
     """Return the ROC curve, with the point where videos are called FAKE from 0.5 on."""
     fpr, tpr, threshold = roc.get("fpr", []), roc.get("tpr", []), roc.get("threshold", [])
     line = {"color": "--accent", "width": 2.5, "shape": "hv"}
     hover = "finds %{y:.0%} of FAKE<br>accuses %{x:.0%} of REAL<extra></extra>"
-    traces = [diagonal(), {"type": "scatter", "x": fpr, "y": tpr, "mode": "lines", "line": line, "hovertemplate": hover}]
+    traces = [draw_diagonal(), {"type": "scatter", "x": fpr, "y": tpr, "mode": "lines", "line": line, "hovertemplate": hover}]
     reached = [i for i, value in enumerate(threshold) if value >= 0.5]
     if reached and len(threshold) == len(fpr):
         last = reached[-1]
@@ -119,25 +119,25 @@ def roc_curve(roc: dict[str, list[float]]) -> Figure:
             {"type": "scatter", "x": [fpr[last]], "y": [tpr[last]], "mode": "markers", "marker": marker, "hovertemplate": hover}
         )
     layout = {
-        "xaxis": axis("REAL videos called FAKE", range=UNIT, tickformat=".0%"),
-        "yaxis": axis("FAKE videos found", range=UNIT, tickformat=".0%"),
+        "xaxis": make_axis("REAL videos called FAKE", range=UNIT, tickformat=".0%"),
+        "yaxis": make_axis("FAKE videos found", range=UNIT, tickformat=".0%"),
     }
     return {"data": traces, "layout": layout}
 
 
-def reliability_curve(predictions: pa.Table, stored: Sequence[dict[str, Any]] | None) -> Figure | None:
+def draw_reliability(predictions: pa.Table, stored: Sequence[dict[str, Any]] | None) -> Figure | None:
     """Return how often videos given a probability are FAKE, before and after calibration; None without labels.
 
     `stored` is what `evaluation/metrics.json` has of it; without it, which an older run lacks, there are no intervals.
     """
-    rows = stored or reliability(predictions, "probability")
+    rows = stored or compare_by_bin(predictions, "probability")
     if not rows:
         return None
-    raw = reliability(predictions, "raw_probability")
+    raw = compare_by_bin(predictions, "raw_probability")
     traces = [
-        diagonal(),
-        points_of(raw, "uncalibrated", "--dim", "circle-open"),
-        points_of(rows, "calibrated", "--accent", "circle"),
+        draw_diagonal(),
+        draw_bins(raw, "uncalibrated", "--dim", "circle-open"),
+        draw_bins(rows, "calibrated", "--accent", "circle"),
     ]
     traces[-1]["error_y"] = {
         "type": "data",
@@ -149,14 +149,14 @@ def reliability_curve(predictions: pa.Table, stored: Sequence[dict[str, Any]] | 
         "width": 0,
     }
     layout = {
-        "xaxis": axis("probability of FAKE given", range=UNIT, tickformat=".0%"),
-        "yaxis": axis("share that is FAKE", range=UNIT, tickformat=".0%"),
+        "xaxis": make_axis("probability of FAKE given", range=UNIT, tickformat=".0%"),
+        "yaxis": make_axis("share that is FAKE", range=UNIT, tickformat=".0%"),
         "hovermode": "closest",
     }
     return {"data": traces, "layout": layout}
 
 
-def points_of(rows: Sequence[dict[str, float]], name: str, colour: str, symbol: str) -> dict[str, Any]:
+def draw_bins(rows: Sequence[dict[str, Any]], name: str, colour: str, symbol: str) -> dict[str, Any]:
     """Return bins as joined points, the larger the more videos they hold."""
     most = max((row["n"] for row in rows), default=1)
     return {
@@ -173,9 +173,9 @@ def points_of(rows: Sequence[dict[str, float]], name: str, colour: str, symbol: 
     }
 
 
-def histogram_bars(predictions: pa.Table) -> Figure | None:
+def draw_histogram(predictions: pa.Table) -> Figure | None:
     """Return the videos of each class by probability, REAL and FAKE side by side; None without labels."""
-    counts = histogram(predictions)
+    counts = count_by_bin(predictions)
     if not sum(map(sum, counts.values())):
         return None
     centres = [(i + 0.5) / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
@@ -193,8 +193,8 @@ def histogram_bars(predictions: pa.Table) -> Figure | None:
         for name, values in counts.items()
     ]
     layout = {
-        "xaxis": axis("probability of FAKE", range=[-0.01, 1.01], dtick=0.2, tickformat=".0%"),
-        "yaxis": axis("videos"),
+        "xaxis": make_axis("probability of FAKE", range=[-0.01, 1.01], dtick=0.2, tickformat=".0%"),
+        "yaxis": make_axis("videos"),
         "barmode": "group",
         "bargap": 0.15,
     }

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfd_ray.labels import LABELS
-from dfd_ray.report.data import RunData, spread
+from dfd_ray.report.data import RunData, space_evenly
 from dfd_ray.report.geometry import Overlay, place_on_crop
 from dfd_ray.report.images import decode_square, to_uri
 from dfd_ray.store.tables import iterate_batches
@@ -71,18 +71,18 @@ def choose_videos(outcomes: pa.Table, limit: int) -> pa.Table:
     rest = np.flatnonzero(has_face & ~np.isin(labels, LABELS))
     real = min(len(classes[0]), max(limit // 2, limit - len(classes[1])))
     shares = [real, min(len(classes[1]), limit - real)]
-    picked = [rows[spread(len(rows), share)].tolist() for rows, share in zip(classes, shares, strict=True)]
+    picked = [rows[space_evenly(len(rows), share)].tolist() for rows, share in zip(classes, shares, strict=True)]
     turns = [row for pair in zip(*picked, strict=False) for row in pair]
     shortest = min(map(len, picked))
     turns += picked[0][shortest:] + picked[1][shortest:]
-    turns += rest[spread(len(rest), limit - len(turns))].tolist()
+    turns += rest[space_evenly(len(rest), limit - len(turns))].tolist()
     return outcomes.take(pa.array(turns, pa.int64()))
 
 
 def sample_video(row: dict[str, Any], margin: float, limit: int) -> SampleVideo:
     """Return a row of `faces/` with at most `limit` of its faces, evenly spaced."""
     faces: Sequence[dict[str, Any]] = row["faces"]
-    chosen = [faces[i] for i in spread(len(faces), limit)]
+    chosen = [faces[i] for i in space_evenly(len(faces), limit)]
     return SampleVideo(
         video_id=row["video_id"],
         label=row["label"],

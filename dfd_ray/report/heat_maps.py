@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dfd_ray.report.images import decode_square, to_uri
-from dfd_ray.report.page import asset, environment
+from dfd_ray.report.page import make_environment, read_asset
 from dfd_ray.store.storage import absolute_uri, join, write_bytes, write_json
 
-EXPLANATIONS = "explanations.html"
+HEAT_MAP_PAGE = "explanations.html"
 PIXELS, QUALITY = 200, 80
 ROW_PIXELS = 120
 
 
 @dataclass(frozen=True)
-class Explanation:
+class ExplainedVideo:
     """A video, its probability of FAKE, and some of its faces, each plain and with the heat laid over it."""
 
     video_id: str
@@ -26,7 +26,7 @@ class Explanation:
     """JPEGs."""
 
 
-def write_explanations(out: str, explanations: list[Explanation]) -> str:
+def write_heat_map_page(out: str, explanations: list[ExplainedVideo]) -> str:
     """Write `<out>/explanations.html`, one self-contained page without scripts, and return its location."""
     videos = [
         {
@@ -39,26 +39,26 @@ def write_explanations(out: str, explanations: list[Explanation]) -> str:
         }
         for one in explanations
     ]
-    page = environment().get_template("explanations.html.j2").render(videos=videos, css=Markup(asset("page.css")))
-    location = join(absolute_uri(out), EXPLANATIONS)
+    page = make_environment().get_template("explanations.html.j2").render(videos=videos, css=Markup(read_asset("page.css")))
+    location = join(absolute_uri(out), HEAT_MAP_PAGE)
     write_bytes(location, page.encode())
     return location
 
 
-def write_pictures(out: str, explanations: list[Explanation]) -> None:
+def write_heat_maps(out: str, explanations: list[ExplainedVideo]) -> None:
     """Write `<out>/explanations.json`: the same pictures, smaller, for the rows of the report of `out`."""
     stored = [
         {
             "video_id": one.video_id,
             "probability": one.probability,
             "frames": one.frames,
-            "pictures": [[to_base64(picture) for picture in pair] for pair in one.pictures],
+            "pictures": [[shrink_to_base64(picture) for picture in pair] for pair in one.pictures],
         }
         for one in explanations
     ]
     write_json(join(absolute_uri(out), "explanations.json"), {"explanations": stored})
 
 
-def to_base64(picture: bytes) -> str:
+def shrink_to_base64(picture: bytes) -> str:
     """Return a picture, small, as a JPEG in base64."""
     return to_uri(decode_square(picture, ROW_PIXELS), QUALITY).partition(",")[2]

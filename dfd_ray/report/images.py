@@ -45,7 +45,7 @@ def to_uri(image: Image, quality: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def tile(images: Sequence[Image], columns: int) -> Image:
+def tile_pictures(images: Sequence[Image], columns: int) -> Image:
     """Return pictures of one size side by side, row by row; what is left of the last row is grey."""
     size = images[0].shape[0]
     rows = -(-len(images) // columns)
@@ -61,13 +61,15 @@ def make_sprites(pictures: Sequence[bytes | None], budget: int) -> Sprites:
     per_sheet = SPRITE_COLUMNS**2
     for size, quality in SPRITE_STEPS:
         parts = [pictures[start : start + per_sheet] for start in range(0, len(pictures), per_sheet)]
-        sheets = [to_uri(tile([decode_square(data, size) for data in part], SPRITE_COLUMNS), quality) for part in parts]
+        sheets = [
+            to_uri(tile_pictures([decode_square(data, size) for data in part], SPRITE_COLUMNS), quality) for part in parts
+        ]
         if sum(map(len, sheets)) <= budget:
             break
     return Sprites(sheets, size, SPRITE_COLUMNS)
 
 
-def from_base64(text: object, size: int) -> str:
+def reencode_base64(text: object, size: int) -> str:
     """Return a stored picture as a data: URI of (size, size) pixels, made anew; grey where it is none."""
     try:
         data = base64.b64decode(text, validate=True) if isinstance(text, str) else None

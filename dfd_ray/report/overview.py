@@ -71,12 +71,12 @@ def read_job(name: str, summary: dict[str, Any]) -> Job:
     )
 
 
-def changed_settings(config: Config) -> list[tuple[str, str, str]]:
+def list_changed_settings(config: Config) -> list[tuple[str, str, str]]:
     """Return name, value and default of the settings that are not the defaults; places and resources left out."""
     default, own = flatten(Config()), flatten(config)
     skipped = ("corpus", "run", "resources.")
     return [
-        (name, show(value), show(default.get(name)))
+        (name, show_value(value), show_value(default.get(name)))
         for name, value in own.items()
         if value != default.get(name) and not name.startswith(skipped)
     ]
@@ -92,12 +92,12 @@ def flatten(config: Config) -> dict[str, Any]:
     return flat
 
 
-def show(value: Any) -> str:
+def show_value(value: Any) -> str:
     """Return a setting's value as a person writes it."""
     return "null" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def status_counts(data: RunData) -> dict[str, int]:
+def count_statuses(data: RunData) -> dict[str, int]:
     """Return the videos by how they ended: ok, no_face, `error: reason`, and those not processed yet."""
     if data.outcomes is None:
         return {}
@@ -112,7 +112,7 @@ def status_counts(data: RunData) -> dict[str, int]:
     return counts | ({"not processed yet": missing} if missing > 0 else {})
 
 
-def broken_videos(data: RunData) -> pa.Table | None:
+def list_broken_videos(data: RunData) -> pa.Table | None:
     """Return the videos that gave no face, those with an error first; None where all gave one."""
     if data.outcomes is None:
         return None
@@ -120,7 +120,7 @@ def broken_videos(data: RunData) -> pa.Table | None:
     return failed.sort_by([("status", "ascending"), ("error", "ascending")]) if len(failed) else None
 
 
-def map_qualities(quality: dict[str, Any]) -> list[Quality]:
+def list_map_qualities(quality: dict[str, Any]) -> list[Quality]:
     """Return the measures of the two pictures."""
     return [
         Quality(name.replace("_", " ").capitalize(), meaning, quality.get(name), quality.get(f"{name}_pca"))
@@ -129,7 +129,7 @@ def map_qualities(quality: dict[str, Any]) -> list[Quality]:
     ]
 
 
-def cluster_qualities(quality: dict[str, Any]) -> list[Quality]:
+def list_cluster_qualities(quality: dict[str, Any]) -> list[Quality]:
     """Return the measures of the clusters."""
     return [
         Quality(name.replace("_", " ").capitalize(), meaning, quality[name], None)

@@ -16,10 +16,10 @@ from markupsafe import Markup
 from dfd_ray.config import Config
 from dfd_ray.report import figures, overview, scores, subgroups
 from dfd_ray.report.data import RunData, count_labels, read_run
-from dfd_ray.report.details import details_island
+from dfd_ray.report.details import make_details_island
 from dfd_ray.report.gallery import SampleVideo, sample_videos
-from dfd_ray.report.images import from_base64
-from dfd_ray.report.points import Points, choose_points, island
+from dfd_ray.report.images import reencode_base64
+from dfd_ray.report.points import Points, choose_points, make_map_island
 from dfd_ray.sections import Report
 from dfd_ray.store.storage import absolute_uri, join, write_bytes
 
@@ -54,11 +54,11 @@ def build_report(run: str, config: Config) -> str:
     """
     data = read_run(run, config)
     location = join(absolute_uri(run), "report", "index.html")
-    write_bytes(location, fit(data, config.report))
+    write_bytes(location, render_within(data, config.report))
     return location
 
 
-def fit(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
+def render_within(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
     """Return the page as UTF-8, with less of everything until it has at most `most` bytes or nothing is left to cut."""
     page = render(data, limits).encode()
     smaller = Report(
@@ -68,66 +68,66 @@ def fit(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
         pictured_rows=limits.pictured_rows // 2,
         clusters=limits.clusters // 2,
     )
-    return page if len(page) <= most or smaller == limits else fit(data, smaller, most)
+    return page if len(page) <= most or smaller == limits else render_within(data, smaller, most)
 
 
 def render(data: RunData, limits: Report) -> str:
     """Return the page as HTML; every name from outside is escaped, in the text and in the scripts' data."""
-    rows = scores.worst_first(data.predictions, limits.max_rows) if data.predictions is not None else None
+    rows = scores.sort_by_error(data.predictions, limits.max_rows) if data.predictions is not None else None
     pictured = rows.column("video_id").to_pylist()[: limits.pictured_rows] if rows is not None else []
     points = choose_points(data, limits.max_points, limits.clusters, pictured)
     samples = sample_videos(data, limits.sample_videos)
     score_list = scores.list_scores(data.metrics or {})
     drawn = draw_figures(data)
-    script = "\n".join(asset(name) for name in SCRIPTS)
-    plotly = plotly_script() if drawn or points else ""
+    script = "\n".join(read_asset(name) for name in SCRIPTS)
+    plotly = read_plotly() if drawn or points else ""
     context = {
         "data": data,
-        "sections": present_sections(data, samples, points, bool(score_list)),
-        "absent": absent_parts(data, samples, points, bool(score_list)),
-        "headline": scores.tell_predictions(data.predictions)
-        if predicted(data) and data.predictions is not None
-        else scores.headline(score_list, (data.metrics or {}).get("videos")),
+        "sections": list_sections(data, samples, points, bool(score_list)),
+        "absent": list_absent_parts(data, samples, points, bool(score_list)),
+        "headline": scores.summarise_predictions(data.predictions)
+        if is_prediction(data) and data.predictions is not None
+        else scores.summarise_scores(score_list, (data.metrics or {}).get("videos")),
         "scores": score_list,
         "subgroups": subgroups.list_subgroups(data.metrics or {}),
-        "probe": subgroups.metadata_probe(data.metrics or {}),
+        "probe": subgroups.read_metadata_probe(data.metrics or {}),
         "probed": bool((data.metrics or {}).get("metadata_probe")),
         "examples": list_examples(data),
         "jobs": overview.list_jobs(data),
-        "changed": overview.changed_settings(data.config),
-        "statuses": overview.status_counts(data),
-        "broken": overview.broken_videos(data),
+        "changed": overview.list_changed_settings(data.config),
+        "statuses": overview.count_statuses(data),
+        "broken": overview.list_broken_videos(data),
         "broken_rows": overview.BROKEN_ROWS,
         "video_labels": count_labels(data.manifest) if data.manifest is not None else None,
         "face_labels": count_labels(data.outcomes, "face_count") if data.outcomes is not None else None,
         "samples": samples,
         "points": points,
         "analysis": data.summaries.get("analyze", {}),
-        "map_qualities": overview.map_qualities(quality_of(data)),
-        "cluster_qualities": overview.cluster_qualities(quality_of(data)),
+        "map_qualities": overview.list_map_qualities(read_quality(data)),
+        "cluster_qualities": overview.list_cluster_qualities(read_quality(data)),
         "figures": drawn,
         "rows": rows,
         "pictured": len(pictured),
-        "order": ORDERS[predicted(data)],
-        "css": Markup(asset("page.css")),
+        "order": ORDERS[is_prediction(data)],
+        "css": Markup(read_asset("page.css")),
         "plotly": Markup(plotly),
         "script": Markup(script),
-        "script_hashes": [script_hash(text) for text in (plotly, script) if text],
-        "islands": islands(data, points, drawn, rows, len(pictured)),
+        "script_hashes": [hash_script(text) for text in (plotly, script) if text],
+        "islands": make_islands(data, points, drawn, rows, len(pictured)),
     }
-    return environment().get_template("page.html.j2").render(context)
+    return make_environment().get_template("page.html.j2").render(context)
 
 
 def list_examples(data: RunData) -> dict[str, list[tuple[str, list[str]]]]:
     """Return name and pictures of each thing that training does to faces, by its kind."""
     found: dict[str, list[tuple[str, list[str]]]] = {}
     for one in data.examples[:EXAMPLES_AT_MOST]:
-        pictures = [from_base64(text, EXAMPLE_PIXELS) for text in one.get("pictures", [])[:EXAMPLES_AT_MOST]]
+        pictures = [reencode_base64(text, EXAMPLE_PIXELS) for text in one.get("pictures", [])[:EXAMPLES_AT_MOST]]
         found.setdefault(str(one.get("kind", "")), []).append((str(one.get("name", "")), pictures))
     return found
 
 
-def present_sections(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> dict[str, str]:
+def list_sections(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> dict[str, str]:
     """Return the titles of the sections that have something to show, by their name, in their order."""
     present = {
         "run": True,
@@ -139,71 +139,71 @@ def present_sections(data: RunData, samples: list[SampleVideo], points: Points |
         "scores": scored,
         "subgroups": bool((data.metrics or {}).get("subgroups") or (data.metrics or {}).get("metadata_probe")),
         "videos": data.predictions is not None,
-        "broken": overview.broken_videos(data) is not None,
+        "broken": overview.list_broken_videos(data) is not None,
         "settings": True,
     }
     titles = {name: title for name, (title, _) in SECTIONS.items() if present[name]}
-    return titles | ({"videos": "Which videos are likely FAKE?"} if predicted(data) and "videos" in titles else {})
+    return titles | ({"videos": "Which videos are likely FAKE?"} if is_prediction(data) and "videos" in titles else {})
 
 
-def predicted(data: RunData) -> bool:
+def is_prediction(data: RunData) -> bool:
     """Return whether this is a folder of `predict`, whose videos nobody has labelled."""
     return "predict" in data.summaries and "index" not in data.summaries
 
 
-def absent_parts(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> list[tuple[str, str]]:
+def list_absent_parts(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> list[tuple[str, str]]:
     """Return title and job of each section that is not there although a job could make it.
 
     A section that is empty because the job found nothing to show is left out without a word here.
     """
-    if predicted(data):
+    if is_prediction(data):
         return []
-    present = present_sections(data, samples, points, scored)
+    present = list_sections(data, samples, points, scored)
     done = {"preprocess": data.outcomes is not None}
     return [(title, job) for name, (title, job) in SECTIONS.items() if job and name not in present and not done.get(job, False)]
 
 
 def draw_figures(data: RunData) -> dict[str, figures.Figure]:
     """Return the figures but the map, by the id of their place on the page."""
-    drawn = figures.training_curves(data.history) if data.history else {}
+    drawn = figures.draw_training_curves(data.history) if data.history else {}
     if roc := (data.metrics or {}).get("roc"):
-        drawn["roc"] = figures.roc_curve(roc)
+        drawn["roc"] = figures.draw_roc_curve(roc)
     if data.predictions is not None:
         found = {
-            "reliability": figures.reliability_curve(data.predictions, (data.metrics or {}).get("reliability")),
-            "histogram": figures.histogram_bars(data.predictions),
+            "reliability": figures.draw_reliability(data.predictions, (data.metrics or {}).get("reliability")),
+            "histogram": figures.draw_histogram(data.predictions),
         }
         drawn |= {name: figure for name, figure in found.items() if figure}
     return drawn
 
 
-def islands(
+def make_islands(
     data: RunData, points: Points | None, drawn: dict[str, figures.Figure], rows: pa.Table | None, pictured: int
 ) -> dict[str, Markup]:
     """Return the data of the page's scripts, as JSON, by the id of the element that carries it."""
     found: dict[str, Any] = {"figures-data": drawn}
     if points is not None:
-        found["map-data"] = island(points, probabilities(data.predictions))
+        found["map-data"] = make_map_island(points, read_probabilities(data.predictions))
         found["map-data"]["videos"] = [shorten(name) for name in found["map-data"]["videos"]]
     if rows is not None:
         portraits = points.portraits if points is not None else {}
-        found["table-data"] = scores.table_island(rows) | details_island(data, rows, pictured, portraits)
+        found["table-data"] = scores.make_table_island(rows) | make_details_island(data, rows, pictured, portraits)
         found["table-data"]["video_id"] = [shorten(name) for name in found["table-data"]["video_id"]]
     return {name: as_json(value) for name, value in found.items()}
 
 
-def quality_of(data: RunData) -> dict[str, Any]:
+def read_quality(data: RunData) -> dict[str, Any]:
     """Return the measures that `analyze` stored."""
     quality = data.summaries.get("analyze", {}).get("quality")
     return quality if isinstance(quality, dict) else {}
 
 
-def probabilities(predictions: pa.Table | None) -> dict[str, float]:
+def read_probabilities(predictions: pa.Table | None) -> dict[str, float]:
     """Return the probability of FAKE of each video that has one."""
     if predictions is None:
         return {}
     pairs = zip(predictions.column("video_id").to_pylist(), predictions.column("probability").to_pylist(), strict=True)
-    return {name: scores.tidy(value) for name, value in pairs if value is not None}
+    return {name: scores.round_for_json(value) for name, value in pairs if value is not None}
 
 
 def as_json(value: Any) -> Markup:
@@ -214,18 +214,18 @@ def as_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def script_hash(text: str) -> str:
+def hash_script(text: str) -> str:
     """Return the name by which the page's security policy lets a script run, and no other."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-def asset(name: str) -> str:
+def read_asset(name: str) -> str:
     """Return a file of the page's templates."""
     return files("dfd_ray.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache
-def plotly_script() -> str:
+def read_plotly() -> str:
     """Return plotly.js, which the Python package carries."""
     from plotly.offline import get_plotlyjs
 
@@ -238,7 +238,7 @@ def shorten(name: str) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
 
 
-def duration(seconds: float | None) -> str:
+def show_duration(seconds: float | None) -> str:
     """Return seconds as a person says them."""
     if seconds is None:
         return ""
@@ -249,13 +249,13 @@ def duration(seconds: float | None) -> str:
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def thousands(value: float | None) -> str:
+def show_thousands(value: float | None) -> str:
     """Return a whole number with its thousands apart."""
     return "" if value is None else f"{value:,.0f}"
 
 
 @cache
-def environment() -> Environment:
+def make_environment() -> Environment:
     """Return the templates' environment, with everything escaped and nothing undefined."""
     found = Environment(
         loader=PackageLoader("dfd_ray.report", "templates"),
@@ -264,5 +264,5 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(duration=duration, thousands=thousands, shorten=shorten)
+    found.filters.update(duration=show_duration, thousands=show_thousands, shorten=shorten)
     return found

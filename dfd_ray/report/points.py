@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from dfd_ray.arrays import Int32Array, Int64Array
 from dfd_ray.labels import NOISE
-from dfd_ray.report.data import RunData, count_labels, spread
-from dfd_ray.report.images import Sprites, decode_square, make_sprites, tile, to_uri
+from dfd_ray.report.data import RunData, count_labels, space_evenly
+from dfd_ray.report.images import Sprites, decode_square, make_sprites, tile_pictures, to_uri
 from dfd_ray.store.tables import iterate_batches
 
 POINT_COLUMNS = ["video_id", "frame_index", "face_index", "label", "cluster", "x", "y", "z", "pca", "thumbnail"]
@@ -81,13 +81,13 @@ def choose_points(data: RunData, limit: int, sheets: int, videos: Sequence[str] 
     sizes = Counter(cluster[cluster != NOISE].tolist())
     members = {one: np.flatnonzero(cluster == one) for one, _ in sizes.most_common(sheets)}
     drawn = sample_by_cluster(cluster, limit)
-    shown = {one: rows[spread(len(rows), SHEET_ROWS * SHEET_COLUMNS)] for one, rows in members.items()}
+    shown = {one: rows[space_evenly(len(rows), SHEET_ROWS * SHEET_COLUMNS)] for one, rows in members.items()}
     of_videos = find_portraits(facts.column("video_id"), videos)
     chosen = np.unique(np.concatenate([drawn, *shown.values(), *of_videos.values()]))
     table = pa.concat_tables(take_rows(data, chosen))
     thumbnails = table.column("thumbnail").to_pylist()
     points = table.drop_columns("thumbnail").take(pa.array(np.searchsorted(chosen, drawn)))
-    pictured = spread(len(drawn), PICTURES)
+    pictured = space_evenly(len(drawn), PICTURES)
     return Points(
         total=len(cluster),
         clusters=len(sizes),
@@ -100,7 +100,7 @@ def choose_points(data: RunData, limit: int, sheets: int, videos: Sequence[str] 
             for one, rows in members.items()
         ],
         portraits={
-            video: portraits_of(table.take(pa.array(np.searchsorted(chosen, rows)))) for video, rows in of_videos.items()
+            video: make_portraits(table.take(pa.array(np.searchsorted(chosen, rows)))) for video, rows in of_videos.items()
         },
     )
 
@@ -110,10 +110,10 @@ def find_portraits(names: pa.ChunkedArray, videos: Sequence[str]) -> dict[str, I
     number = pc.fill_null(pc.index_in(names, value_set=pa.array(videos, pa.string())), -1).to_numpy()
     found = np.flatnonzero(number >= 0)
     rows = {video: found[number[found] == i] for i, video in enumerate(videos)}
-    return {video: own[spread(len(own), PORTRAITS)] for video, own in rows.items() if len(own)}
+    return {video: own[space_evenly(len(own), PORTRAITS)] for video, own in rows.items() if len(own)}
 
 
-def portraits_of(faces: pa.Table) -> list[Portrait]:
+def make_portraits(faces: pa.Table) -> list[Portrait]:
     """Return rows of the projection as portraits, in the order of the frames."""
     columns = (faces.column(name).to_pylist() for name in ("frame_index", "face_index", "thumbnail"))
     return sorted((Portrait(*row) for row in zip(*columns, strict=True)), key=lambda one: (one.frame_index, one.face_index))
@@ -133,7 +133,7 @@ def sample_by_cluster(cluster: Int32Array, limit: int) -> Int64Array:
     left_over = limit - int(quota.sum())
     by_need = np.lexsort((-sizes, -(exact - quota), quota > 0))
     quota[by_need[:left_over]] += 1
-    parts = [start + spread(size, share) for start, size, share in zip(starts, sizes, quota, strict=True)]
+    parts = [start + space_evenly(size, share) for start, size, share in zip(starts, sizes, quota, strict=True)]
     return np.sort(order[np.concatenate(parts)])
 
 
@@ -155,11 +155,11 @@ def make_sheet(cluster: int, facts: pa.Table, thumbnails: Sequence[bytes | None]
         videos=len(facts.column("video_id").unique()),
         labels=count_labels(facts),
         shown=len(pictures),
-        uri=to_uri(tile(pictures, SHEET_COLUMNS), SHEET_QUALITY),
+        uri=to_uri(tile_pictures(pictures, SHEET_COLUMNS), SHEET_QUALITY),
     )
 
 
-def island(points: Points, probability: dict[str, float]) -> dict[str, Any]:
+def make_map_island(points: Points, probability: dict[str, float]) -> dict[str, Any]:
     """Return what the map draws, ready for JSON: columns of numbers, one entry per point, names told once.
 
     `probability` of FAKE by video. Missing numbers are None, a point without a picture has sprite -1.
@@ -176,8 +176,8 @@ def island(points: Points, probability: dict[str, float]) -> dict[str, Any]:
         "label": table.column("label").to_pylist(),
         "cluster": table.column("cluster").fill_null(NOISE).to_pylist(),
         "probability": [probability.get(video) for video in videos],
-        "tsne": [axis for name in "xyz" if (axis := coordinates(table.column(name).to_pylist())) is not None],
-        "pca": principal_axes(table.column("pca").to_pylist()),
+        "tsne": [axis for name in "xyz" if (axis := round_coordinates(table.column(name).to_pylist())) is not None],
+        "pca": list_principal_axes(table.column("pca").to_pylist()),
         "sprite": sprite.tolist(),
         "sheets": points.sprites.sheets,
         "cell": points.sprites.cell,
@@ -185,14 +185,14 @@ def island(points: Points, probability: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def principal_axes(scores: Sequence[Sequence[float] | None]) -> list[list[float | None]]:
+def list_principal_axes(scores: Sequence[Sequence[float] | None]) -> list[list[float | None]]:
     """Return the first three components, or as many as there are, one list per component."""
     count = min((len(row) for row in scores if row), default=0)
-    axes = (coordinates([row[i] if row else None for row in scores]) for i in range(min(count, 3)))
+    axes = (round_coordinates([row[i] if row else None for row in scores]) for i in range(min(count, 3)))
     return [axis for axis in axes if axis is not None]
 
 
-def coordinates(values: Sequence[float | None]) -> list[float | None] | None:
+def round_coordinates(values: Sequence[float | None]) -> list[float | None] | None:
     """Return numbers rounded to a ten-thousandth of their range, which no eye sees; None where there are none."""
     numbers = np.array(values, np.float64)
     known = np.isfinite(numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from dfd_ray.arrays import BoolArray, Float64Array
 from dfd_ray.labels import LABELS
-from dfd_ray.verdict.metrics import CALIBRATION_BINS
+from dfd_ray.verdict.metrics import CALIBRATION_BINS, reliability_bins
 
 MEANINGS = {
     "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),
@@ -69,7 +70,7 @@ class Score:
 def list_scores(metrics: dict[str, Any]) -> list[Score]:
     """Return the scores of `evaluation/metrics.json` that have a value, the known ones first, in their order."""
     stored = metrics.get("scores") or {}
-    baselines = know_nothing(metrics)
+    baselines = score_base_rate(metrics)
     found = []
     for name in [*MEANINGS, *(name for name in stored if name not in MEANINGS)]:
         score = stored.get(name) or {}
@@ -82,7 +83,7 @@ def list_scores(metrics: dict[str, Any]) -> list[Score]:
     return found
 
 
-def know_nothing(metrics: dict[str, Any]) -> dict[str, float]:
+def score_base_rate(metrics: dict[str, Any]) -> dict[str, float]:
     """Return what answering the base rate for every video gets, by score."""
     constants, by_class = metrics.get("constants") or {}, metrics.get("by_class") or {}
     known = {"log_loss": constants.get("natural"), "log_loss_balanced": constants.get("balanced")}
@@ -94,31 +95,31 @@ def know_nothing(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def headline(scores: list[Score], videos: int | None) -> str:
+def summarise_scores(scores: list[Score], videos: int | None) -> str:
     """Return the result in one sentence or two: log loss beside the constant's, what that means, and AUC."""
     by_name = {score.name: score for score in scores}
     loss, auc = by_name.get("log_loss"), by_name.get("roc_auc")
     if loss is None:
         return "No classifier has been scored on this run yet."
     subject = f"Over {videos:,} labelled videos the" if videos else "The"
-    text = f"{subject} log loss is {loss.value:.3f}{bracket(loss)}"
+    text = f"{subject} log loss is {loss.value:.3f}{show_interval(loss)}"
     if loss.baseline is not None:
-        text += f"; the best constant answer gets {loss.baseline:.3f}: {verdict(loss)}"
-    return f"{text}. ROC AUC is {auc.value:.3f}{bracket(auc)}." if auc else f"{text}."
+        text += f"; the best constant answer gets {loss.baseline:.3f}: {judge_loss(loss)}"
+    return f"{text}. ROC AUC is {auc.value:.3f}{show_interval(auc)}." if auc else f"{text}."
 
 
-def tell_predictions(predictions: pa.Table) -> str:
+def summarise_predictions(predictions: pa.Table) -> str:
     """Return in one sentence how the probabilities of new videos, which nobody has labelled, fall."""
     scored = predictions.filter(pc.equal(predictions.column("status"), "ok")).column("probability").to_numpy()
     return f"{int((scored >= 0.5).sum()):,} of {len(scored):,} videos with a face have a probability of FAKE of 0.5 or more."
 
 
-def bracket(score: Score) -> str:
+def show_interval(score: Score) -> str:
     """Return the interval in brackets, with a space before them."""
     return f" (95 % interval {score.interval})" if score.interval else ""
 
 
-def verdict(loss: Score) -> str:
+def judge_loss(loss: Score) -> str:
     """Say whether a log loss beats that of a constant, as far as its interval allows to say it."""
     if loss.baseline is None or loss.low is None or loss.high is None:
         return "without an interval, which of them is better may be luck"
@@ -129,7 +130,7 @@ def verdict(loss: Score) -> str:
     return "that lies in the interval, so this run does not show that the model knows more than the base rate"
 
 
-def judged(predictions: pa.Table, column: str) -> tuple[Float64Array, BoolArray]:
+def select_judged(predictions: pa.Table, column: str) -> tuple[Float64Array, BoolArray]:
     """Return the probabilities (n,) in a column, and whether each video is FAKE (n,), of videos that have both."""
     known = pc.and_(pc.is_in(predictions.column("label"), pa.array(LABELS)), predictions.column(column).is_valid())
     table = predictions.filter(known)
@@ -137,26 +138,20 @@ def judged(predictions: pa.Table, column: str) -> tuple[Float64Array, BoolArray]
     return table.column(column).to_numpy().astype(np.float64), fake
 
 
-def reliability(predictions: pa.Table, column: str) -> list[dict[str, float]]:
-    """Return a row per bin of probability that holds a video: `mean` probability, `share` of FAKE, and `n` videos."""
-    probability, fake = judged(predictions, column)
-    bins = np.clip((probability * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
-    rows = []
-    for one in np.unique(bins):
-        inside = bins == one
-        n, share = int(inside.sum()), float(fake[inside].mean())
-        rows.append({"mean": float(probability[inside].mean()), "share": share, "n": n})
-    return rows
+def compare_by_bin(predictions: pa.Table, column: str) -> Sequence[dict[str, Any]]:
+    """Compare the probabilities in a column with the share of FAKE: `reliability_bins` without intervals."""
+    probability, fake = select_judged(predictions, column)
+    return reliability_bins(fake, probability, np.zeros(len(fake), np.int64), bootstrap=0) if len(fake) else []
 
 
-def histogram(predictions: pa.Table) -> dict[str, list[int]]:
+def count_by_bin(predictions: pa.Table) -> dict[str, list[int]]:
     """Return the videos of each class by bin of probability, CALIBRATION_BINS numbers each."""
-    probability, fake = judged(predictions, "probability")
+    probability, fake = select_judged(predictions, "probability")
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     return {name: np.histogram(probability[chosen], edges)[0].tolist() for name, chosen in (("REAL", ~fake), ("FAKE", fake))}
 
 
-def worst_first(predictions: pa.Table, limit: int) -> pa.Table:
+def sort_by_error(predictions: pa.Table, limit: int) -> pa.Table:
     """Return at most `limit` rows, by log loss from the largest; the unlabelled come last, likely fakes first."""
     probability = predictions.column("probability").to_numpy().astype(np.float64)
     labels = np.array(predictions.column("label").to_pylist(), dtype=object)
@@ -166,13 +161,13 @@ def worst_first(predictions: pa.Table, limit: int) -> pa.Table:
     return predictions.take(pa.array(order[:limit]))
 
 
-def table_island(rows: pa.Table) -> dict[str, list[Any]]:
+def make_table_island(rows: pa.Table) -> dict[str, list[Any]]:
     """Return predictions column by column, ready for JSON; what is missing or not a number is None."""
     columns = ("video_id", "label", "fold", "probability", "raw_probability", "faces_used", "status")
-    return {name: [tidy(value) for value in rows.column(name).to_pylist()] for name in columns}
+    return {name: [round_for_json(value) for value in rows.column(name).to_pylist()] for name in columns}
 
 
-def tidy(value: Any) -> Any:
+def round_for_json(value: Any) -> Any:
     """Return a float with four digits, None for what JSON has no number for, and anything else unchanged."""
     if not isinstance(value, float):
         return value

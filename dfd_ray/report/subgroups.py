@@ -38,7 +38,7 @@ def list_subgroups(metrics: dict[str, Any]) -> list[tuple[str, str, list[Subgrou
     stored = metrics.get("subgroups") or {}
     found = []
     for kind in [*KINDS, *(kind for kind in stored if kind not in KINDS)]:
-        rows = [read_subgroup(name, stored[kind][name]) for name in sorted(stored.get(kind) or {}, key=natural_order)]
+        rows = [read_subgroup(name, stored[kind][name]) for name in sorted(stored.get(kind) or {}, key=order_naturally)]
         if rows:
             title, meaning = KINDS.get(kind, (kind.replace("_", " "), ""))
             found.append((title, meaning, rows[:ROWS_AT_MOST]))
@@ -68,13 +68,13 @@ def read_score(name: str, stored: dict[str, Any], baseline: float | None, top: f
     return Score(name, title, meaning, stored["value"], stored.get("low"), stored.get("high"), baseline, top)
 
 
-def metadata_probe(metrics: dict[str, Any]) -> Score | None:
+def read_metadata_probe(metrics: dict[str, Any]) -> Score | None:
     """Return the AUC of what sees the files' facts only, or None where it was not measured."""
     probe = metrics.get("metadata_probe") or {}
     return read_score("roc_auc", probe.get("roc_auc") or {}, 0.5, 1.0)
 
 
-def natural_order(name: str) -> tuple[Any, ...]:
+def order_naturally(name: str) -> tuple[Any, ...]:
     """Return a key that puts small before large, light before dark, numbered names by their numbers and the unknown last."""
     if name == "unknown":
         return (2, 0, [])

@@ -7,7 +7,7 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.pipelines.training_examples import write_examples
-from dfd_ray.report.images import from_base64
+from dfd_ray.report.images import reencode_base64
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import read_json
 
@@ -32,4 +32,4 @@ def test_each_augmentation_is_shown_and_is_visible(draw_run: Callable[..., Path]
     for one in examples:
         before, *after = one["pictures"]
         assert any(picture != before for picture in after), one["name"]
-        assert from_base64(before, 60).startswith("data:image/jpeg;base64,")
+        assert reencode_base64(before, 60).startswith("data:image/jpeg;base64,")

@@ -7,14 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfd_ray.report.heat_maps import Explanation, write_explanations, write_pictures
+from dfd_ray.report.heat_maps import ExplainedVideo, write_heat_map_page, write_heat_maps
 
 
 def test_the_page_shows_each_face_beside_its_heat_and_escapes_names(tmp_path: Path) -> None:
     picture = cv2.imencode(".jpg", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
     name = "<script>alert(1)</script>.mp4"
-    found = [Explanation(name, 0.9876, [3, 14], [(picture, picture), (picture, b"no picture")])]
-    location = write_explanations(str(tmp_path), found)
+    found = [ExplainedVideo(name, 0.9876, [3, 14], [(picture, picture), (picture, b"no picture")])]
+    location = write_heat_map_page(str(tmp_path), found)
     page = Path(location).read_text(encoding="utf-8")
     assert location == str(tmp_path / "explanations.html")
     assert page.count('src="data:image/jpeg;base64,') == page.count("<img") == 4
@@ -26,7 +26,7 @@ def test_the_page_shows_each_face_beside_its_heat_and_escapes_names(tmp_path: Pa
 
 def test_the_pictures_are_kept_for_the_rows_of_the_report(tmp_path: Path) -> None:
     picture = cv2.imencode(".jpg", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
-    write_pictures(str(tmp_path), [Explanation("a.mp4", 0.9, [3], [(picture, picture)])])
+    write_heat_maps(str(tmp_path), [ExplainedVideo("a.mp4", 0.9, [3], [(picture, picture)])])
     [found] = json.loads((tmp_path / "explanations.json").read_text())["explanations"]
     assert (found["video_id"], found["frames"]) == ("a.mp4", [3])
     plain, hot = (
@@ -36,5 +36,5 @@ def test_the_pictures_are_kept_for_the_rows_of_the_report(tmp_path: Path) -> Non
 
 
 def test_nothing_to_explain_is_said(tmp_path: Path) -> None:
-    page = Path(write_explanations(str(tmp_path), [])).read_text(encoding="utf-8")
+    page = Path(write_heat_map_page(str(tmp_path), [])).read_text(encoding="utf-8")
     assert "nothing to explain" in page

@@ -13,7 +13,7 @@ import pytest
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.report import build_report
-from dfd_ray.report.page import as_json, fit, present_sections, read_run, shorten
+from dfd_ray.report.page import as_json, list_sections, read_run, render_within, shorten
 
 Page = tuple[str, dict[str, Any]]
 HOSTILE = "part_0/<script>alert(1)</script>\"'&.mp4"
@@ -240,19 +240,19 @@ def test_an_empty_folder_is_no_run(tmp_path: Path) -> None:
 def test_a_page_that_is_too_large_shows_less(whole_run: Path) -> None:
     data = read_run(str(whole_run), Config())
     limits = Config().report
-    whole = fit(data, limits)
+    whole = render_within(data, limits)
     assert len(whole) < 15e6
-    smaller = fit(data, limits, len(whole) - 20_000)
+    smaller = render_within(data, limits, len(whole) - 20_000)
     assert len(smaller) <= len(whole) - 20_000
     assert b"faces</b> are drawn, sampled evenly" not in whole
-    assert b'<section id="map">' in fit(data, limits, 0)  # what cannot be cut any more is still a page
+    assert b'<section id="map">' in render_within(data, limits, 0)  # what cannot be cut any more is still a page
 
 
 def test_sections_without_data_are_not_present(new_run: Callable[..., Path]) -> None:
     run = new_run(4)
     rmtree(run / "predictions")
     data = read_run(str(run), Config())
-    assert set(present_sections(data, [], None, False)) == {
+    assert set(list_sections(data, [], None, False)) == {
         *("run", "balance", "examples", "training", "subgroups", "broken", "settings")
     }
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 
 from dfd_ray.config import Config
-from dfd_ray.report.data import read_run, spread
-from dfd_ray.report.figures import reliability_curve, roc_curve, training_curves
+from dfd_ray.report.data import read_run, space_evenly
+from dfd_ray.report.figures import draw_reliability, draw_roc_curve, draw_training_curves
 from dfd_ray.report.gallery import choose_videos, sample_videos
 from dfd_ray.report.geometry import place_on_crop
 from dfd_ray.report.images import make_sprites
-from dfd_ray.report.points import coordinates, sample_by_cluster
-from dfd_ray.report.scores import headline, know_nothing, list_scores, reliability, worst_first
+from dfd_ray.report.points import round_coordinates, sample_by_cluster
+from dfd_ray.report.scores import compare_by_bin, list_scores, score_base_rate, sort_by_error, summarise_scores
 from dfd_ray.store.schemas import SCHEMAS
 
 Page = tuple[str, dict[str, Any]]
@@ -48,10 +48,10 @@ def test_a_box_outside_the_frame_has_no_overlay() -> None:
 
 
 def test_positions_are_spread_from_first_to_last() -> None:
-    assert spread(5, 9).tolist() == [0, 1, 2, 3, 4]
-    assert spread(11, 3).tolist() == [0, 5, 10]
-    assert spread(11, 1).tolist() == [0]
-    assert spread(11, 0).tolist() == []
+    assert space_evenly(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert space_evenly(11, 3).tolist() == [0, 5, 10]
+    assert space_evenly(11, 1).tolist() == [0]
+    assert space_evenly(11, 0).tolist() == []
 
 
 def test_a_sample_keeps_the_share_of_every_cluster() -> None:
@@ -139,10 +139,10 @@ def test_sprites_are_where_the_script_looks_for_them() -> None:
 
 
 def test_coordinates_keep_what_an_eye_sees() -> None:
-    assert coordinates([0.0, 1234.5678]) == [0.0, 1234.6]
-    assert coordinates([0.0, 0.00012345]) == [0.0, 0.00012345]
-    assert coordinates([1.0, None, math.nan, 1.0]) == [1.0, None, None, 1.0]
-    assert coordinates([None, None]) is None
+    assert round_coordinates([0.0, 1234.5678]) == [0.0, 1234.6]
+    assert round_coordinates([0.0, 0.00012345]) == [0.0, 0.00012345]
+    assert round_coordinates([1.0, None, math.nan, 1.0]) == [1.0, None, None, 1.0]
+    assert round_coordinates([None, None]) is None
 
 
 def outcomes(labels: list[str | None], faces: list[int]) -> pa.Table:
@@ -189,17 +189,19 @@ def predictions(rows: list[tuple[str | None, float | None]]) -> pa.Table:
 
 def test_the_worst_come_first_and_the_unknown_last() -> None:
     table = predictions([("REAL", 0.1), (None, 0.9), ("REAL", 0.99), ("FAKE", None), ("FAKE", 0.3)])
-    assert worst_first(table, 9).column("video_id").to_pylist() == ["2", "4", "0", "1", "3"]
-    assert worst_first(table, 2).column("video_id").to_pylist() == ["2", "4"]
+    assert sort_by_error(table, 9).column("video_id").to_pylist() == ["2", "4", "0", "1", "3"]
+    assert sort_by_error(table, 2).column("video_id").to_pylist() == ["2", "4"]
 
 
 def test_reliability_counts_by_bin() -> None:
-    rows = reliability(predictions([("REAL", 0.11), ("FAKE", 0.19), ("FAKE", 1.0), (None, 0.5), ("FAKE", None)]), "probability")
+    rows = compare_by_bin(
+        predictions([("REAL", 0.11), ("FAKE", 0.19), ("FAKE", 1.0), (None, 0.5), ("FAKE", None)]), "probability"
+    )
     assert [row["n"] for row in rows] == [2, 1]
     assert rows[0]["mean"] == pytest.approx(0.15)
     assert rows[0]["share"] == 0.5
     assert rows[1]["share"] == 1.0
-    assert reliability_curve(predictions([(None, 0.5)]), None) is None
+    assert draw_reliability(predictions([(None, 0.5)]), None) is None
 
 
 def test_the_bars_of_reliability_are_the_intervals_that_are_stored(whole_page: Page) -> None:
@@ -210,7 +212,7 @@ def test_the_bars_of_reliability_are_the_intervals_that_are_stored(whole_page: P
 
 
 def test_reliability_without_stored_intervals_has_no_bars() -> None:
-    figure = reliability_curve(predictions([("REAL", 0.11), ("FAKE", 0.19)]), None)
+    figure = draw_reliability(predictions([("REAL", 0.11), ("FAKE", 0.19)]), None)
     assert figure is not None
     assert figure["data"][-1]["y"] == [0.5]
     assert figure["data"][-1]["error_y"]["array"] == [0]
@@ -224,11 +226,11 @@ def test_the_verdict_is_what_the_interval_allows(low: float | None, high: float 
     scores = {"log_loss": {"value": 0.6, "low": low, "high": high}, "roc_auc": {"value": None, "low": None, "high": None}}
     found = list_scores({"scores": scores, "constants": {"natural": 0.6, "balanced": 0.693}})
     assert [score.name for score in found] == ["log_loss"]
-    assert words in headline(found, 10)
+    assert words in summarise_scores(found, 10)
 
 
 def test_what_knowing_nothing_gets() -> None:
-    known = know_nothing({"by_class": {"REAL": 1, "FAKE": 3}, "constants": {"natural": 0.56, "balanced": 0.69}})
+    known = score_base_rate({"by_class": {"REAL": 1, "FAKE": 3}, "constants": {"natural": 0.56, "balanced": 0.69}})
     assert (known["brier"], known["average_precision"], known["log_loss"]) == (0.1875, 0.75, 0.56)
 
 
@@ -242,17 +244,17 @@ def test_every_fold_has_a_curve_and_all_have_a_mean(whole_page: Page) -> None:
 
 def test_one_fold_without_auc_is_one_figure() -> None:
     epochs = [{"epoch": 1, "train_loss": 0.6, "validation_loss": None, "validation_auc": None}]
-    figures = training_curves([{"fold": 0, "epochs": epochs}])
+    figures = draw_training_curves([{"fold": 0, "epochs": epochs}])
     assert set(figures) == {"training-loss"}
 
 
 def test_a_long_training_is_thinned() -> None:
     epochs = [{"epoch": i + 1, "train_loss": 1 / (i + 1), "validation_loss": 0.5} for i in range(1000)]
-    trace = training_curves([{"fold": 0, "epochs": epochs}])["training-loss"]["data"][0]
+    trace = draw_training_curves([{"fold": 0, "epochs": epochs}])["training-loss"]["data"][0]
     assert (len(trace["x"]), trace["x"][0], trace["x"][-1]) == (200, 1, 1000)
 
 
 def test_the_ring_on_the_curve_is_at_one_half() -> None:
     roc = {"fpr": [0.0, 0.1, 0.4, 1.0], "tpr": [0.0, 0.6, 0.8, 1.0], "threshold": [1.9, 0.7, 0.5, 0.2]}
-    ring = roc_curve(roc)["data"][-1]
+    ring = draw_roc_curve(roc)["data"][-1]
     assert (ring["x"], ring["y"]) == ([0.4], [0.8])
