@@ -24,7 +24,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import pyarrow.compute as pc
 
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.config import LINEAGE
 from dfd_ray.store.tables import read_table
@@ -84,18 +84,18 @@ class Outcome(NamedTuple):
     """The same of every replicate; the n-th is of the same videos in every row."""
 
 
-def folder_of(out: Path, row: Row, seed: int) -> Path:
+def locate_run(out: Path, row: Row, seed: int) -> Path:
     """Return where a row's run of a seed is kept."""
     return out / f"{row.name.replace(' ', '-')}-{seed}"
 
 
 def run_row(corpus: str, out: Path, row: Row, seed: int) -> None:
     """Run what is missing of a row."""
-    run = folder_of(out, row, seed)
+    run = locate_run(out, row, seed)
     settings = (*COMMON, f"train.seed={seed}", *row.settings)
     changed = {setting.split(".")[0] for setting in row.settings}
     for job, table in JOBS.items():
-        best = [folder_of(out, ROWS[0], one) for one in ((seed,) if table in SEEDED else (0, seed))]
+        best = [locate_run(out, ROWS[0], one) for one in ((seed,) if table in SEEDED else (0, seed))]
         shared = [other for other in best if other != run and not changed & set(LINEAGE[table]) and (other / table).exists()]
         if shared and not (run / table).exists():
             link_table(shared[0], run, table)
@@ -117,11 +117,11 @@ def link_table(source: Path, run: Path, table: str) -> None:
     half.rename(run / table)
 
 
-def outcome(runs: list[Path]) -> Outcome:
+def score_runs(runs: list[Path]) -> Outcome:
     """Return how good the predictions of some runs are, one a seed."""
     values, replicates = [], []
     for run in runs:
-        label, probability, member = judged_videos(run, "probability")
+        label, probability, member = read_judged(run, "probability")
         ranking = Ranking(label, probability)
         values.append(take_known(ranking.scores(np.ones(len(label)))))
         replicates.append([take_known(row) for row in resample(ranking, member, REPLICATES, seed=0)])
@@ -137,7 +137,7 @@ def take_known(scores: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in scores.items() if value is not None}
 
 
-def judged_videos(run: Path, column: str) -> tuple[Int64Array, Float64Array, Int64Array]:
+def read_judged(run: Path, column: str) -> tuple[Int64Array, Float64Array, Int64Array]:
     """Return label (1 for FAKE), number and group (from 0) of each video with a number in a column of `predictions/`."""
     predictions, videos = read_table(str(run), "predictions"), read_table(str(run), "manifest", ["video_id", "group"])
     predictions = predictions.filter(predictions.column(column).is_valid())
@@ -146,7 +146,7 @@ def judged_videos(run: Path, column: str) -> tuple[Int64Array, Float64Array, Int
     return label, predictions.column(column).to_numpy(), np.unique(group.to_numpy(), return_inverse=True)[1]
 
 
-def line(name: str, row: Outcome, best: Outcome | None) -> str:
+def format_row(name: str, row: Outcome, best: Outcome | None) -> str:
     """Return a row as Markdown: log loss and AUC, and by how much each is above that of `best` of the same seeds, with
     95 % intervals.
     """
@@ -179,11 +179,11 @@ def tabulate(out: Path) -> Table:
     table = ["| | seeds | log loss | above that of `best` | AUC | above that of `best` |", "|---" * 6 + "|"]
     found = {}
     for row in ROWS:
-        both = [[folder_of(out, one, seed) for one in (row, ROWS[0])] for seed in range(MOST_SEEDS)]
+        both = [[locate_run(out, one, seed) for one in (row, ROWS[0])] for seed in range(MOST_SEEDS)]
         if whole := [runs for runs in both if all((run / "predictions").exists() for run in runs)]:
-            found[row.name], best = (outcome(list(runs)) for runs in zip(*whole, strict=True))
-            table.append(line(row.name, found[row.name], None if row is ROWS[0] else best))
-    labels = read_table(str(folder_of(out, ROWS[0], 0)), "manifest", ["label"]).column("label")
+            found[row.name], best = (score_runs(list(runs)) for runs in zip(*whole, strict=True))
+            table.append(format_row(row.name, found[row.name], None if row is ROWS[0] else best))
+    labels = read_table(str(locate_run(out, ROWS[0], 0)), "manifest", ["label"]).column("label")
     share = pc.mean(pc.equal(labels, "FAKE")).as_py()
     table.append(f"| always the share of FAKE | | {entropy(share):.3f} | | 0.500 | |")
     return {"table": table, "rows": {name: {"seeds": row.seeds, **row.values} for name, row in found.items()}}
@@ -202,7 +202,7 @@ def main() -> None:
             print(f"== {row.name}, seed {seed}", flush=True)
             run_row(options.corpus, options.out, row, seed)
     result = tabulate(options.out)
-    report("ablations", result)
+    keep_result("ablations", result)
     print(*result["table"], sep="\n")
 
 

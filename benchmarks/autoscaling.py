@@ -77,7 +77,7 @@ class Look:
     """Rows in the table."""
 
 
-def configuration(address: str) -> dict[str, Any]:
+def make_cluster_config(address: str) -> dict[str, Any]:
     """Return what `cluster.yaml` is on a cloud, for nodes that are processes of this machine."""
     head, worker = "ray.head.default", "cpu"
     return {
@@ -119,7 +119,7 @@ def autoscaling_cluster(folder: Path) -> Iterator[str]:
     """
     port, client_port = free_ports(2)
     address = f"127.0.0.1:{port}"
-    (folder / "cluster.json").write_text(json.dumps(configuration(address)))
+    (folder / "cluster.json").write_text(json.dumps(make_cluster_config(address)))
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
     command += [f"--port={port}", f"--autoscaling-config={folder / 'cluster.json'}", f"--temp-dir={folder / 'ray'}"]
     command += ["--num-cpus=0", f"--object-store-memory={STORE}", "--include-dashboard=false"]
@@ -132,7 +132,7 @@ def autoscaling_cluster(folder: Path) -> Iterator[str]:
         await_head(head, folder / "output")
         yield address
     finally:
-        end(head)
+        end_family(head)
 
 
 def await_head(head: subprocess.Popen[bytes], output: Path) -> None:
@@ -144,7 +144,7 @@ def await_head(head: subprocess.Popen[bytes], output: Path) -> None:
         time.sleep(0.5)
 
 
-def end(head: subprocess.Popen[bytes]) -> None:
+def end_family(head: subprocess.Popen[bytes]) -> None:
     """End a head and all that it started, which the nodes are."""
     if head.poll() is not None:
         return
@@ -191,7 +191,7 @@ def watch(address: str, run: str) -> list[Look]:
     return looks
 
 
-def nodes_used(run: str) -> int:
+def count_nodes_used(run: str) -> int:
     """Return on how many nodes the actors were that found faces, by what Ray Data says of the finished job."""
     said = (Path(run) / "logs" / "faces-stats.txt").read_text()
     found = re.search(r"MapBatches\(ExtractAndDetect\).*?(\d+) nodes used", said, re.DOTALL)
@@ -238,7 +238,7 @@ def main() -> None:
             looks = watch(address, run)
         draw(looks, FIGURE)
         most = max(one.nodes for one in looks)
-        print(f"{looks[-1].videos} videos, {most} nodes at most, {nodes_used(run)} of them worked; {FIGURE}")
+        print(f"{looks[-1].videos} videos, {most} nodes at most, {count_nodes_used(run)} of them worked; {FIGURE}")
 
 
 if __name__ == "__main__":

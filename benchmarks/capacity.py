@@ -24,8 +24,8 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from benchmarks.machine import report
-from benchmarks.preprocess import SETTINGS, Row, choose_videos, stages, through_ray
+from benchmarks.machine import keep_result
+from benchmarks.preprocess import SETTINGS, Row, choose_videos, measure_stages, time_job
 from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.pipelines.plan import make_plan
@@ -42,7 +42,7 @@ STORE = 200 * 2**20
 def measure_rates(rows: list[Row], busy: int) -> dict[str, float]:
     """Return frames a second and core of each stage, while so many cores are at it."""
     with get_context("spawn").Pool(busy) as pool:
-        found = pool.map(stages, [rows[start::busy] for start in range(busy)], chunksize=1)
+        found = pool.map(measure_stages, [rows[start::busy] for start in range(busy)], chunksize=1)
     names = {"decode": "decode", "detect": "to_rgb, detect, crop, encode"}
     return {stage: sum(rates[name] for rates in found) / busy for stage, name in names.items()}
 
@@ -62,7 +62,7 @@ def simulate(rows: list[Row], nodes: int, rates: dict[str, float], videos_per_ta
 
 
 @contextmanager
-def cluster_of(nodes: int) -> Iterator[None]:
+def start_cluster(nodes: int) -> Iterator[None]:
     """Have a head that does no work and some nodes; RAY_ADDRESS names it, as for every job on a cluster."""
     cluster = Cluster(
         initialize_head=True,
@@ -82,8 +82,8 @@ def measure(rows: list[Row], nodes: int) -> float:
     """Return the seconds that the job takes for the videos on some nodes, start-up left out."""
     pool = Pool(min_size=nodes, max_size=nodes)
     config: Config = SETTINGS.model_copy(update={"resources": SETTINGS.resources.model_copy(update={"detect": pool})})
-    with tempfile.TemporaryDirectory() as scratch, cluster_of(nodes):
-        seconds = through_ray(rows, Path(scratch), config)
+    with tempfile.TemporaryDirectory() as scratch, start_cluster(nodes):
+        seconds = time_job(rows, Path(scratch), config)
     return seconds["twice"] - seconds["once"]
 
 
@@ -103,7 +103,9 @@ def main() -> None:
             results.append({"nodes": nodes, "seconds": found})
             print(results[-1], file=sys.stderr, flush=True)
         by_busy = {f"{busy} busy": found for busy, found in rates.items()}
-        report("capacity", {"videos": len(rows), "cores": CORES, "frames_per_second_and_core": by_busy, "results": results})
+        keep_result(
+            "capacity", {"videos": len(rows), "cores": CORES, "frames_per_second_and_core": by_busy, "results": results}
+        )
 
 
 if __name__ == "__main__":

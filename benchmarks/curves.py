@@ -90,7 +90,7 @@ def _run(method: Method, size: int, sender: Connection) -> None:
     sender.send(method(*points))
 
 
-def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+def time_call(run: Callable[[], Any]) -> tuple[Any, float]:
     """Return what `run` returns and the seconds it took."""
     started = time.perf_counter()
     result = run()

@@ -25,7 +25,7 @@ Detect = Callable[[Any], list[Boxes]]
 """Takes frames (n, h, w, 3) uint8 RGB; returns the boxes of each."""
 
 
-def dfd_ray() -> Detect:
+def load_dfd_ray() -> Detect:
     """Return our cascade: facenet-pytorch's weights, with the smallest face that `preprocess` looks for."""
     from dfd_ray.faces.detector import FaceDetector
 
@@ -35,7 +35,7 @@ def dfd_ray() -> Detect:
     ]
 
 
-def facenet_pytorch(batched: bool) -> Detect:
+def load_facenet_pytorch(batched: bool) -> Detect:
     """Return facenet-pytorch's MTCNN as it comes, with a batch of frames or one after the other."""
     from facenet_pytorch import MTCNN
 
@@ -52,7 +52,7 @@ def facenet_pytorch(batched: bool) -> Detect:
     return detect
 
 
-def dlib_hog() -> Detect:
+def load_dlib_hog() -> Detect:
     """Return dlib's detector on histograms of gradients, without enlarging."""
     import dlib
 
@@ -60,7 +60,7 @@ def dlib_hog() -> Detect:
     return lambda frames: [[corners(box) for box in detector(frame, 0)] for frame in frames]
 
 
-def dlib_cnn() -> Detect:
+def load_dlib_cnn() -> Detect:
     """Return dlib's convolutional detector, without enlarging."""
     import dlib
     import face_recognition_models
@@ -74,7 +74,7 @@ def corners(box: Any) -> list[float]:
     return [box.left(), box.top(), box.right(), box.bottom(), 1.0]
 
 
-def mtcnn_tensorflow() -> Detect:
+def load_mtcnn() -> Detect:
     """Return the package `mtcnn`, as it comes."""
     from mtcnn import MTCNN
 
@@ -87,7 +87,7 @@ def mtcnn_tensorflow() -> Detect:
     return lambda frames: [[box(found) for found in detector.detect_faces(frame)] for frame in frames]
 
 
-def opencv_haar() -> Detect:
+def load_opencv_haar() -> Detect:
     """Return OpenCV's cascade on Haar features, with OpenCV's own defaults."""
     import cv2
 
@@ -102,13 +102,13 @@ def opencv_haar() -> Detect:
 
 
 DETECTORS: dict[str, Callable[[], Detect]] = {
-    "dfd_ray": dfd_ray,
-    "facenet-pytorch, batched": lambda: facenet_pytorch(True),
-    "facenet-pytorch": lambda: facenet_pytorch(False),
-    "dlib, HOG": dlib_hog,
-    "dlib, CNN": dlib_cnn,
-    "mtcnn on TensorFlow": mtcnn_tensorflow,
-    "OpenCV, Haar": opencv_haar,
+    "dfd_ray": load_dfd_ray,
+    "facenet-pytorch, batched": lambda: load_facenet_pytorch(True),
+    "facenet-pytorch": lambda: load_facenet_pytorch(False),
+    "dlib, HOG": load_dlib_hog,
+    "dlib, CNN": load_dlib_cnn,
+    "mtcnn on TensorFlow": load_mtcnn,
+    "OpenCV, Haar": load_opencv_haar,
 }
 ONE_AT_A_TIME = set(DETECTORS) - {"dfd_ray", "facenet-pytorch, batched"}
 

@@ -26,7 +26,7 @@ import torch
 from facenet_pytorch import MTCNN
 from torchvision.ops import box_iou
 
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
@@ -79,7 +79,7 @@ class Agreement:
         }
 
 
-def reference_faces(stock: MTCNN, frame: npt.NDArray[np.uint8]) -> Faces:
+def find_reference_faces(stock: MTCNN, frame: npt.NDArray[np.uint8]) -> Faces:
     """Return what facenet-pytorch finds in a frame, the most probable first."""
     with torch.inference_mode():
         boxes, probabilities, landmarks = stock.detect(frame, landmarks=True)
@@ -103,7 +103,7 @@ def measure(folder: str) -> dict[str, Any]:
             continue
         pictures = [frame.to_rgb() for frame in decoded]
         clock = time.process_time()
-        reference = [reference_faces(stock, picture) for picture in pictures]
+        reference = [find_reference_faces(stock, picture) for picture in pictures]
         seconds["facenet-pytorch"] += time.process_time() - clock
         for way in WAYS:
             clock = time.process_time()
@@ -125,7 +125,7 @@ def main() -> None:
     """Measure, print, and keep the result."""
     with tempfile.TemporaryDirectory() as scratch:
         corpus = sys.argv[1] if len(sys.argv) > 1 else str(make_demo_corpus(Path(scratch) / "demo-corpus"))
-        report("detection", measure(str(Path(corpus).absolute())))
+        keep_result("detection", measure(str(Path(corpus).absolute())))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ import torch
 from torchvision.ops import box_iou
 
 from benchmarks.detect_one import DETECTORS
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
 from dfd_ray.video import decode_video
@@ -50,7 +50,7 @@ SURE, SEEN, OVERLAP = 0.95, 0.9, 0.3
 EVERY, VIDEOS = 10, 10
 
 
-def readable(folder: Path) -> list[Path]:
+def list_readable(folder: Path) -> list[Path]:
     """Return the videos that have frames enough."""
     found = []
     for path in sorted(folder.rglob("*.mp4")):
@@ -193,9 +193,9 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a detector may take for a size")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        videos = readable(options.folder or make_demo_corpus(Path(scratch) / "demo-corpus"))
+        videos = list_readable(options.folder or make_demo_corpus(Path(scratch) / "demo-corpus"))
         sizes = {f"{height} x {width}": measure_size(videos, (height, width), options.limit) for height, width in SIZES}
-        report("detectors", {"limit_seconds": options.limit, "sizes": sizes, "reading": measure_reading(videos)})
+        keep_result("detectors", {"limit_seconds": options.limit, "sizes": sizes, "reading": measure_reading(videos)})
         draw(sizes)
 
 

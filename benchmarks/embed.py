@@ -33,7 +33,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import ToTensor
 
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.arrays import Float32Array
 from dfd_ray.config import Config, load_config
 from dfd_ray.demo import make_demo_corpus
@@ -75,7 +75,7 @@ def find_faces(folder: Path) -> list[bytes]:
     return [faces[i % len(faces)] for i in range(FACES)]
 
 
-def loop_of_the_report(module: nn.Module, faces: list[bytes]) -> Float32Array:
+def embed_as_the_report(module: nn.Module, faces: list[bytes]) -> Float32Array:
     """Embed as the report does."""
     vectors = []
     with torch.no_grad():
@@ -85,7 +85,7 @@ def loop_of_the_report(module: nn.Module, faces: list[bytes]) -> Float32Array:
     return np.array(vectors, np.float32)
 
 
-def table_of(faces: list[bytes]) -> pa.Table:
+def make_table(faces: list[bytes]) -> pa.Table:
     """Return faces as rows of `faces/`, `FACES_PER_VIDEO` a video."""
     rows = [
         {
@@ -101,27 +101,27 @@ def table_of(faces: list[bytes]) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMAS["faces"])
 
 
-def settings(backbone: str, more: Iterable[str] = ()) -> Config:
+def make_config(backbone: str, more: Iterable[str] = ()) -> Config:
     """Return the configuration of a backbone."""
     weights = "package" if backbone.endswith("lite0") else "random"
     values = {"backbone": backbone, "weights": weights, "image_size": SIZE}
     return load_config(None, [*(f"embed.{name}={value}" for name, value in values.items()), *more])
 
 
-def cosine(left: Float32Array, right: Float32Array) -> float:
+def compare_directions(left: Float32Array, right: Float32Array) -> float:
     """Return the mean cosine similarity of two sets of vectors, row by row."""
     return float(((left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)).mean())
 
 
 def compare(backbone: str, faces: list[bytes]) -> dict[str, Any]:
     """Return images a CPU second of the report's loop and of ours, and our vectors' similarity to fp32."""
-    config = settings(backbone)
+    config = make_config(backbone)
     plain, _ = create_backbone(backbone, weights=config.embed.weights, image_size=SIZE)
     plain = plain.to(memory_format=torch.contiguous_format)
-    table = table_of(faces)
+    table = make_table(faces)
     precisions: list[Precision] = ["fp32", "bf16"] if native_precision("cpu") == "bf16" else ["fp32"]
     actors = {each: EmbedFaces(config.embed, each, config.resources.embed) for each in precisions}
-    ways: dict[str, Callable[[], object]] = {"report": lambda: loop_of_the_report(plain, faces)}
+    ways: dict[str, Callable[[], object]] = {"report": lambda: embed_as_the_report(plain, faces)}
     ways |= {each: partial(actor, table) for each, actor in actors.items()}
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
@@ -136,12 +136,12 @@ def compare(backbone: str, faces: list[bytes]) -> dict[str, Any]:
         "faces": len(faces),
         "images_per_cpu_second": speed,
         "times_the_report": {name: value / speed["report"] for name, value in speed.items()},
-        "bf16_cosine_to_fp32": cosine(exact, coarse[0]) if coarse else None,
-        "gflop_per_face": gflop(plain),
+        "bf16_cosine_to_fp32": compare_directions(exact, coarse[0]) if coarse else None,
+        "gflop_per_face": count_gflop(plain),
     }
 
 
-def gflop(module: nn.Module) -> float:
+def count_gflop(module: nn.Module) -> float:
     """Return the multiplications and additions of a network for one face, in 10^9."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -150,7 +150,7 @@ def gflop(module: nn.Module) -> float:
     return float(counter.get_total_flops()) / 1e9
 
 
-def ceiling() -> dict[str, float]:
+def measure_ceiling() -> dict[str, float]:
     """Return the GFLOP/s of a product of two 1024 x 1024 matrices."""
     best = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
@@ -164,13 +164,13 @@ def ceiling() -> dict[str, float]:
     return best
 
 
-def through_ray(faces: list[bytes], scratch: Path) -> dict[str, Any]:
+def time_job(faces: list[bytes], scratch: Path) -> dict[str, Any]:
     """Return faces per second, by the clock, of one actor through Ray and of the same class in a plain loop."""
     seconds: dict[str, float] = {}
     with shared_session():
         for name, times in (("warm-up", 1), ("once", RAY_ONCE), ("more", RAY_MORE)):
-            config = settings(RAY_BACKBONE, ["resources.cpus=1"])
-            table = table_of(faces * times)
+            config = make_config(RAY_BACKBONE, ["resources.cpus=1"])
+            table = make_table(faces * times)
             manifest = [{"video_id": video, "uri": "/none"} for video in table.column("video_id").to_pylist()]
             for part, rows in (("manifest", pa.Table.from_pylist(manifest, SCHEMAS["manifest"])), ("faces", table)):
                 (scratch / name / part).mkdir(parents=True)
@@ -201,7 +201,7 @@ def main() -> None:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else make_demo_corpus(Path(scratch) / "demo-corpus")
         faces = find_faces(folder)
         compared = {name: compare(name, faces[:count]) for name, count in BACKBONES.items()}
-        report("embed", {"ceiling": ceiling(), "backbones": compared, "ray": through_ray(faces, Path(scratch))})
+        keep_result("embed", {"ceiling": measure_ceiling(), "backbones": compared, "ray": time_job(faces, Path(scratch))})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.curves import FACES as OF_A_VIDEO
 from benchmarks.curves import make_faces, widen
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.analysis import PCA, Moments
 from dfd_ray.analysis.face_map import describe_tsne, map_and_cluster
 from dfd_ray.arrays import Float32Array
@@ -55,7 +55,7 @@ def main(faces: int, config: Config) -> None:
     result = map_and_cluster(scores, truth, config.analyze, 0)
     whole, cpu = time.perf_counter() - started, time.process_time() - used
     seconds = {"pca": pca_seconds, **result.seconds}
-    report(
+    keep_result(
         "face_map",
         {
             "faces": faces,

@@ -38,18 +38,18 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def machine_name(machine: dict[str, Any]) -> str:
+def name_machine(machine: dict[str, Any]) -> str:
     """Return a name for the file of a machine's results."""
     words = f"{machine['processor']} {machine['instructions']} {machine['cores']} cores"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
-def report(name: str, result: Mapping[str, object]) -> None:
+def keep_result(name: str, result: Mapping[str, object]) -> None:
     """Print a result as JSON, and keep it among those of this machine in `benchmarks/results/<machine>.json`."""
     machine = describe_machine()
     arguments = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
     entry = {"command": " ".join(["python -m", f"benchmarks.{name}", *arguments]), "machine": machine, **result}
-    path = RESULTS / f"{machine_name(machine)}.json"
+    path = RESULTS / f"{name_machine(machine)}.json"
     path.parent.mkdir(exist_ok=True)
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     path.write_text(json.dumps(kept | {name: entry}, indent=2) + "\n", encoding="utf-8")

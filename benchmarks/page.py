@@ -90,7 +90,7 @@ def detectors_rows(result: dict[str, Any]) -> Iterator[Row]:
         ours = detectors["dfd_ray"]
         for name, theirs in detectors.items():
             if name != "dfd_ray" and "missing" not in theirs:
-                what = f"{size}, {accuracy_of('ours', ours)}, {accuracy_of('peer', theirs)}"
+                what = f"{size}, {describe_accuracy('ours', ours)}, {describe_accuracy('peer', theirs)}"
                 yield Row(what, "frames/s", ours["frames_per_second"], name, theirs["frames_per_second"])
     reading = result["reading"]
     for name in ("read", "grab and retrieve"):
@@ -98,7 +98,7 @@ def detectors_rows(result: dict[str, Any]) -> Iterator[Row]:
         yield Row(what, "s", reading["dfd_ray"]["seconds"], f"OpenCV, {name}", reading[name]["seconds"], True)
 
 
-def accuracy_of(whose: str, detector: dict[str, Any]) -> str:
+def describe_accuracy(whose: str, detector: dict[str, Any]) -> str:
     """Return in words in how many of its frames a detector finds a face, and how many of facenet-pytorch's faces."""
     met = detector["agreement"]["of_reference"]
     return f"{whose} finds a face in {detector['accuracy']:.1%} of {detector['frames']} and {met:.1%} of facenet-pytorch's"

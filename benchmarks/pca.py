@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import sklearn.decomposition
 
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.analysis import PCA, Moments
 from dfd_ray.arrays import Float32Array
 
@@ -26,7 +26,7 @@ BLOCK = 1_500
 """Rows at once, as many as 128 videos have faces."""
 
 
-def blocks(rows: int) -> Iterator[Float32Array]:
+def make_blocks(rows: int) -> Iterator[Float32Array]:
     """Yield rows of a hundred directions and noise around a mean of ten standard deviations."""
     random = np.random.default_rng(0)
     scale = np.geomspace(5.0, 0.5, 100, dtype=np.float32)[:, None]
@@ -37,10 +37,10 @@ def blocks(rows: int) -> Iterator[Float32Array]:
         yield hidden @ directions + random.standard_normal((count, DIMENSIONS), dtype=np.float32) + 10
 
 
-def stream(rows: int) -> tuple[Moments, float]:
+def merge_moments(rows: int) -> tuple[Moments, float]:
     """Return the moments of rows that are never together, and the seconds that took without making the rows."""
     moments, seconds = Moments.empty(DIMENSIONS), 0.0
-    for block in blocks(rows):
+    for block in make_blocks(rows):
         started = time.perf_counter()
         moments = moments.merge(Moments.of(block))
         seconds += time.perf_counter() - started
@@ -49,13 +49,13 @@ def stream(rows: int) -> tuple[Moments, float]:
 
 def main(rows: int, streamed: int) -> None:
     """Measure, print, and keep the result."""
-    _, streamed_seconds = stream(streamed)
+    _, streamed_seconds = merge_moments(streamed)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    moments, seconds = stream(rows)
+    moments, seconds = merge_moments(rows)
     started = time.perf_counter()
     ours = PCA.fit(moments, COMPONENTS)
     fit_seconds = time.perf_counter() - started
-    whole = np.concatenate(list(blocks(rows)))
+    whole = np.concatenate(list(make_blocks(rows)))
     started = time.perf_counter()
     for start in range(0, rows, BLOCK):
         ours.transform(whole[start : start + BLOCK])
@@ -65,7 +65,7 @@ def main(rows: int, streamed: int) -> None:
     theirs.transform(whole)
     their_seconds = time.perf_counter() - started
     total = seconds + fit_seconds + project_seconds
-    report(
+    keep_result(
         "pca",
         {
             "rows": rows,

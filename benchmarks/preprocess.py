@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.config import Config
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
@@ -68,7 +68,7 @@ def choose_videos(corpus: str) -> list[Row]:
     return [row for row in rows if row["label"] == "REAL"][:REAL] + [fake[int(i * step)] for i in range(min(FAKE, len(fake)))]
 
 
-def by_height(rows: list[Row], run: Callable[[list[Row]], None]) -> dict[str, float]:
+def time_by_height(rows: list[Row], run: Callable[[list[Row]], None]) -> dict[str, float]:
     """Return the seconds that `run` takes for the videos of each height, the largest first."""
     groups: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
@@ -81,7 +81,7 @@ def by_height(rows: list[Row], run: Callable[[list[Row]], None]) -> dict[str, fl
     return seconds
 
 
-def recipe(rows: list[Row]) -> dict[str, float]:
+def time_recipe(rows: list[Row]) -> dict[str, float]:
     """Time the report's recipe."""
     from facenet_pytorch import MTCNN
 
@@ -99,7 +99,7 @@ def recipe(rows: list[Row]) -> dict[str, float]:
                             encode_jpeg(face)
 
     run(rows[:1])
-    return by_height(rows, run)
+    return time_by_height(rows, run)
 
 
 def _grab(path: str, count: int) -> list[Any]:
@@ -113,11 +113,11 @@ def _grab(path: str, count: int) -> list[Any]:
     return frames
 
 
-def pooled(rows: list[Row], task: Callable[[Row], Any], keep: Callable[[list[Any]], None]) -> dict[str, float]:
+def time_in_pool(rows: list[Row], task: Callable[[Row], Any], keep: Callable[[list[Any]], None]) -> dict[str, float]:
     """Time a task over the videos with one process a core; `keep` takes what they return."""
     with get_context("spawn").Pool(CORES, _one_thread) as pool:
         pool.map(task, rows[: 2 * CORES], chunksize=1)  # imports, nets
-        return by_height(rows, lambda group: keep(list(pool.imap_unordered(task, group))))
+        return time_by_height(rows, lambda group: keep(list(pool.imap_unordered(task, group))))
 
 
 def _one_thread() -> None:
@@ -142,7 +142,7 @@ def decode_and_detect(row: Row) -> pa.Table:
     return _detect(extracted)
 
 
-def stages(rows: list[Row]) -> dict[str, float]:
+def measure_stages(rows: list[Row]) -> dict[str, float]:
     """Return frames per second of each stage in one process on one core."""
     _one_thread()
     detect = Detect(SETTINGS.preprocess, "cpu")
@@ -164,7 +164,7 @@ def stages(rows: list[Row]) -> dict[str, float]:
     return {stage: frames / value for stage, value in seconds.items()}
 
 
-def through_ray(rows: list[Row], scratch: Path, settings: Config = SETTINGS) -> dict[str, float]:
+def time_job(rows: list[Row], scratch: Path, settings: Config = SETTINGS) -> dict[str, float]:
     """Time the job itself on the videos once and twice."""
     seconds: dict[str, float] = {}
     with shared_session():
@@ -188,16 +188,16 @@ def main() -> None:
         rows = choose_videos(str(Path(corpus).absolute()))
         frames = sum(frames_wanted(row["label"], SETTINGS.preprocess) for row in rows)
         measured = {
-            "recipe": recipe(rows),
-            "floor": pooled(rows, decode_only, lambda _: None),
-            "loop": pooled(
+            "recipe": time_recipe(rows),
+            "floor": time_in_pool(rows, decode_only, lambda _: None),
+            "loop": time_in_pool(
                 rows, decode_and_detect, lambda tables: pq.write_table(pa.concat_tables(tables), Path(scratch) / "loop.parquet")
             ),
         }
         seconds = {name: sum(values.values()) for name, values in measured.items()}
-        runs = through_ray(rows, Path(scratch))
+        runs = time_job(rows, Path(scratch))
         seconds["ray"] = runs["twice"] - runs["once"]
-        report(
+        keep_result(
             "preprocess",
             {
                 "videos": {label: sum(row["label"] == label for row in rows) for label in ("REAL", "FAKE")},
@@ -206,7 +206,7 @@ def main() -> None:
                 "seconds_by_height": measured,
                 "videos_by_height": {f"{h}p": sum(row["height"] == h for row in rows) for h in {row["height"] for row in rows}},
                 "ray_seconds": runs,
-                "frames_per_second_and_core": stages(rows),
+                "frames_per_second_and_core": measure_stages(rows),
                 "times_faster_than_the_recipe": seconds["recipe"] / seconds["ray"],
                 "times_the_floor": seconds["ray"] / seconds["floor"],
                 "ray_over_loop": seconds["ray"] / seconds["loop"],

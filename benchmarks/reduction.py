@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curves import Method, Result, draw, measure, parse_options, timed, widen
-from benchmarks.machine import report
+from benchmarks.curves import Method, Result, draw, measure, parse_options, time_call, widen
+from benchmarks.machine import keep_result
 from dfd_ray.analysis import PCA, Moments, embed_tsne, neighbour_preservation, trustworthiness
 from dfd_ray.arrays import Float32Array
 
@@ -27,22 +27,22 @@ COMPONENTS, DIMENSIONS = 50, 3
 JOBS = os.cpu_count() or 1
 
 
-def pca(vectors: Float32Array, components: int = DIMENSIONS) -> Float32Array:
+def run_pca(vectors: Float32Array, components: int = DIMENSIONS) -> Float32Array:
     """Return the first principal components."""
     return PCA.fit(Moments.of(vectors), components).transform(vectors)
 
 
-def tsne(vectors: Float32Array) -> Float32Array:
+def run_tsne(vectors: Float32Array) -> Float32Array:
     """Return t-SNE's map of the vectors."""
     return embed_tsne(vectors, dimensions=DIMENSIONS, perplexity=50, jobs=JOBS).coordinates
 
 
-def pca_and_tsne(vectors: Float32Array) -> Float32Array:
+def run_pca_and_tsne(vectors: Float32Array) -> Float32Array:
     """Return t-SNE's map of the vectors' principal components."""
-    return tsne(pca(vectors, COMPONENTS))
+    return run_tsne(run_pca(vectors, COMPONENTS))
 
 
-def umap(vectors: Float32Array) -> Float32Array:
+def run_umap(vectors: Float32Array) -> Float32Array:
     """Return UMAP's map of the vectors."""
     from umap import UMAP
 
@@ -52,7 +52,7 @@ def umap(vectors: Float32Array) -> Float32Array:
 def score(reduce: Callable[[Float32Array], Float32Array], points: Float32Array, _person: Any) -> Result:
     """Time a method, and count the neighbours that it keeps."""
     vectors = np.concatenate(list(widen(points, WIDTH)))
-    low, seconds = timed(lambda: reduce(vectors))
+    low, seconds = time_call(lambda: reduce(vectors))
     return {
         "seconds": seconds,
         "trustworthiness": trustworthiness(vectors, low),
@@ -61,10 +61,10 @@ def score(reduce: Callable[[Float32Array], Float32Array], points: Float32Array, 
 
 
 METHODS: dict[str, Method] = {
-    "PCA": partial(score, pca),
-    "t-SNE": partial(score, tsne),
-    "PCA + t-SNE": partial(score, pca_and_tsne),
-    "UMAP": partial(score, umap),
+    "PCA": partial(score, run_pca),
+    "t-SNE": partial(score, run_tsne),
+    "PCA + t-SNE": partial(score, run_pca_and_tsne),
+    "UMAP": partial(score, run_umap),
 }
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     methods = {name: method for name, method in METHODS.items() if name != "UMAP" or find_spec("umap")}
     curves = measure(methods, options.sizes, options.limit)
     left_out = sorted(set(METHODS) - set(methods))
-    report("reduction", {"limit_seconds": options.limit, "left_out": left_out, "curves": curves})
+    keep_result("reduction", {"limit_seconds": options.limit, "left_out": left_out, "curves": curves})
     draw("reduction", curves, ["trustworthiness", "neighbour_preservation"])
 
 

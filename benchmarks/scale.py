@@ -36,7 +36,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.sections import Resources
 from dfd_ray.store.schemas import SCHEMAS
@@ -103,7 +103,7 @@ def begin(run: Path, finished: Path, rows: int) -> None:
         pq.write_table(names.select(["video_id"]), run / "checkpoints" / "faces" / f"{name}.parquet")
 
 
-def memory_gib(driver: psutil.Process) -> tuple[float, float]:
+def measure_memory(driver: psutil.Process) -> tuple[float, float]:
     """Return the PSS of a process with all its descendants, and of the process alone."""
     held = {}
     for process in [driver, *driver.children(recursive=True)]:
@@ -124,7 +124,7 @@ def note_cpu_seconds(driver: psutil.Process, used: dict[psutil.Process, float]) 
     return sum(used.values())
 
 
-def spilled_mib(ray_folder: Path) -> int:
+def read_spilled(ray_folder: Path) -> int:
     """Return what Ray's log says that it spilled, in MiB."""
     logs = (path.read_text(errors="replace") for path in ray_folder.glob("session_*/logs/raylet*"))
     return max((int(size) for log in logs for size in re.findall(r"Spilled (\d+) MiB", log)), default=0)
@@ -149,7 +149,7 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
             note_cpu_seconds(job, used)
             looked_cpu = time.perf_counter()
         if first and time.perf_counter() - looked > LOOK:
-            total, own = memory_gib(job)
+            total, own = measure_memory(job)
             peak, driver_peak, looked = max(peak, total), max(driver_peak, own), time.perf_counter()
         if files * ROWS_A_FILE >= rows and (done := count_rows(str(run), "faces")) >= rows and job.is_running():
             elapsed, cpu = time.perf_counter() - first, note_cpu_seconds(job, used) - used_before
@@ -162,7 +162,7 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
                 "cpu_ms_per_row": 1000 * cpu / (done - before),
                 "peak_gib": peak,
                 "driver_peak_gib": driver_peak,
-                "spilled_mib": spilled_mib(ray_folder),
+                "spilled_mib": read_spilled(ray_folder),
             }
     if job.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended {job.returncode}")
@@ -203,7 +203,7 @@ def main() -> None:
             results.append(measure(folder, clips, rows, folder / f"run-{options.rows[0]}" if begun else None))
             print(results[-1], file=sys.stderr, flush=True)
         costs = [1 / result["rows_per_second"] for result in results]
-        report("scale", {"results": results, "cost_of_a_video_last_to_first": round(costs[-1] / costs[0], 3)})
+        keep_result("scale", {"results": results, "cost_of_a_video_last_to_first": round(costs[-1] / costs[0], 3)})
 
 
 if __name__ == "__main__":

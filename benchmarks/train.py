@@ -35,7 +35,7 @@ import torch
 from ray.train import DataConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
-from benchmarks.machine import report
+from benchmarks.machine import keep_result
 from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.backbones import create_backbone
@@ -149,7 +149,7 @@ def main() -> None:
                 print(f"{name}: {speed[name]:.1f} faces/s", flush=True)
     slower = min(speed["input"], speed["step"])
     ratios = {"together_over_slower": speed["together"] / slower, "two_over_one": speed["step_2"] / speed["step"]}
-    report("train", {"faces_per_second": speed, "epoch_start_seconds": start["together"], **ratios})
+    keep_result("train", {"faces_per_second": speed, "epoch_start_seconds": start["together"], **ratios})
 
 
 if __name__ == "__main__":

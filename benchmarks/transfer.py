@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn.metrics import log_loss
 
-from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, folder_of, judged_videos, run_job, take_known, with_interval
-from benchmarks.machine import report
+from benchmarks.ablations import MOST_SEEDS, REPLICATES, Row, locate_run, read_judged, run_job, take_known, with_interval
+from benchmarks.machine import keep_result
 from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.verdict.calibration import fit_calibration
@@ -42,7 +42,7 @@ def run_row(people: str, corpus: str, out: Path, row: Row, seed: int) -> Path:
     """Run what is missing of a row, and return its run."""
     own = tuple(setting for setting in row.settings if setting.startswith("preprocess"))
     settings = (*COMMON, f"index.extra_real={people}", f"train.seed={seed}", *row.settings)
-    found, run = out / "-".join(["faces", *own]), folder_of(out, row, seed)
+    found, run = out / "-".join(["faces", *own]), locate_run(out, row, seed)
     for job in ("index", "preprocess"):
         run_job(job, found, corpus, settings)
     for table in ("manifest", "faces"):
@@ -61,14 +61,14 @@ def write_parted(source: Path, target: Path) -> None:
         videos = pq.read_table(file)
         people = videos.filter(pc.equal(videos.column("fold"), TRAIN_ONLY))
         names = pc.binary_join_element_wise("fake", people.column("video_id"), "/")
-        people = put(put(people, "video_id", names), "label", pa.array(["FAKE"] * len(people)))
+        people = replace_column(replace_column(people, "video_id", names), "label", pa.array(["FAKE"] * len(people)))
         both = pa.concat_tables([videos, people])
         fold = pc.if_else(pc.equal(both.column("fold"), TRAIN_ONLY), 1, 0)  # no training has one fold alone
-        pq.write_table(put(both, "fold", fold), half / file.name)
+        pq.write_table(replace_column(both, "fold", fold), half / file.name)
     half.rename(target)
 
 
-def put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+def replace_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Return a table with other values in a column."""
     field = table.schema.field(name)
     return table.set_column(table.column_names.index(name), field, values.cast(field.type))
@@ -76,16 +76,16 @@ def put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Ta
 
 def score(run: Path) -> tuple[str, dict[str, float]]:
     """Return AUC and log loss of a run, as cells of Markdown and as numbers."""
-    label, raw, member = judged_videos(run, "raw_probability")  # what was learnt from has none
+    label, raw, member = read_judged(run, "raw_probability")  # what was learnt from has none
     ranking = Ranking(label, raw)
     auc = take_known(ranking.scores(np.ones(len(label))))["roc_auc"]
     replicates = [row["roc_auc"] for row in resample(ranking, member, REPLICATES, seed=0)]
     random = np.random.default_rng(0)
-    loss = float(np.mean([halved_loss(label, raw, member, random) for _ in range(HALVINGS)]))
+    loss = float(np.mean([score_halves(label, raw, member, random) for _ in range(HALVINGS)]))
     return f"{with_interval(auc, np.array(replicates), '.3f')} | {loss:.3f}", {"roc_auc": auc, "log_loss_balanced": loss}
 
 
-def halved_loss(label: Int64Array, raw: Float64Array, member: Int64Array, random: np.random.Generator) -> float:
+def score_halves(label: Int64Array, raw: Float64Array, member: Int64Array, random: np.random.Generator) -> float:
     """Return the log loss, both classes alike, where two random halves of the groups calibrate each other."""
     while True:
         half = np.isin(member, random.permutation(member.max() + 1)[: (member.max() + 1) // 2])
@@ -113,7 +113,7 @@ def main() -> None:
             print(f"== {row.name}, seed {seed}", flush=True)
             cells, values[f"{row.name}, seed {seed}"] = score(run_row(options.people, options.corpus, options.out, row, seed))
             table.append(f"| {row.name} | {seed} | {cells} |")
-    report("transfer", {"table": table, "rows": values})
+    keep_result("transfer", {"table": table, "rows": values})
     print(*table, sep="\n")
 
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from benchmarks.machine import RESULTS, describe_machine, machine_name
+from benchmarks.machine import RESULTS, describe_machine, name_machine
 from benchmarks.page import PAGE, SECTIONS, Row, make_page
 
 KEPT = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-cores.json"))]
@@ -23,7 +23,7 @@ def test_every_result_is_of_a_benchmark_and_says_how_and_where_it_was_made() -> 
         for name, result in results.items():
             assert name in SECTIONS
             assert result["command"].startswith(f"python -m benchmarks.{name}")
-            assert f"{machine_name(result['machine'])}.json" == path.name
+            assert f"{name_machine(result['machine'])}.json" == path.name
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -37,4 +37,4 @@ def test_a_ratio_says_how_many_times_better_ours_is() -> None:
 
 
 def test_this_machine_has_a_name_that_a_file_can_have() -> None:
-    assert machine_name(describe_machine()).replace("-", "").isalnum()
+    assert name_machine(describe_machine()).replace("-", "").isalnum()
