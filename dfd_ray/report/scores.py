@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from dfd_ray.arrays import BoolArray, Float64Array
 from dfd_ray.labels import LABELS
-from dfd_ray.verdict.metrics import CALIBRATION_BINS, reliability_bins
+from dfd_ray.verdict.metrics import CALIBRATION_BINS, measure_reliability
 
 MEANINGS = {
     "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),
@@ -139,9 +139,9 @@ def select_judged(predictions: pa.Table, column: str) -> tuple[Float64Array, Boo
 
 
 def compare_by_bin(predictions: pa.Table, column: str) -> Sequence[dict[str, Any]]:
-    """Compare the probabilities in a column with the share of FAKE: `reliability_bins` without intervals."""
+    """Compare the probabilities in a column with the share of FAKE: `measure_reliability` without intervals."""
     probability, fake = select_judged(predictions, column)
-    return reliability_bins(fake, probability, np.zeros(len(fake), np.int64), bootstrap=0) if len(fake) else []
+    return measure_reliability(fake, probability, np.zeros(len(fake), np.int64), bootstrap=0) if len(fake) else []
 
 
 def count_by_bin(predictions: pa.Table) -> dict[str, list[int]]:
