@@ -1,9 +1,9 @@
 """One typed model of a run: every setting of every job, with its unit, range, default and meaning.
 
 A configuration is read from YAML (`safe_load`), then changed by `--set section.field=value`, then frozen. Unknown or
-wrong fields are refused in one line. What the tables carry in their metadata, and what a resumed job is compared with,
-is `Config.content(table)`: the settings that change what a table contains, and nothing else: not where the run lies, not
-what it runs on. Of a file that a setting names, such as weights, the name counts, not what is in it.
+wrong fields are refused in one line. `Config.content(table)` is what a table carries in its metadata and what a resumed job
+is compared with: the settings that change what the table contains, and nothing else, so neither where the run is nor what it
+runs on. Of a file that a setting names, such as weights, the name counts and not the content.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError
@@ -49,10 +49,10 @@ class Config(Section):
     report: Report = Report()
     resources: Resources = Resources()
 
-    def content(self, table: str) -> dict[str, Any]:
+    def content(self, table: str) -> dict[str, object]:
         """Return the settings that change what `table` contains, as `{"section.field": value}`."""
         return {
-            f"{section}.{name}": _jsonable(getattr(getattr(self, section), name))
+            f"{section}.{name}": _to_json(getattr(getattr(self, section), name))
             for section in LINEAGE[table]
             for name, field in type(getattr(self, section)).model_fields.items()
             if field.json_schema_extra != NOT_CONTENT
@@ -79,7 +79,7 @@ LINEAGE: dict[str, tuple[str, ...]] = {
 """The sections each table's content depends on: its own and those of the tables it is made from."""
 
 
-def load_config(path: str | Path | None = None, assignments: Iterable[str] = (), **overrides: Any) -> Config:
+def load_config(path: str | Path | None = None, assignments: Iterable[str] = (), **overrides: str | None) -> Config:
     """Read a configuration from a YAML file, apply `section.field=value` assignments, then top-level overrides.
 
     Overrides that are None are ignored. Raises ConfigurationError, one line, on anything that is not a valid field.
@@ -91,8 +91,8 @@ def load_config(path: str | Path | None = None, assignments: Iterable[str] = (),
     return parse_config(text, str(path), assignments, **overrides)
 
 
-def parse_config(text: str, source: str, assignments: Iterable[str] = (), **overrides: Any) -> Config:
-    """Do as `load_config` does, with the YAML itself; `source` names it in errors."""
+def parse_config(text: str, source: str, assignments: Iterable[str] = (), **overrides: str | None) -> Config:
+    """Read a configuration as `load_config` does, from the YAML itself; `source` names it in errors."""
     values = _parse_yaml(text, source)
     for assignment in assignments:
         _assign(values, assignment)
@@ -108,21 +108,21 @@ def describe_fields(section: str) -> Iterator[tuple[str, str, str]]:
 
     The meaning of a field that takes one of a few values begins with them.
     """
-    yield from _describe(Config.model_fields[section].annotation, section, Config.model_fields[section].default)
+    yield from _describe(section, Config.model_fields[section].default)
 
 
-def _describe(model: Any, prefix: str, default: Section) -> Iterator[tuple[str, str, str]]:
-    for name, field in model.model_fields.items():
-        value = getattr(default, name)
+def _describe(prefix: str, defaults: Section) -> Iterator[tuple[str, str, str]]:
+    for name, field in type(defaults).model_fields.items():
+        value = getattr(defaults, name)
         if isinstance(value, Section):
-            yield from _describe(type(value), f"{prefix}.{name}", value)
+            yield from _describe(f"{prefix}.{name}", value)
         else:
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
             one_of = f"{' | '.join(map(str, choices))}: " if choices else ""
-            yield f"{prefix}.{name}", json.dumps(_jsonable(value)), one_of + (field.description or "")
+            yield f"{prefix}.{name}", json.dumps(_to_json(value)), one_of + (field.description or "")
 
 
-def _parse_yaml(text: str, source: str) -> dict[str, Any]:
+def _parse_yaml(text: str, source: str) -> dict[str, object]:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -134,15 +134,16 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
     return values
 
 
-def _assign(values: dict[str, Any], assignment: str) -> None:
+def _assign(values: dict[str, object], assignment: str) -> None:
     key, separator, text = assignment.partition("=")
     if not separator or not key:
         raise ConfigurationError(f"--set {assignment}: expected section.field=value")
     *sections, field = key.split(".")
     for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
             raise ConfigurationError(f"--set {assignment}: '{section}' is not a section")
+        values = inner
     try:
         values[field] = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -160,7 +161,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _suggest(location: list[str]) -> str:
-    model: Any = Config
+    model: type[Section] = Config
     for part in location[:-1]:
         model = type(model.model_fields[part].default)
     names = list(model.model_fields)
@@ -168,5 +169,5 @@ def _suggest(location: list[str]) -> str:
     return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; known: {', '.join(names)}"
 
 
-def _jsonable(value: Any) -> Any:
+def _to_json(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value

@@ -1,7 +1,7 @@
 """What can go wrong, in closed sets.
 
-Bad *input* is data: it becomes a row whose `status`, `error_stage` and `error` say what happened. Everything else is
-one of these exceptions, each a single line a person can act on; the command line prints it and exits with 2:
+Bad *input* is data: it becomes a row whose `status`, `error_stage` and `error` say what happened. Everything else is one of
+these exceptions. Each is a single line that a person can act on; the command line prints it and exits with 2:
 
     DfdError
     ├── ConfigurationError   a field, a flag or a combination of them that cannot work
@@ -11,7 +11,7 @@ one of these exceptions, each a single line a person can act on; the command lin
     ├── TrainingError        training that cannot start or must stop (one class only, a loss that is not a number)
     └── ResourceError        what the machine or the cluster lacks (CPUs, a GPU, disk)
 
-and one that never leaves the worker that raised it, because it is turned into a row:
+One more never leaves the worker that raised it, because it becomes a row:
 
     VideoError               a video that cannot be read; carries the stage and the reason
 """
@@ -50,7 +50,7 @@ RESUMES = "once that is mended, the same command resumes where it stopped"
 
 
 class DfdError(Exception):
-    """Base of every error that is meant to be read by the user as one line."""
+    """Base of every error that the user reads as one line."""
 
 
 class ConfigurationError(DfdError):
@@ -94,29 +94,29 @@ class Reason(StrEnum):
     """Why a video failed; the first word of the `error` column."""
 
     MISSING = "missing"
-    """The file is not there any more (or never was)."""
+    """The file is not there."""
     EMPTY = "empty"
     """The file has no bytes."""
     UNREADABLE = "unreadable"
     """The file system refuses to open or read it."""
     NOT_A_VIDEO = "not_a_video"
-    """The content is no container that the configuration allows."""
+    """The content is not a container that the configuration allows."""
     NO_VIDEO_STREAM = "no_video_stream"
-    """A container without a video stream."""
+    """The container has no video stream."""
     NO_FRAMES = "no_frames"
-    """The video stream gave no frame at all."""
+    """The video stream gave no frame."""
     BROKEN_STREAM = "broken_stream"
     """The decoder gave up; the detail is its own message."""
     TOO_LARGE = "too_large"
-    """More pixels or packets than the configuration allows."""
+    """The video has more pixels or packets than the configuration allows."""
     DEADLINE = "deadline"
     """The video took longer than `preprocess.video_deadline`."""
     MEMORY = "memory"
     """Decoding took more than `preprocess.decoder_memory_gib`."""
     CRASH = "crash"
-    """The process that decoded it or looked for its faces died, twice; the detail is how."""
+    """The process that decoded the video or looked for its faces died, twice; the detail says how."""
     OUTSIDE = "outside"
-    """A symbolic link that leads out of the corpus, and `preprocess.follow_links` is off."""
+    """The file is a symbolic link that leads out of the corpus, and `preprocess.follow_links` is off."""
     DETECTOR = "detector"
     """The face detector raised an exception."""
 

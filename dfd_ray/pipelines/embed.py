@@ -13,7 +13,7 @@ import ray
 from dfd_ray.models.backbones import create_backbone, feature_size
 from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
-from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, read_wait_limit, run_as_actors, torch_device
+from dfd_ray.runtime.session import ATTEMPTS, check_placeable, pick_device, ray_session, read_wait_limit, run_as_actors
 from dfd_ray.stages.embed import EmbedFaces, measure
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import embeddings_schema
@@ -70,7 +70,7 @@ def arithmetic(run: Run) -> dict[str, Any]:
     if not stored:
         pool = run.config.resources.embed
         ask = ray.remote(measure).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=ATTEMPTS)
-        stored = ray.get(ask.remote(run, torch_device(pool)), timeout=read_wait_limit())
+        stored = ray.get(ask.remote(run, pick_device(pool)), timeout=read_wait_limit())
     return {key: stored[key] for key in ("precision", "cosine_to_fp32")}
 
 
@@ -98,7 +98,7 @@ def summarise(run: Run, started: float, before: tuple[int, int] = (0, 0), note: 
             "backbone": run.config.embed.backbone,
             "precision": facts["precision"],
             "bf16_cosine_to_fp32": cosine if cosine is None else round(cosine, 5),
-            "device": torch_device(run.config.resources.embed),
+            "device": pick_device(run.config.resources.embed),
             "faces": faces,
             **({} if note else {"faces_per_second": round((faces - before[1]) / seconds, 1)}),
         },

@@ -22,7 +22,7 @@ from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.pipelines.explain import explain_errors
 from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, require, resumable, write_rows
-from dfd_ray.runtime.session import check_placeable, ray_session, run_as_actors, torch_device
+from dfd_ray.runtime.session import check_placeable, pick_device, ray_session, run_as_actors
 from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.model_files import is_trained, trained_folds
 from dfd_ray.store.run import Run
@@ -108,7 +108,7 @@ def score_all(run: Run) -> None:
         videos = read_rows(run, "faces", columns, VIDEOS_AT_ONCE)
         videos = videos.map_batches(
             ScoreFaces,
-            fn_constructor_args=(run, torch_device(pool), run.config.embed.batch_size, counter),
+            fn_constructor_args=(run, pick_device(pool), run.config.embed.batch_size, counter),
             batch_format="pyarrow",
             batch_size=VIDEOS_AT_ONCE,
             **run_as_actors(pool),

@@ -25,7 +25,7 @@ from dfd_ray.pipelines.explain import explain
 from dfd_ray.pipelines.index import write_manifest
 from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.resumable_table import check_whole, is_complete, read_rows, resumable, write_rows
-from dfd_ray.runtime.session import check_placeable, ray_session, run_as_actors, torch_device
+from dfd_ray.runtime.session import check_placeable, pick_device, ray_session, run_as_actors
 from dfd_ray.runtime.terminal import say
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.stages.score import ScoreFaces
@@ -102,7 +102,7 @@ def score_new(run: Run, new: Run, models: str) -> None:
         rows = find_faces_of(rows, run.config, counter, pools=2)
         rows = rows.map_batches(
             ScoreFaces,
-            fn_constructor_args=(run, torch_device(resources.score), run.config.embed.batch_size),
+            fn_constructor_args=(run, pick_device(resources.score), run.config.embed.batch_size),
             batch_format="pyarrow",
             batch_size=resources.videos_per_task,
             **run_as_actors(resources.score, pools=2),

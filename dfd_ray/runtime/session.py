@@ -1,4 +1,4 @@
-"""Connecting to Ray: the cluster that a job was submitted to, or one started on this machine for as long as the job runs."""
+"""Connecting to Ray: to the cluster that a job was submitted to, or to one that runs on this machine as long as the job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
@@ -19,53 +18,53 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import GetTimeoutError, NodeDiedError, OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 
 from dfd_ray.errors import RESUMES, DfdError, ResourceError
-from dfd_ray.runtime.ray_internals import LOCAL_OPTIONS, find_active_operators, quieten_loggers, session_folder
+from dfd_ray.runtime.ray_internals import LOCAL_OPTIONS, find_active_operators, find_session_folder, quieten_loggers
 from dfd_ray.runtime.terminal import divert_output, is_quiet, warn
 from dfd_ray.sections import Pool
 from dfd_ray.store.run import Run
 
 HELPER_CPUS = 3
-"""Logical CPUs beyond the cores of a local Ray: Ray Data's checkpoint filter and its listing task each hold a whole one
-while hardly using it, and on a machine of two cores they would leave none for the work."""
+"""Logical CPUs of a local Ray beyond its cores. Ray Data's checkpoint filter and its listing task each hold a whole CPU and
+hardly use it; on a machine of two cores they would leave none for the work."""
 
 ATTEMPTS = 2
-"""Times a task of minutes or hours is tried again whose worker died. Ray's defaults are without end."""
+"""Times that a task of minutes or hours is tried again when its worker died. Ray's defaults are without limit."""
 
 RETRIES = 50
-"""Times a task of seconds is tried again. The death of one node costs an actor's task about seven: until Ray knows of it, some
-fifteen seconds, the task is sent to the dead actor again and again."""
+"""Times that a task of seconds is tried again. The death of one node costs an actor's task about seven: Ray learns of the death
+after some fifteen seconds, and sends the task to the dead actor until then."""
 
 RESTARTS = 1000
-"""Times one actor is started again: nodes may die all through a long job; tasks that kill their actor end at `RETRIES`."""
+"""Times that an actor is started again: nodes may die all through a long job. Tasks that kill their actor end at `RETRIES`."""
 
 EXIT_SECONDS = 30
 """Seconds that the process of an actor may take to exit; it takes about two."""
 
 DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
-"""What Ray raises when a worker died, as often as it may."""
+"""What Ray raises when workers died more often than a task is tried again."""
 
 _shared: ExitStack | None = None
-"""What `shared_session` ends, where there is one."""
+"""What `shared_session` ends, if there is one."""
 
 
 @contextmanager
 def ray_session(run: Run) -> Iterator[None]:
-    """Have Ray within: the cluster named by RAY_ADDRESS, or one started on this machine; it is left again at the end.
+    """Connect to Ray within: to the cluster that RAY_ADDRESS names, or to one started on this machine.
 
-    Within another session, or `shared_session`, the same Ray is used and kept. An error of ours that a task or an actor
-    raised is raised as it was.
+    Within another session, or `shared_session`, use that Ray and keep it. An error of ours that a task or an actor raised
+    is raised as it was.
     """
     with ExitStack() as own:
         if not ray.is_initialized():
             (_shared or own).enter_context(_connection(run))
         DataContext.get_current().execution_no_progress_timeout_s = 60 * run.config.resources.wait_minutes
-        with plain_errors():
+        with unwrap_errors():
             yield
 
 
 @contextmanager
 def shared_session() -> Iterator[None]:
-    """Within, the first `ray_session` starts Ray and all use it, so that several jobs start it once, or not at all."""
+    """Let several jobs share one Ray: within, the first `ray_session` starts it, and it ends at the end."""
     global _shared
     with ExitStack() as _shared:
         try:
@@ -88,7 +87,7 @@ def _connection(run: Run) -> Iterator[None]:
 @contextmanager
 def _ray_log(run: Run) -> Iterator[None]:
     """Keep what Ray prints within in a log. An error names it, unless it is one of ours that has nothing to do with Ray."""
-    log = log_file(run)
+    log = choose_log_file(run)
     try:
         with divert_output(log):
             yield
@@ -98,8 +97,8 @@ def _ray_log(run: Run) -> Iterator[None]:
         raise
 
 
-def log_file(run: Run) -> Path:
-    """Return where Ray's output goes: `<run>/logs/ray.log`, or for a run in object storage a file in the temporary folder."""
+def choose_log_file(run: Run) -> Path:
+    """Return where Ray's output goes: `<run>/logs/ray.log`, or a temporary file if the run is in object storage."""
     if "://" in run.location:
         return Path(tempfile.mkdtemp(prefix="dfd-ray-")) / "ray.log"
     folder = Path(run.location) / "logs"
@@ -122,15 +121,15 @@ def _connect(run: Run) -> None:
             **LOCAL_OPTIONS,
         )
     if is_quiet():
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} Ray's other logs on this machine are in {session_folder()}/logs")
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} Ray's other logs on this machine are in {find_session_folder()}/logs")
     configure_data()
 
 
 def check_placeable(stage: str, pool: Pool) -> None:
     """Raise ResourceError when this machine can never hold one task or actor of a stage.
 
-    Of a cluster it is said at once, on standard error, that no node of it can: a node may still be starting, or be brought
-    by an autoscaler, which does not tell Ray what it could bring. So the job waits, for `resources.wait_minutes` at most.
+    On a cluster, print on standard error that no node can. The job waits, for `resources.wait_minutes` at most: a node may
+    still be starting, or an autoscaler may bring one, and Ray does not know what an autoscaler can bring.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for resource, wanted, field in [("CPU", pool.num_cpus, "num_cpus"), ("GPU", pool.num_gpus, "num_gpus")]:
@@ -147,7 +146,7 @@ def check_placeable(stage: str, pool: Pool) -> None:
 
 
 def await_room(stage: str, pool: Pool) -> None:
-    """Do as `check_placeable`, and on a cluster wait until one task of the stage has run, `resources.wait_minutes` at most."""
+    """Check as `check_placeable` does; on a cluster, wait until a task has run, for `resources.wait_minutes` at most."""
     check_placeable(stage, pool)
     if os.environ.get("RAY_ADDRESS"):
         ask = ray.remote(lambda: None).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, name=stage)
@@ -155,27 +154,27 @@ def await_room(stage: str, pool: Pool) -> None:
 
 
 def refuse_or_wait(refusal: str, notice: str) -> None:
-    """Raise ResourceError on one machine, which will not grow; on a cluster say on standard error what is waited for."""
+    """Raise ResourceError on one machine, which will not grow; on a cluster, print what the job waits for."""
     if not os.environ.get("RAY_ADDRESS"):
         raise ResourceError(refusal)
     warn(f"dfd-ray: {notice}")
 
 
-def run_as_tasks(pool: Pool) -> dict[str, Any]:
+def run_as_tasks(pool: Pool) -> dict[str, object]:
     """Return `map_batches` arguments that run a function as tasks."""
-    size = pool.max_size or _local_limit()
+    size = pool.max_size or _count_local_cores()
     return {"compute": TaskPoolStrategy(size=size), "num_cpus": pool.num_cpus, "max_retries": RETRIES}
 
 
-def run_as_actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, Any]:
+def run_as_actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict[str, object]:
     """Return `map_batches` arguments that run a class as a pool of actors.
 
     On one machine a pool starts at its full size: there are no nodes to wait for, and growing takes longer than a small job.
-    `pools` is how many such pools the dataset has; they part the cores there, or they would hold every CPU between them,
-    and the tasks that feed them would wait for ever. `deaths_of_a_task` is how many workers the videos of one task may kill
-    beyond `RETRIES`, where somebody sees to it that they kill no more.
+    `pools` is the number of such pools in the dataset. On one machine they share the cores: if they held every CPU, the tasks
+    that feed them would wait for ever. `deaths_of_a_task` is the number of workers that the videos of one task may kill
+    beyond `RETRIES`; `try_video` limits it.
     """
-    cores = _local_limit()
+    cores = _count_local_cores()
     room = max(1, int(cores / pools / pool.num_cpus)) if cores else None
     if room and pool.num_gpus > 0:
         room = min(room, int(ray.cluster_resources().get("GPU", 0) / pools / pool.num_gpus)) or 1
@@ -191,11 +190,11 @@ def run_as_actors(pool: Pool, pools: int = 1, deaths_of_a_task: int = 0) -> dict
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Within, an error of ours that a task or an actor raised is raised as it was, without Ray's traceback around it.
+def unwrap_errors() -> Iterator[None]:
+    """Raise an error of ours that a task or an actor raised within as it was, without Ray's traceback around it.
 
-    That workers or nodes died too often becomes a ResourceError; so does that nothing moved for `resources.wait_minutes`,
-    naming the stages at work.
+    When workers or nodes died too often, raise ResourceError; likewise when nothing moved for `resources.wait_minutes`, with
+    the names of the stages at work.
     """
     try:
         yield
@@ -214,50 +213,50 @@ def plain_errors() -> Iterator[None]:
 
 
 def read_wait_limit() -> float:
-    """Return the seconds that a job waits without progress."""
+    """Return the seconds that a job waits without progress before it ends."""
     return float(DataContext.get_current().execution_no_progress_timeout_s)
 
 
 def explain_waiting(said: str, seconds: float) -> str:
-    """Return in one line what did not move, from what Ray Data said of its operators."""
+    """Return in one line what did not move, from what Ray Data reports of its operators."""
     stages = find_active_operators(said)
     working = "; ".join(f"{name}, {count} at work" for name, count in stages) or "a worker that could not be placed"
     return (
-        f"no progress in {seconds / 60:g} minutes (resources.wait_minutes): {working}. Where none is at work, no node can hold "
+        f"no progress in {seconds / 60:g} minutes (resources.wait_minutes): {working}. If none is at work, no node can hold "
         "what the stage asks for (resources); where some are, they hang. The same command resumes where it stopped"
     )
 
 
-def torch_device(pool: Pool) -> str:
-    """Return where a stage's nets run: on the GPU share it asks for, or on the CPU."""
+def pick_device(pool: Pool) -> str:
+    """Return where a stage's nets run: "cuda" if it asks for a share of a GPU, else "cpu"."""
     return "cuda" if pool.num_gpus > 0 else "cpu"
 
 
 def limit_exit(seconds: int = EXIT_SECONDS) -> None:
-    """Have the process of the actor that calls this killed when it takes so many seconds to exit; in a driver, do nothing.
+    """Have the calling actor's process killed if it takes more than so many seconds to exit; in a driver, do nothing.
 
-    The destructors of Ray 2.60 may wait for ever (a message still queued as its event loop is destroyed makes it post another,
-    under the lock that posting takes). Ray has let go of the process by then, and nobody else would end it, with its memory and
-    its share of a GPU.
+    The destructors of Ray 2.60 may wait for ever: a message still queued when the event loop is destroyed posts another one,
+    under the lock that posting takes. Ray no longer watches the process by then, so it would keep its memory and its share of a
+    GPU.
     """
     if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
         atexit.register(_set_alarm, seconds)
 
 
 def _set_alarm(seconds: int) -> None:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # by default it kills, even where no Python runs any more
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the default kills, even when Python no longer runs
     signal.alarm(seconds)
 
 
-def _local_limit() -> int | None:
-    """On one machine as many workers as cores, whatever Ray was told of its CPUs; on a cluster what Ray finds room for."""
+def _count_local_cores() -> int | None:
+    """Return the cores of a single machine, without Ray's logical CPUs beyond them; None on a cluster, where Ray decides."""
     if os.environ.get("RAY_ADDRESS"):
         return None
     return max(1, int(ray.cluster_resources().get("CPU", 1)) - HELPER_CPUS)
 
 
 def configure_data() -> None:
-    """Set what holds for every dataset: nothing is dropped without a word, and nothing waits for ever."""
+    """Set what holds for every dataset: a failed block ends the job, and Ray Data shows no bars of its own."""
     context = DataContext.get_current()
     context.execution_options.preserve_order = False
     context.max_errored_blocks = 0

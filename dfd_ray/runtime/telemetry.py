@@ -1,6 +1,6 @@
-"""What a running job tells of itself: metrics for Prometheus, by Ray's own endpoint on every node, and a line of JSON an error.
+"""What a running job reports: metrics for Prometheus, by Ray's endpoint on every node, and a line of JSON for each error.
 
-Ray adds the prefix `ray_`, to counters the suffix `_total`, and has metrics of its own of nodes, stores and queues;
+Ray adds the prefix `ray_`, and to counters the suffix `_total`. It has metrics of its own about nodes, stores and queues;
 deploy/grafana.json shows both. The lines are in the logs of Ray's workers.
 """
 
@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram, Metric
 
@@ -22,20 +21,20 @@ VIDEOS = "dfd_videos"
 ERRORS = "dfd_errors"
 """Counter: videos that ended as an error row, by `stage` and `reason`."""
 BUSY = "dfd_busy_seconds"
-"""Counter: seconds that workers were at work on videos, by `stage`; its rate is the number of busy workers."""
+"""Counter: seconds that workers spent on videos, by `stage`; its rate is the number of busy workers."""
 DURATION = "dfd_video_seconds"
 """Histogram: seconds a video took, by `stage`."""
 LEFT = "dfd_videos_left"
-"""Gauge of the driver: videos of the job that are not done yet, by the `stage` that counts them."""
+"""Gauge of the driver: the job's unfinished videos, by the `stage` that counts them."""
 COUNTING_STAGE = {"preprocess": "preprocess", "embed": "embed", "evaluate": "score", "predict": "preprocess"}
-"""By job, the stage whose videos its progress counts, so that those left and those done have the same label."""
+"""By job, the stage whose videos its progress counts, so that unfinished and finished videos have the same label."""
 BOUNDARIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-"""Seconds; a video is given up at `preprocess.video_deadline`, 120 by default."""
+"""Seconds; a video ends at `preprocess.video_deadline`, 120 by default."""
 
 
 @cache
-def metrics() -> dict[str, Metric]:
-    """Return this process's metrics, by name."""
+def create_metrics() -> dict[str, Metric]:
+    """Return this process's metrics, by name; it creates them once."""
     return {
         VIDEOS: Counter(VIDEOS, "videos done", ("stage", "status")),
         ERRORS: Counter(ERRORS, "videos that ended as an error row", ("stage", "reason")),
@@ -45,25 +44,25 @@ def metrics() -> dict[str, Metric]:
     }
 
 
-def observe(stage: str, rows: Iterable[dict[str, Any]], seconds: float) -> None:
-    """Count some videos done, rows with `video_id`, `status` and, where there is one, `error`, in `seconds` of work in all."""
+def observe(stage: str, rows: Iterable[Mapping[str, object]], seconds: float) -> None:
+    """Count finished videos: rows with `video_id`, `status` and, if there is one, `error`, after `seconds` of work in all."""
     found = list(rows)
-    known = metrics()
+    known = create_metrics()
     known[BUSY].inc(seconds, {"stage": stage})
     for row in found:
         known[VIDEOS].inc(1, {"stage": stage, "status": str(row["status"])})
         known[DURATION].observe(seconds / len(found), {"stage": stage})
-        if row.get("error"):
-            known[ERRORS].inc(1, {"stage": stage, "reason": reason_of(row["error"])})
-            print(error_line(stage, row), file=sys.stderr, flush=True)
+        if error := row.get("error"):
+            known[ERRORS].inc(1, {"stage": stage, "reason": reason_of(str(error))})
+            print(format_error(stage, row), file=sys.stderr, flush=True)
 
 
 def observe_left(job: str, videos: int) -> None:
-    """Say how many videos of a job are not done yet."""
-    metrics()[LEFT].set(videos, {"stage": COUNTING_STAGE[job]})
+    """Report how many videos of a job are not finished yet."""
+    create_metrics()[LEFT].set(videos, {"stage": COUNTING_STAGE[job]})
 
 
-def error_line(stage: str, row: dict[str, Any]) -> str:
+def format_error(stage: str, row: Mapping[str, object]) -> str:
     """Return an error row as one line of JSON."""
-    facts = {"time": time.time(), "stage": stage, "video_id": row["video_id"], "reason": reason_of(row["error"])}
+    facts = {"time": time.time(), "stage": stage, "video_id": row["video_id"], "reason": reason_of(str(row["error"]))}
     return json.dumps(facts | {"error_stage": row.get("error_stage"), "error": row["error"]})

@@ -15,7 +15,7 @@ from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, Status, VideoError
 from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.runtime.progress import report_done, try_video
-from dfd_ray.runtime.session import check_placeable, limit_exit, run_as_actors, run_as_tasks, torch_device
+from dfd_ray.runtime.session import check_placeable, limit_exit, pick_device, run_as_actors, run_as_tasks
 from dfd_ray.runtime.telemetry import observe
 from dfd_ray.sections import Preprocess
 from dfd_ray.stages.extract import extract
@@ -48,7 +48,7 @@ def find_faces_of(videos: Dataset, config: Config, counter: ActorHandle | None =
     """
     resources = config.resources
     check_placeable("detect", resources.detect)
-    device = torch_device(resources.detect)
+    device = pick_device(resources.detect)
     pool = run_as_actors(resources.detect, pools, deaths_of_a_task=ATTEMPTS * resources.videos_per_task)
     if device == "cpu":
         return videos.map_batches(

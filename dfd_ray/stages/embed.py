@@ -16,7 +16,7 @@ from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.embedder import Embedder, Precision, choose_precision
 from dfd_ray.runtime.progress import report_done
-from dfd_ray.runtime.session import limit_exit, torch_device
+from dfd_ray.runtime.session import limit_exit, pick_device
 from dfd_ray.runtime.telemetry import observe
 from dfd_ray.sections import Embed, Pool
 from dfd_ray.store.run import Run
@@ -60,7 +60,7 @@ class EmbedFaces:
         threads = max(1, int(pool.num_cpus))
         torch.set_num_threads(threads)
         module, spec = create_backbone(settings.backbone, weights=settings.weights, image_size=settings.image_size)
-        self.embedder = Embedder(module, spec, device=torch_device(pool), precision=precision, batch_size=settings.batch_size)
+        self.embedder = Embedder(module, spec, device=pick_device(pool), precision=precision, batch_size=settings.batch_size)
         self.decoders = ThreadPoolExecutor(threads)
         self.backbone = settings.backbone
         self.counter = counter

@@ -27,7 +27,7 @@ def test_decoding_and_detection_apart_find_the_same_faces(
     ray: None, preprocessed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As they are where there is a GPU; torch knows the CPU by this name, too.
-    monkeypatch.setattr(detect, "torch_device", lambda _: "cpu:0")
+    monkeypatch.setattr(detect, "pick_device", lambda _: "cpu:0")
     extract, apart = detect.extract, tmp_path / "apart"
 
     def marked(videos: pa.Table, settings: Preprocess) -> Iterator[pa.Table]:

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from dfd_ray.runtime.ray_internals import (
+    CALLER_WARNINGS,
     LOCAL_OPTIONS,
-    OUR_CALLERS,
     REPEATING_LOGGERS,
     find_active_operators,
+    find_session_folder,
     found_no_room,
     limit_worker_start,
-    session_folder,
 )
 
 GONE = "this Ray has no {} any more: find what took its place, and mend dfd_ray/runtime/ray_internals.py"
@@ -76,7 +76,7 @@ def test_a_context_of_data_has_the_settings_that_a_session_changes(name: str) ->
 
 def test_the_session_has_a_folder_of_logs(ray: None) -> None:
     try:
-        folder = session_folder()
+        folder = find_session_folder()
     except AttributeError:
         pytest.fail(GONE.format("ray._private.worker._global_node.get_session_dir_path"))
     assert (folder / "logs").is_dir()
@@ -129,5 +129,5 @@ def test_ray_still_warns_its_callers_in_these_words(ray: None) -> None:
         pool = library.data.ActorPoolStrategy(min_size=2, max_size=2)
         library.data.range(1, override_num_blocks=1).map_batches(Same, compute=pool, num_cpus=0.1, max_restarts=1).materialize()
     said = [str(warning.message) for warning in caught]
-    for beginning in OUR_CALLERS:
+    for beginning in CALLER_WARNINGS:
         assert any(message.startswith(beginning) for message in said), (beginning, said)

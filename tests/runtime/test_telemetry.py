@@ -10,7 +10,7 @@ import pytest
 
 from dfd_ray.errors import Reason
 from dfd_ray.runtime import telemetry
-from dfd_ray.runtime.telemetry import error_line, observe, observe_left
+from dfd_ray.runtime.telemetry import format_error, observe, observe_left
 
 PROJECT = Path(__file__).parents[2]
 DASHBOARD = PROJECT / "deploy" / "grafana.json"
@@ -38,7 +38,7 @@ def test_the_dashboard_names_the_metrics_that_there_are() -> None:
 
 
 def test_the_dashboard_groups_by_tags_that_there_are() -> None:
-    tags = {tag for metric in telemetry.metrics().values() for tag in metric.info["tag_keys"]}
+    tags = {tag for metric in telemetry.create_metrics().values() for tag in metric.info["tag_keys"]}
     named = {tag.strip() for groups in re.findall(r"by \(([^)]*)\)", " ".join(expressions())) for tag in groups.split(",")}
     assert named - TAGS_OF_RAY == tags - {"status"}
 
@@ -65,7 +65,7 @@ def test_an_error_is_a_line_of_json_with_its_video(capfd: pytest.CaptureFixture[
 
 
 def test_an_error_with_line_breaks_stays_one_line() -> None:
-    line = error_line("preprocess", {"video_id": "a\nb", "error": "detector: one\ntwo"})
+    line = format_error("preprocess", {"video_id": "a\nb", "error": "detector: one\ntwo"})
     assert "\n" not in line
 
 

@@ -113,7 +113,7 @@ def test_a_full_disk_costs_the_log_and_not_the_job(capfd: pytest.CaptureFixture[
 
 
 def test_a_run_in_object_storage_has_its_log_on_this_machine() -> None:
-    log = session.log_file(Run("s3://bucket/run", load_config()))
+    log = session.choose_log_file(Run("s3://bucket/run", load_config()))
     assert log.parent.is_dir()
     log.parent.rmdir()
 
