@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,15 @@ import psutil
 import pytest
 
 PROJECT = Path(__file__).parent.parent
+
+CACHE = PROJECT / ".cache" / "tests"
+"""What one run of the tests makes and the next one uses: compiled code and the demo corpus."""
+os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE / "numba"))
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes share the cores: threads of one would wait for those of the other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # A Ray of the tests is on loopback and ends with them: it needs no tokens, and must write none under HOME.
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -52,6 +62,22 @@ DRAWN = [
     *(f"train.{name}" for name in ("backbone=test_efficientnet", "weights=random", "image_size=64", "folds=[0]")),
 ]
 """The settings of a run that `draw_run` makes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests that use Ray to one process, which starts it once; in it, those that need the demo corpus come last.
+
+    Among the others, those that need the corpus come first: one process makes it while the other starts Ray.
+    """
+    for item in items:
+        if uses(item, "ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+    items.sort(key=lambda item: uses(item, "demo_corpus") == uses(item, "ray"))
+
+
+def uses(item: pytest.Item, fixture: str) -> bool:
+    """Return whether a test needs a fixture, be it through another."""
+    return fixture in getattr(item, "fixturenames", ())
 
 
 def as_flags(settings: list[str]) -> list[str]:
@@ -161,13 +187,20 @@ def ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def demo_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the whole demo corpus, about a minute; DFD_DEMO_CORPUS may name one that is made already."""
+def demo_corpus() -> Path:
+    """Make the whole demo corpus, about a minute, or take the one that the same sources made before."""
+    from filelock import FileLock
+
     from dfd_ray.demo import make_demo_corpus
 
-    if made := os.environ.get("DFD_DEMO_CORPUS"):
-        return make_demo_corpus(Path(made))
-    return make_demo_corpus(tmp_path_factory.mktemp("demo") / "demo-corpus")
+    sources = [path for room in ("demo", "faces") for path in sorted((PROJECT / "dfd_ray" / room).glob("*.py"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / "demo-corpus.lock"):
+        for stale in CACHE.glob("demo-corpus-*"):
+            if stale.name != f"demo-corpus-{digest}":
+                shutil.rmtree(stale)
+        return make_demo_corpus(CACHE / f"demo-corpus-{digest}")
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,10 @@ def test_only_videos_of_the_held_out_fold_are_judged(ray: None, draw_run: Callab
     rows = [row | {"faces": [], "status": "no_face"} if i < 2 else row for i, row in enumerate(table.to_pylist())]
     assert {row["fold"] for row in rows if not row["faces"]} == {0, 1}
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), first)
+    settings = ("evaluate.aggregation=auto", "evaluate.bootstrap=20", "train.epochs=1", "train.batch_size=8")
+    flags = [part for setting in settings for part in ("--set", setting)]
     for job in ("train", "evaluate"):
-        assert main([job, "--run", str(run), "--set", "evaluate.aggregation=auto"]) == 0  # with train.folds = [0]
+        assert main([job, "--run", str(run), *flags]) == 0  # with train.folds = [0]
     rows = read_table(str(run), "predictions").to_pylist()
     own = [row for row in rows if row["fold"] == 0]
     assert {row["probability"] is not None for row in own} == {True}

@@ -10,19 +10,29 @@ from dfd_ray.cli import main
 from dfd_ray.store.tables import read_table
 
 
-@pytest.fixture
-def run_with_errors(small_corpus: Path, ray: None, flags: list[str], tmp_path: Path) -> tuple[Path, Path]:
-    """Three good clips, an empty file and a text, preprocessed."""
-    corpus, run = tmp_path / "corpus" / "part", tmp_path / "run"
-    corpus.mkdir(parents=True)
+@pytest.fixture(scope="module")
+def made(small_corpus: Path, ray: None, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Preprocess three good clips, an empty file and a text, and keep a copy of it all."""
+    folder = tmp_path_factory.mktemp("errors")
+    part = folder / "work" / "corpus" / "part"
+    part.mkdir(parents=True)
     clips = [path for path in sorted(small_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000][:3]
     for number, clip in enumerate(clips):
-        shutil.copy(clip, corpus / f"good{number}.mp4")
-    (corpus / "empty.mp4").touch()
-    (corpus / "text.mp4").write_text("no video")
+        shutil.copy(clip, part / f"good{number}.mp4")
+    (part / "empty.mp4").touch()
+    (part / "text.mp4").write_text("no video")
     for name in ("index", "preprocess"):
-        assert main([name, "--run", str(run), "--corpus", str(corpus.parent), *flags]) == 0
-    return corpus, run
+        assert main([name, "--run", str(folder / "work" / "run"), "--corpus", str(part.parent), *flags]) == 0
+    shutil.copytree(folder / "work", folder / "kept")
+    return folder
+
+
+@pytest.fixture
+def run_with_errors(made: Path) -> tuple[Path, Path]:
+    """Put corpus and run back as they were made: the manifest holds their place."""
+    shutil.rmtree(made / "work")
+    shutil.copytree(made / "kept", made / "work")
+    return made / "work" / "corpus" / "part", made / "work" / "run"
 
 
 def faces_of(run: Path) -> dict[str, dict]:
