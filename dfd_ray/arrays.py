@@ -28,6 +28,11 @@ def sample_rows(count: int, sample: int, seed: int) -> Int64Array:
     return np.sort(np.random.default_rng(seed).choice(count, sample, replace=False))
 
 
+def spread_rows(count: int, most: int) -> Int64Array:
+    """Return at most `most` of `count` rows, spread evenly from the first to the last, ascending."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
 def finite_matrix(values: npt.ArrayLike, name: str) -> Float64Array:
     """Return the values as a float64 matrix.
 

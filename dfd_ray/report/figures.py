@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dfd_ray.report.data import space_evenly
 from dfd_ray.report.scores import compare_by_bin, count_by_bin
-from dfd_ray.verdict.metrics import CALIBRATION_BINS
+from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin
 
 EPOCHS_DRAWN = 200
 UNIT = [-0.03, 1.05]
@@ -125,7 +125,7 @@ def draw_roc_curve(roc: dict[str, list[float]]) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def draw_reliability(predictions: pa.Table, stored: Sequence[dict[str, Any]] | None) -> Figure | None:
+def draw_reliability(predictions: pa.Table, stored: Sequence[ReliabilityBin] | None) -> Figure | None:
     """Return how often videos given a probability are FAKE, before and after calibration; None without labels.
 
     `stored` is what `evaluation/metrics.json` has of it; without it, which an older run lacks, there are no intervals.
@@ -142,8 +142,8 @@ def draw_reliability(predictions: pa.Table, stored: Sequence[dict[str, Any]] | N
     traces[-1]["error_y"] = {
         "type": "data",
         "symmetric": False,
-        "array": [row["high"] - row["share"] if row.get("high") is not None else 0 for row in rows],
-        "arrayminus": [row["share"] - row["low"] if row.get("low") is not None else 0 for row in rows],
+        "array": [high - row["share"] if (high := row.get("high")) is not None else 0 for row in rows],
+        "arrayminus": [row["share"] - low if (low := row.get("low")) is not None else 0 for row in rows],
         "color": "--accent",
         "thickness": 1,
         "width": 0,
@@ -156,7 +156,7 @@ def draw_reliability(predictions: pa.Table, stored: Sequence[dict[str, Any]] | N
     return {"data": traces, "layout": layout}
 
 
-def draw_bins(rows: Sequence[dict[str, Any]], name: str, colour: str, symbol: str) -> dict[str, Any]:
+def draw_bins(rows: Sequence[ReliabilityBin], name: str, colour: str, symbol: str) -> dict[str, Any]:
     """Return bins as joined points, the larger the more videos they hold."""
     most = max((row["n"] for row in rows), default=1)
     return {

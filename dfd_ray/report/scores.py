@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 
 from dfd_ray.arrays import BoolArray, Float64Array
 from dfd_ray.labels import LABELS
-from dfd_ray.verdict.metrics import CALIBRATION_BINS, measure_reliability
+from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin, measure_reliability
 
 MEANINGS = {
     "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),
@@ -138,8 +137,8 @@ def select_judged(predictions: pa.Table, column: str) -> tuple[Float64Array, Boo
     return table.column(column).to_numpy().astype(np.float64), fake
 
 
-def compare_by_bin(predictions: pa.Table, column: str) -> Sequence[dict[str, Any]]:
-    """Compare the probabilities in a column with the share of FAKE: `measure_reliability` without intervals."""
+def compare_by_bin(predictions: pa.Table, column: str) -> list[ReliabilityBin]:
+    """Compare the probabilities in a column with the share of FAKE, bin by bin, without intervals."""
     probability, fake = select_judged(predictions, column)
     return measure_reliability(fake, probability, np.zeros(len(fake), np.int64), bootstrap=0) if len(fake) else []
 

@@ -1,1 +1,1 @@
-"""From the scores of faces to a probability of a video that can be believed."""
+"""Turn the scores of faces into calibrated probabilities of videos, and measure how good they are."""

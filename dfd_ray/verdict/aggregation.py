@@ -1,4 +1,4 @@
-"""From the scores of a video's faces to the probability that the video is FAKE."""
+"""Combine the scores of a video's faces into the probability that the video is FAKE."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ METHODS: tuple[Method, ...] = get_args(Method)
 CONFIDENT_FAKE = 0.8
 CONFIDENT_REAL = 0.2
 MIN_FAKE_FACES = 11 / 32
-"""Of the frames looked at, the share beyond which `confident` believes faces that are surely FAKE: the winner's constant, 11,
-and the 32 frames that it was made for. Like the next ones from `confident_strategy`."""
+"""Confident FAKE faces needed, as a share of the frames: `confident_strategy` needs more than 11 in 32 frames."""
 FAKE_SHARE = 0.4
 REAL_SHARE = 0.9
+"""Shares of the faces that must be confident. All five constants are those of `confident_strategy`."""
 
 
 def sigmoid(logits: npt.ArrayLike) -> Float64Array:
-    """Return the probabilities that log-odds stand for, float64 of the same shape, without overflow."""
+    """Return the probabilities of log-odds, float64 of the same shape; large log-odds do not overflow."""
     return np.asarray(expit(np.asarray(logits, np.float64)), np.float64)
 
 
 def aggregate(logits: npt.ArrayLike, method: Method, frames: int = 32) -> float:
     """Return the probability of FAKE of one video.
 
-    `logits` (n,) log-odds of FAKE of its faces. "mean" averages the faces' probabilities; "mean_logit" averages the
-    log-odds; "confident" is `confident_mean` of the probabilities, found in so many `frames`. Raises ValueError for no
-    face, for log-odds that are not finite, and for an unknown method.
+    `logits` (n,) are the log-odds of FAKE of its faces; `frames` is the number of frames that were searched. "mean" averages
+    the probabilities of the faces, "mean_logit" their log-odds; "confident" calls `confident_mean`. Raises ValueError if
+    there is no face, if log-odds are not finite, and for an unknown method.
     """
     values = np.asarray(logits, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
@@ -47,12 +47,13 @@ def aggregate(logits: npt.ArrayLike, method: Method, frames: int = 32) -> float:
 
 
 def confident_mean(probability: Float64Array, frames: int = 32) -> float:
-    """Return the mean over the confident faces if there are many of one kind, else over all.
+    """Return the mean of the confident faces if many of one class are confident, else the mean of all.
 
-    `probability` (n,) of FAKE, n at least 1, found in `frames` frames. More faces than 11/32 of the frames and 40 % of
-    the faces above 0.8: their mean; more than 90 % below 0.2: their mean. Source: `confident_strategy` of the Deepfake
-    Detection Challenge's winner (S. Seferbekov, github.com/selimsef/dfdc_deepfake_challenge), whose 40 % is rounded down to
-    whole faces.
+    `probability` (n,) is that of FAKE, n at least 1; `frames` is the number of frames that were searched. Returns the mean of
+    the faces above 0.8 if they are more than 11/32 of the frames and more than 40 % of the faces, rounded down to whole
+    faces. Otherwise returns the mean of the faces below 0.2 if they are more than 90 % of the faces. Source:
+    `confident_strategy` by the winner of the Deepfake Detection Challenge (S. Seferbekov,
+    github.com/selimsef/dfdc_deepfake_challenge).
     """
     count = len(probability)
     fake = probability > CONFIDENT_FAKE

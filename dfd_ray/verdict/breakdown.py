@@ -1,51 +1,88 @@
-"""Where the probabilities are good and where not: scores by part of the corpus, method, resolution, face size and skin tone.
+"""Score the probabilities by part of the corpus, method, resolution, face size and skin tone.
 
-Beside them stands what the files alone give away, so that a reader sees what looking at the faces adds.
+A probe of the files' facts alone shows, for comparison, how much the faces add.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfd_ray.arrays import BoolArray, Float64Array, Int64Array
+from dfd_ray.arrays import BoolArray, Float64Array, Int64Array, spread_rows
 from dfd_ray.config import Config
 from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
 from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.store.tables import iterate_batches, read_table
 from dfd_ray.verdict.file_probe import score_files
-from dfd_ray.verdict.metrics import score_videos
+from dfd_ray.verdict.metrics import IntervalScore, score_videos
 
 TONE_FACES = 3
-"""Faces of a video that its skin tone is measured on, spread over it."""
+"""Number of faces of a video on which its skin tone is measured, spread evenly over the video."""
 RESOLUTIONS = ((1080, "1080 and more"), (720, "720 to 1079"), (480, "480 to 719"), (0, "under 480"))
-"""Ranges of the shorter side of a frame in pixels, by their lower end."""
+"""Ranges of the shorter side of a frame in pixels: lower end and name."""
 FACE_SIZES = ((256, "256 and more"), (128, "128 to 255"), (64, "64 to 127"), (0, "under 64"))
-"""Ranges of a video's median width of a face in pixels, by their lower end."""
+"""Ranges of the median width of a video's faces in pixels: lower end and name."""
 UNKNOWN = "unknown"
 SHOWN = ("log_loss", "log_loss_balanced", "roc_auc", "balanced_accuracy")
+"""Scores of a subgroup that are kept."""
 
 
-def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, group: Int64Array) -> dict[str, Any]:
-    """Return `subgroups`, by what parts them and by name, and `metadata_probe`, ready for JSON.
+class FaceRow(TypedDict):
+    """The columns of a face in `faces/` that this module reads."""
 
-    `table` is rows of `predictions/` that have a label and a probability, `label` (n,) 1 for FAKE and `group` (n,) theirs.
-    A method's videos are the FAKE ones that were made by it, and all REAL ones.
+    image: bytes
+    box: list[float]
+    landmarks: list[float]
+
+
+class VideoRow(TypedDict):
+    """The columns of a video in `faces/` that its skin tone is measured from."""
+
+    width: int
+    height: int
+    faces: list[FaceRow]
+
+
+class SubgroupScores(TypedDict):
+    """The part of `VideoScores` that is kept of a subgroup."""
+
+    videos: int
+    by_class: dict[str, int]
+    constants: dict[str, float]
+    scores: dict[str, IntervalScore]
+
+
+class Breakdown(TypedDict):
+    """Scores of subgroups, by kind and name, and the ROC-AUC of the files' facts; ready for JSON."""
+
+    subgroups: dict[str, dict[str, SubgroupScores]]
+    metadata_probe: dict[str, IntervalScore]
+
+
+def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, group: Int64Array) -> Breakdown:
+    """Return the scores of each subgroup of the videos, and those of the files' facts alone.
+
+    `table` holds the rows of `predictions/` that have a label and a probability; `label` (n,) is 1 for FAKE, else 0; `group`
+    (n,) numbers the groups. The subgroup of a method holds its FAKE videos and all REAL ones.
     """
     facts = collect_video_facts(run, config.preprocess.margin, table.column("video_id"))
     rows = [facts[video_id] for video_id in table.column("video_id").to_pylist()]
     probability, settings = table.column("probability").to_numpy(), config.evaluate
 
-    def score(own: BoolArray) -> dict[str, Any]:
+    def score(own: BoolArray) -> SubgroupScores:
         found = score_videos(label[own], probability[own], group[own], bootstrap=settings.bootstrap, seed=settings.seed)
-        kept = {name: found[name] for name in ("videos", "by_class", "constants")}
-        return {**kept, "scores": {name: found["scores"][name] for name in SHOWN}}
+        return {
+            "videos": found["videos"],
+            "by_class": found["by_class"],
+            "constants": found["constants"],
+            "scores": {name: found["scores"][name] for name in SHOWN},
+        }
 
-    subgroups: dict[str, dict[str, Any]] = {}
+    subgroups: dict[str, dict[str, SubgroupScores]] = {}
     for kind in ("part", "resolution", "face_size", "skin_tone"):
         names = np.array([row[kind] for row in rows], dtype=object)
         subgroups[kind] = {name: score(names == name) for name in sorted(set(names))}
@@ -53,16 +90,17 @@ def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, gro
     shown = set(methods[label == 1])
     if shown - {UNKNOWN}:
         subgroups["method"] = {name: score((label == 0) | (methods == name)) for name in sorted(shown)}
-    area, probe = {"value": None, "low": None, "high": None}, probe_files(run, table.column("video_id"))
+    area: IntervalScore = {"value": None, "low": None, "high": None}
+    probe = probe_files(run, table.column("video_id"))
     if probe is not None:
         area = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]["roc_auc"]
     return {"subgroups": subgroups, "metadata_probe": {"roc_auc": area}}
 
 
 def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
-    """Return the probability of FAKE (n,) of the videos by what their files alone give away, None if it cannot be learnt.
+    """Return the probability of FAKE (n,) of the videos by the facts of their files, None if a fold leaves one class to learn.
 
-    It is learnt from all labelled videos but those that are only trained on, whose source would give them away.
+    The probe learns from all labelled videos except those of the fold TRAIN_ONLY, whose source would give them away.
     """
     files = read_table(run, "manifest", ["video_id", "label", "fold", "bytes"])
     labelled, foldable = pc.is_in(files.column("label"), pa.array(LABELS)), pc.not_equal(files.column("fold"), TRAIN_ONLY)
@@ -82,9 +120,9 @@ def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
     return None if probability is None else probability[place]
 
 
-def collect_video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str, dict[str, Any]]:
-    """Return, by `video_id`, the names of a video's part, method and skin tone, and of the ranges it falls in."""
-    # Runs that were indexed before there was a column `method` are read as if no method were known.
+def collect_video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str, dict[str, str]]:
+    """Return, by `video_id`, the names of the subgroups that a video belongs to, by kind."""
+    # A run that an older version indexed has no column `method`.
     known = {row["video_id"]: row for row in read_table(run, "manifest", ["video_id", "part", "method"]).to_pylist()}
     facts = {}
     for videos in iterate_batches(run, "faces", ["video_id", "width", "height", "faces"]):
@@ -104,16 +142,15 @@ def collect_video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> 
 
 
 def name_range(value: float | None, ranges: tuple[tuple[int, str], ...]) -> str:
-    """Return the name of the range that a value falls in."""
+    """Return the name of the range that a value falls in, UNKNOWN for None."""
     return UNKNOWN if value is None else next(name for low, name in ranges if value >= low)
 
 
-def name_skin_tone(row: dict[str, Any], margin: float) -> str:
-    """Return the name of a video's skin tone: the median over some of its faces."""
+def name_skin_tone(row: VideoRow, margin: float) -> str:
+    """Return the name of a video's skin tone: the median over at most TONE_FACES faces. `margin` is that of the crops."""
     faces = row["faces"]
-    chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), TONE_FACES)).round().astype(int))
     angles = []
-    for face in (faces[i] for i in chosen):
+    for face in (faces[i] for i in spread_rows(len(faces), TONE_FACES)):
         image = decode_jpeg(face["image"])
         landmarks = landmarks_on_crop(
             face["landmarks"], np.array(face["box"]), margin, row["width"], row["height"], image.shape[0]

@@ -1,4 +1,4 @@
-"""Calibration: probabilities that mean what they say, by Platt's scaling of the log-odds."""
+"""Calibrate probabilities by Platt's scaling of their log-odds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from dfd_ray.arrays import Float64Array
+from dfd_ray.verdict.aggregation import sigmoid
 
 CLIP = 1e-7
-"""Probabilities are kept this far from 0 and 1, so that their log-odds are finite (within 16.2)."""
+"""Distance that probabilities keep from 0 and 1, so that their log-odds are finite (at most 16.2)."""
 RIDGE = 1.0
-"""Weight of the penalty slope² / 2 (scikit-learn's C = 1): few or uninformative videos shrink towards the base rate."""
+"""Weight of the penalty slope² / 2 (scikit-learn's C = 1). It draws few or uninformative videos towards the base rate."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Calibration:
     slope: float
     intercept: float
     base_rate: float = 0.5
-    """Share of FAKE among the videos that it holds for."""
+    """Share of FAKE among the videos that it is meant for."""
 
     def __post_init__(self) -> None:
         finite = np.isfinite(self.slope) and np.isfinite(self.intercept)
@@ -32,11 +33,11 @@ class Calibration:
             raise ValueError(f"no calibration: slope {self.slope}, intercept {self.intercept}, base rate {self.base_rate}")
 
     def apply(self, probability: npt.ArrayLike) -> Float64Array:
-        """Return calibrated probabilities, float64 of the same shape and in the same order; NaN stays NaN."""
-        return np.asarray(expit(self.slope * log_odds(probability) + self.intercept), np.float64)
+        """Return calibrated probabilities, float64 of the same shape; NaN stays NaN."""
+        return sigmoid(self.slope * log_odds(probability) + self.intercept)
 
     def with_prior(self, prior: float) -> Calibration:
-        """Return the calibration for videos of which a share `prior` is FAKE: Bayes' rule, a shift of the log-odds."""
+        """Return the calibration for videos with a share `prior` of FAKE. By Bayes' rule, this shifts the log-odds."""
         return Calibration(self.slope, self.intercept + float(logit(prior) - logit(self.base_rate)), prior)
 
     def to_dict(self) -> dict[str, float]:
@@ -45,7 +46,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, float]) -> Calibration:
-        """Return the calibration that `to_dict` wrote; KeyError or ValueError if it did not write this."""
+        """Return the calibration that `to_dict` wrote. Raises KeyError or ValueError if `to_dict` did not write the values."""
         return cls(float(values["slope"]), float(values["intercept"]), float(values["base_rate"]))
 
 
@@ -57,11 +58,11 @@ def log_odds(probability: npt.ArrayLike) -> Float64Array:
 def fit_calibration(probability: npt.ArrayLike, label: npt.ArrayLike) -> Calibration:
     """Fit Platt's scaling: a logistic regression of the label on the log-odds.
 
-    `probability` (n,) of FAKE, `label` (n,) of 0 (REAL) and 1 (FAKE), n at least 1. Platt's smoothed targets, (F + 1) /
-    (F + 2) for F fakes and 1 / (R + 2) for R reals, keep the fit finite where a threshold parts the classes; a ridge on
-    the slope makes it unique where all scores are equal. A slope that would be negative is 0: scores that point
-    the wrong way are ignored, never turned round. With one class the slope is 0, and every video gets the smoothed
-    base rate (F + 1) / (F + R + 2). Raises ValueError for no videos, lengths that differ, other labels, or NaN.
+    `probability` (n,) is that of FAKE; `label` (n,) is 0 (REAL) or 1 (FAKE); n is at least 1. Platt's smoothed targets,
+    (F + 1) / (F + 2) for F fakes and 1 / (R + 2) for R reals, keep the fit finite where a threshold separates the classes. A
+    ridge on the slope makes the fit unique where all scores are equal. The slope is never negative: scores that point the
+    wrong way are ignored, not reversed. With one class the slope is 0, and every video gets the smoothed base rate
+    (F + 1) / (F + R + 2). Raises ValueError for no videos, unequal lengths, other labels, or NaN.
     Source: J. Platt, "Probabilistic outputs for support vector machines" (1999).
     """
     score = np.asarray(probability, np.float64)
@@ -80,13 +81,13 @@ def fit_calibration(probability: npt.ArrayLike, label: npt.ArrayLike) -> Calibra
 
 
 def fit_line(x: Float64Array, target: Float64Array) -> Calibration:
-    """Return the slope (at least 0) and intercept of least cross-entropy plus ridge, of `x` (n,) on `target` (n,)."""
+    """Return the slope (at least 0) and intercept from `x` (n,) to `target` (n,) that minimise cross-entropy plus ridge."""
 
     def objective(line: Float64Array) -> tuple[float, Float64Array]:
         slope, intercept = line
         z = slope * x + intercept
         loss = np.sum(np.logaddexp(0, z) - target * z) + RIDGE * slope**2 / 2
-        error = expit(z) - target
+        error = sigmoid(z) - target
         gradient = np.array([error @ x + RIDGE * slope, error.sum()])
         return float(loss) / len(x), gradient / len(x)
 

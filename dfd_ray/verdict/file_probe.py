@@ -1,4 +1,4 @@
-"""What the files alone give away: a classifier of videos that never looks at a picture."""
+"""Classify videos by the facts of their files, without looking at a picture."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dfd_ray.arrays import Float64Array
 def score_files(
     numbers: npt.ArrayLike, words: Sequence[str | None], label: npt.ArrayLike, fold: npt.ArrayLike, judged: npt.ArrayLike
 ) -> Float64Array | None:
-    """Return the probability of FAKE (n,) of the judged videos by their files' facts, NaN of the others.
+    """Return the probability of FAKE (n,) of the judged videos by the facts of their files; NaN for the others.
 
-    `numbers` (n, k) such as bytes, width, frames a second: positive, and NaN where unknown; `words` (n,) such as the
-    codec; `label` (n,) of 0 and 1, `fold` (n,) of integers, `judged` (n,) of truth values. A judged video is scored by a
-    forest of random trees that has learnt from all videos of the other folds, judged or not; where those lack a class
-    there is nothing to learn, and the result is None. A probe that ranks as well as the network says that the network need
-    not have looked at faces. Raises ValueError for lengths that differ or no videos.
+    `numbers` (n, k), such as bytes, width and frames a second, are positive, and NaN where unknown; `words` (n,), such as
+    the codec, are None where unknown; `label` (n,) is 0 or 1; `fold` (n,) holds integers; `judged` (n,) truth values. A random
+    forest scores each judged video; it learns from all videos of the other folds, judged or not. Returns None if the other
+    folds lack a class. If this probe ranks the videos as well as the network does, the network may not need the faces.
+    Raises ValueError for unequal lengths or no videos.
     """
     from sklearn.ensemble import RandomForestClassifier
 

@@ -1,43 +1,92 @@
-"""How good the probabilities of videos are, with intervals that respect that linked videos are not independent."""
+"""Measure how good the probabilities of videos are, with intervals that resample linked videos together."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.arrays import Float64Array, Int64Array
+from dfd_ray.arrays import Float64Array, Int64Array, spread_rows
 
 KAGGLE_CLIP = 1e-15
-"""Kaggle's log loss keeps probabilities this far from 0 and 1."""
+"""Distance that Kaggle's log loss keeps probabilities from 0 and 1."""
 THRESHOLD = 0.5
-"""A video is called FAKE from this probability on."""
+"""Probability from which a video is called FAKE."""
 CALIBRATION_BINS = 10
-"""Bins of equal width in which a probability is compared with the share of FAKE."""
+"""Number of bins of equal width in which the mean probability is compared with the share of FAKE."""
 MAX_CURVE_POINTS = 500
 PRECISION_WEIGHT = 100.0
 PRECISION_RECALL = 0.5
-"""How much rarer fakes are taken to be in the world than in the test, and the recall at which their precision is told."""
+"""How many times rarer fakes are assumed to be in the world than in the test, and the recall at which precision is measured."""
 LEVEL = 0.95
+"""Confidence level of the intervals."""
+
+
+class Interval(TypedDict):
+    """Both ends of an interval, None where it is not known."""
+
+    low: float | None
+    high: float | None
+
+
+class IntervalScore(Interval):
+    """A score and its interval; `value` is None where a class is missing."""
+
+    value: float | None
+
+
+class BootstrapCounts(TypedDict):
+    """Replicates that were drawn, those that kept both classes, and the confidence level of the intervals."""
+
+    replicates: int
+    usable: int
+    level: float
+
+
+class VideoScores(TypedDict):
+    """What `score_videos` returns, ready for JSON."""
+
+    videos: int
+    by_class: dict[str, int]
+    groups: int
+    scores: dict[str, IntervalScore]
+    confusion_matrix: list[list[int]]
+    constants: dict[str, float]
+    bootstrap: BootstrapCounts
+
+
+class ReliabilityBin(Interval):
+    """A bin of probability: its `mean` probability, its `share` of FAKE with an interval, and its `n` videos."""
+
+    mean: float
+    share: float
+    n: int
+
+
+class RocCurve(TypedDict):
+    """Points of a ROC curve, as lists of one length."""
+
+    fpr: list[float]
+    tpr: list[float]
+    threshold: list[float]
 
 
 def score_videos(
     label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike, *, bootstrap: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+) -> VideoScores:
     """Return the scores of videos, ready for JSON.
 
     `label` (n,) is 0 for REAL and 1 for FAKE, `probability` (n,) of FAKE, `group` (n,) of any integers; n at least 1.
     `scores` holds `log_loss`, `log_loss_balanced` (both classes weigh the same), `roc_auc`, `average_precision`,
     `balanced_accuracy`, `equal_error_rate`, `weighted_precision` (see `Ranking.scores`), `brier` and
-    `calibration_error` (expected, over CALIBRATION_BINS), each as `{"value", "low", "high"}`: the ends of the 95 %
-    percentile interval over
-    `bootstrap` replicates that draw whole groups with replacement. A replicate that lost a class is skipped, and
-    counted. A value is None where only one class is there and two are needed; the ends are None too where there are no
-    replicates or there is one group only. `confusion_matrix` is [[tn, fp], [fn, tp]] at THRESHOLD. `constants` are the
-    log losses of the best constant answer: on these videos, and on balanced classes. Raises ValueError for other input.
+    `calibration_error` (expected, over CALIBRATION_BINS), each with the 95 % percentile interval over `bootstrap` replicates
+    that draw whole groups with replacement. A replicate that loses a class is skipped; `bootstrap.usable` counts the rest. A
+    score that needs both classes is None where one is missing. The ends of an interval are None also without replicates and
+    with a single group. `confusion_matrix` is [[tn, fp], [fn, tp]] at THRESHOLD. `constants` are the log losses of the best
+    constant answer: `natural` on these videos, `balanced` on balanced classes. Raises ValueError for other input.
     """
     truth, score, member = check_input(label, probability, group)
     ranking = Ranking(truth, score)
@@ -61,7 +110,7 @@ def score_videos(
 def check_input(
     label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike
 ) -> tuple[Int64Array, Float64Array, Int64Array]:
-    """Return the three as arrays, the groups numbered from 0; ValueError if they are not what `score_videos` takes."""
+    """Return the three as arrays, the groups numbered from 0. Raises ValueError for what `score_videos` does not accept."""
     truth, score, member = np.asarray(label), np.asarray(probability, np.float64), np.asarray(group)
     if truth.ndim != 1 or not len(truth) or not truth.shape == score.shape == member.shape:
         raise ValueError(f"need lists of one length, not empty: {truth.shape}, {score.shape}, {member.shape}")
@@ -73,16 +122,16 @@ def check_input(
 
 
 class Ranking:
-    """Videos sorted once by probability, so that any weighting of them is scored in linear time.
+    """Videos sorted by probability, so that any weights of them are scored in linear time.
 
-    `label` (n,) 0 or 1, `probability` (n,) of FAKE in [0, 1].
+    `label` (n,) is 0 or 1, `probability` (n,) is that of FAKE, from 0 to 1.
     """
 
     def __init__(self, label: Int64Array, probability: Float64Array) -> None:
         self.order = np.argsort(-probability, kind="stable")
         self.label = label[self.order]
         score = probability[self.order]
-        # Ties are one step of a curve: only the last of equal probabilities ends a step.
+        # Equal probabilities are one step of a curve, which ends at the last of them.
         self.ends = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
         clipped = np.clip(score, KAGGLE_CLIP, 1 - KAGGLE_CLIP)
         self.loss = np.where(self.label == 1, -np.log(clipped), -np.log1p(-clipped))
@@ -92,12 +141,12 @@ class Ranking:
         self.bin = assign_bins(score)
 
     def scores(self, weight: Float64Array) -> dict[str, float | None]:
-        """Return every score of the videos weighted by `weight` (n,), in the order given to the constructor.
+        """Return all scores of the videos with weights `weight` (n,), in the order given to the constructor.
 
-        Those that need both classes are None if one of them weighs nothing. As scikit-learn's with `sample_weight`.
-        The weighted precision is TP / (TP + 100 FP) of the shortest list that holds half of the fakes, after B. Dolhansky
-        et al., "The DeepFake Detection Challenge dataset" (2020); the equal error rate lies where the straight lines
-        between the points of the ROC curve cross the diagonal.
+        The scores equal scikit-learn's with `sample_weight`. Those that need both classes are None if one class weighs
+        nothing. The weighted precision is TP / (TP + 100 FP) of the shortest list that holds half of the fakes, after
+        B. Dolhansky et al., "The DeepFake Detection Challenge dataset" (2020). The equal error rate is where the ROC curve,
+        interpolated linearly, crosses the line on which misses equal false alarms.
         """
         weight = weight[self.order]
         fake, real = weight * self.label, weight * (1 - self.label)
@@ -122,7 +171,7 @@ class Ranking:
             found["roc_auc"] = float(np.trapezoid(hits, alarms) / (fakes * reals))
             found["average_precision"] = float(np.diff(hits) @ precision / fakes)
             found["balanced_accuracy"] = float((fake @ self.right / fakes + real @ self.right / reals) / 2)
-            # Along the curve, false alarms less misses rises from -1 to 1; both are equal where it is 0.
+            # False alarms minus misses rises along the curve from -1 to 1; the two rates are equal where it is 0.
             found["equal_error_rate"] = float(np.interp(0, alarms / reals + hits / fakes - 1, alarms / reals))
             half = int(np.searchsorted(hits, PRECISION_RECALL * fakes))
             found["weighted_precision"] = float(hits[half] / (hits[half] + PRECISION_WEIGHT * alarms[half]))
@@ -131,12 +180,12 @@ class Ranking:
 
 def measure_reliability(
     label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike, *, bootstrap: int = 1000, seed: int = 0
-) -> list[dict[str, float | None]]:
-    """Return a row per bin of probability that holds a video: `mean` probability, `share` of FAKE, `low`, `high`, `n`.
+) -> list[ReliabilityBin]:
+    """Return the share of FAKE in each of the CALIBRATION_BINS that holds a video, by rising probability.
 
-    Takes and refuses what `score_videos` does. There are CALIBRATION_BINS, and `n` videos in one. `low` and `high` are the
-    ends of the 95 % percentile interval of the share over replicates that draw whole groups, where they have a video in the
-    bin; None where there are no replicates or the bin's videos are of one group.
+    Accepts what `score_videos` accepts, and raises ValueError for the rest. The interval of the share is the 95 % percentile
+    interval over replicates that draw whole groups and have a video in the bin. Its ends are None without replicates, or if
+    the bin's videos are all of one group.
     """
     truth, score, member = check_input(label, probability, group)
     bins = assign_bins(score)
@@ -144,13 +193,13 @@ def measure_reliability(
     for weight in draw_weights(member, bootstrap, seed):
         count, fakes = (np.bincount(bins, values, CALIBRATION_BINS) for values in (weight, weight * truth))
         replicates.append([fake / total if total else None for fake, total in zip(fakes, count, strict=True)])
-    rows = []
+    rows: list[ReliabilityBin] = []
     for one in np.unique(bins):
         inside = bins == one
         linked = len(np.unique(member[inside])) < 2
         ends = percentile_interval([] if linked else [shares[one] for shares in replicates])
-        found = {"mean": float(score[inside].mean()), "share": float(truth[inside].mean()), "n": int(inside.sum())}
-        rows.append({**found, **ends})
+        mean, share = float(score[inside].mean()), float(truth[inside].mean())
+        rows.append({"mean": mean, "share": share, "n": int(inside.sum()), **ends})
     return rows
 
 
@@ -160,9 +209,10 @@ def assign_bins(probability: Float64Array) -> Int64Array:
 
 
 def draw_weights(group: Int64Array, bootstrap: int, seed: int) -> Iterator[Float64Array]:
-    """Yield the weights (n,) of the videos in every replicate; none if there is only one group.
+    """Yield the weights (n,) of the videos in each replicate; none if there is only one group.
 
-    `group` (n,) numbered from 0. As many groups are drawn as there are, with replacement: one drawn twice weighs twice.
+    `group` (n,) is numbered from 0. Each replicate draws as many groups as there are, with replacement. The weight of a video
+    is how often its group was drawn.
     """
     random = np.random.default_rng(seed)
     groups = int(group.max()) + 1
@@ -171,7 +221,7 @@ def draw_weights(group: Int64Array, bootstrap: int, seed: int) -> Iterator[Float
 
 
 def resample(ranking: Ranking, group: Int64Array, bootstrap: int, seed: int) -> list[dict[str, float | None]]:
-    """Return the scores of every replicate of `draw_weights` that kept the classes there are."""
+    """Return the scores of each replicate of `draw_weights` that kept all classes."""
     expected = [name for name, value in ranking.scores(np.ones(len(group))).items() if value is not None]
     rows = []
     for weight in draw_weights(group, bootstrap, seed):
@@ -181,8 +231,8 @@ def resample(ranking: Ranking, group: Int64Array, bootstrap: int, seed: int) -> 
     return rows
 
 
-def percentile_interval(values: list[float | None]) -> dict[str, float | None]:
-    """Return the percentile interval of the replicates' values, None at both ends if they have none."""
+def percentile_interval(values: list[float | None]) -> Interval:
+    """Return the percentile interval at LEVEL of the replicates' values; both ends are None if all values are."""
     known = [value for value in values if value is not None]
     if not known:
         return {"low": None, "high": None}
@@ -192,15 +242,15 @@ def percentile_interval(values: list[float | None]) -> dict[str, float | None]:
 
 
 def entropy(share: float) -> float:
-    """Return the log loss of always answering `share`, the share of FAKE: no constant does better."""
+    """Return the log loss of always answering `share`, the share of FAKE. No other constant has a smaller one."""
     return sum(-part * math.log(part) for part in (share, 1 - share) if part > 0)
 
 
-def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, list[float]]:
-    """Return the ROC curve, at most MAX_CURVE_POINTS points of it, as lists `fpr`, `tpr`, `threshold`.
+def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
+    """Return at most MAX_CURVE_POINTS points of the ROC curve.
 
-    The first point is (0, 0): its threshold is 1 above the largest probability, so that no video is called FAKE. Raises
-    ValueError for what `score_videos` refuses, and if only one class is there.
+    The first point is (0, 0). Its threshold is the largest probability plus 1, so that no video is called FAKE. Raises
+    ValueError for what `score_videos` does not accept, and if a class is missing.
     """
     from sklearn.metrics import roc_curve
 
@@ -208,6 +258,6 @@ def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, lis
     if len(np.unique(truth)) < 2:
         raise ValueError("a ROC curve needs videos of both classes")
     fpr, tpr, threshold = roc_curve(truth, score)
-    threshold[0] = score.max() + 1  # scikit-learn's infinity is no JSON
-    chosen = np.unique(np.linspace(0, len(fpr) - 1, min(len(fpr), MAX_CURVE_POINTS)).round().astype(int))
+    threshold[0] = score.max() + 1  # scikit-learn has infinity here, which JSON lacks
+    chosen = spread_rows(len(fpr), MAX_CURVE_POINTS)
     return {"fpr": fpr[chosen].tolist(), "tpr": tpr[chosen].tolist(), "threshold": threshold[chosen].tolist()}

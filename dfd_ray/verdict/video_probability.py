@@ -1,6 +1,6 @@
-"""From the log-odds of faces to the calibrated probability of every video, without a network.
+"""Turn the log-odds of faces into the calibrated probability of each video, without a network.
 
-Every labelled video is judged by what other folds teach: which aggregation is best, and what its scores mean.
+The aggregation and the calibration of a labelled video come from the other folds.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ from dfd_ray.video import choose_frames
 
 
 def count_judged_frames(config: Config) -> int:
-    """Return the most frames of a video whose faces count: as many as are taken whatever its label.
+    """Return the largest number of frames of a video whose faces count: the smallest of the settings for the labels.
 
-    REAL videos give more of them to train on, and the number must not tell them apart when they are judged.
+    Training takes more frames of REAL videos. When videos are judged, the number of frames must not depend on the label.
     """
     settings = config.preprocess
     return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
 
 
 def choose_log_odds(scores: pa.Table, faces: pa.Table, most: int) -> list[Float64Array]:
-    """Return, row by row of `scores`, the log-odds of the faces of at most `most` of the video's frames, spread evenly.
+    """Return, for each row of `scores`, the log-odds of the faces in at most `most` frames, spread evenly over the video.
 
-    `faces` has `video_id` and `faces` with `frame_index`. Frames are chosen, not faces: of two people in a picture both count,
-    wherever each stands in the list.
+    `faces` has `video_id` and `faces` with `frame_index`. All faces of a chosen frame count, wherever they are in the list.
     """
     faces = faces.take(pc.index_in(scores.column("video_id"), value_set=faces.column("video_id").combine_chunks()))
     frames = np.split(flatten_faces(faces).column("frame_index").to_numpy(), find_list_ends(faces.column("faces"))[:-1])
@@ -45,25 +44,25 @@ def choose_log_odds(scores: pa.Table, faces: pa.Table, most: int) -> list[Float6
 
 
 def split_log_odds(scores: pa.Table) -> list[Float64Array]:
-    """Return the log-odds of all faces of each row of `scores`."""
+    """Return the log-odds (n,) float64 of all faces of each row of `scores`."""
     column = scores.column("log_odds")
     return np.split(pc.list_flatten(column).to_numpy().astype(float), find_list_ends(column)[:-1])
 
 
 def find_list_ends(lists: pa.ChunkedArray) -> Int64Array:
-    """Return where each list ends in the flattened column."""
+    """Return where each list ends in the flattened column, (n,) int64."""
     return np.cumsum(pc.list_value_length(lists).to_numpy())
 
 
 def list_methods(settings: Evaluate) -> tuple[Method, ...]:
-    """Return the aggregations that are tried: the one that is set, or all for `auto`."""
+    """Return the aggregations to try: the one that is set, or all for `auto`."""
     return METHODS if settings.aggregation == "auto" else (settings.aggregation,)
 
 
 def aggregate_videos(scores: pa.Table, faces: list[Float64Array], method: Method, frames: int) -> Float64Array:
     """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it.
 
-    `faces` are the log-odds that count of each row of `scores`, found in at most so many `frames`.
+    `faces` holds the log-odds to aggregate for each row of `scores`; `frames` is the largest number of frames searched.
     """
     status = scores.column("status").to_pylist()
     rows = zip(faces, status, strict=True)
@@ -71,16 +70,15 @@ def aggregate_videos(scores: pa.Table, faces: list[Float64Array], method: Method
 
 
 class Verdict(NamedTuple):
-    """What is known of the videos in the end, and what new ones are judged by."""
+    """The probabilities of the videos, and the aggregation and calibration for new ones."""
 
     probability: Float64Array
-    """Of FAKE, (n,), calibrated and clipped."""
+    """That of FAKE, (n,), calibrated and clipped."""
     raw: Float64Array
-    """The same as aggregated from the faces, NaN where there is none."""
+    """That of FAKE, (n,), as aggregated from the faces; NaN where there is no face."""
     aggregation: Method
-    """For new videos."""
     calibration: Calibration | None
-    """For new videos."""
+    """None if it is switched off or no labelled video has a score."""
 
 
 def calibrate_videos(
@@ -90,12 +88,12 @@ def calibrate_videos(
     videos: pa.Table,
     settings: Evaluate,
 ) -> Verdict:
-    """Return calibrated, clipped probabilities, and how new videos are judged.
+    """Choose the aggregation and calibrate the probability of each video by the scored videos of the other folds.
 
-    `raw` has the probabilities (n,) of each aggregation that may be chosen. A video is calibrated by the scored videos of
-    other folds than its own, and by their log loss an aggregation is chosen; a video without a face gets their share of
-    FAKE. Where one fold only was scored, its groups are parted into two halves that calibrate each other, if each can have
-    both classes; otherwise the probabilities are not calibrated.
+    `raw` has the probabilities (n,) by aggregation; `label` (n,) is 0, 1, or negative where unknown; `fold` (n,) may be
+    TRAIN_ONLY; `videos` has the column `group`. The other folds' log loss decides the aggregation. A video without a face
+    gets the share of FAKE in the other folds. If only one fold was scored, its groups are split in two halves that calibrate
+    each other. If one half would lack a class, nothing is calibrated.
     """
     judged = (label >= 0) & (fold != TRAIN_ONLY)
     any_raw = next(iter(raw.values()))
@@ -120,8 +118,8 @@ def calibrate_videos(
 def choose_aggregation(
     raw: dict[Method, Float64Array], label: Int64Array, chosen: BoolArray, settings: Evaluate
 ) -> tuple[Method, Calibration | None]:
-    """Return the aggregation with the least log loss on the chosen videos, and its calibration, None where there is none."""
-    from sklearn.metrics import log_loss  # a second, which `predict` would wait for, too
+    """Return the aggregation with the smallest log loss on the chosen videos, and its calibration or None."""
+    from sklearn.metrics import log_loss  # importing it takes a second, also in `predict`
 
     first = next(iter(raw))
     if not chosen.any():
@@ -140,11 +138,11 @@ def choose_aggregation(
 
 
 def split_in_halves(group: npt.NDArray[np.object_], label: Int64Array, scored: BoolArray, seed: int) -> Int64Array:
-    """Return the part of each video (n,): 0 and 1 are halves of the groups that were scored, each with both classes.
+    """Split the scored groups in two halves with both classes each, and return the half of each video (n,), 0 or 1.
 
-    All videos are of one part, -1, if no such halves are found; and so are those of groups of which none was scored.
+    It is -1 for a group without a scored video, and for all videos if a half would lack a class.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second, which `predict` would wait for, too
+    from sklearn.model_selection import StratifiedGroupKFold  # importing it takes a second, also in `predict`
 
     part = np.full(len(group), -1)
     groups_of = [len(np.unique(group[scored & (label == one)])) for one in (0, 1)]
