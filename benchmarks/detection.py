@@ -28,11 +28,11 @@ from torchvision.ops import box_iou
 
 from benchmarks.machine import keep_result
 from dfd_ray.config import Config
+from dfd_ray.corpus.manifest import build_manifest
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
 from dfd_ray.faces.detector import FaceDetector, Faces
 from dfd_ray.faces.following import find_faces
-from dfd_ray.pipelines.index import build_manifest
 from dfd_ray.stages.extract import frames_wanted
 from dfd_ray.video import decode_video
 

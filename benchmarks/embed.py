@@ -42,9 +42,9 @@ from dfd_ray.faces.crop import cut_face, encode_jpeg
 from dfd_ray.faces.detector import FaceDetector
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.embedder import Precision, native_precision
-from dfd_ray.pipelines.embed import VIDEOS_AT_ONCE, embed
+from dfd_ray.pipelines.embed import embed
 from dfd_ray.runtime.session import shared_session
-from dfd_ray.stages.embed import EmbedFaces
+from dfd_ray.stages.embed import VIDEOS_AT_ONCE, EmbedFaces
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_metadata, with_metadata

@@ -29,10 +29,10 @@ import torch
 
 from benchmarks.machine import keep_result
 from dfd_ray.config import Config
+from dfd_ray.corpus.manifest import build_manifest, write_manifest
 from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
 from dfd_ray.faces.crop import cut_face, encode_jpeg
-from dfd_ray.pipelines.index import build_manifest, write_manifest
 from dfd_ray.pipelines.preprocess import preprocess
 from dfd_ray.runtime.session import shared_session
 from dfd_ray.stages.detect import Detect

@@ -37,7 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.machine import keep_result
-from dfd_ray.pipelines.index import write_manifest
+from dfd_ray.corpus.manifest import write_manifest
 from dfd_ray.sections import Resources
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import count_rows, read_table, table_files

@@ -40,10 +40,11 @@ from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, set_training, start_head
-from dfd_ray.pipelines.train import KEEP_MEMORY, labelled_videos, ordered_ingest, plan_fold
+from dfd_ray.pipelines.train import KEEP_MEMORY, ordered_ingest
 from dfd_ray.runtime.session import ray_session, shared_session
+from dfd_ray.stages.fold_plan import FoldPlan, plan_fold, read_labelled
 from dfd_ray.stages.train_loop import batches, loss_of
-from dfd_ray.stages.training_data import FoldPlan, training_faces
+from dfd_ray.stages.training_data import training_faces
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import with_metadata
@@ -118,7 +119,7 @@ def measure_way(run: Run, way: str, workers: int) -> tuple[float, float]:
     """Return the speed of one way, in faces a second, and how long an epoch takes to start."""
     settings = run.config.train.model_copy(update={"workers": workers})
     run = Run(run.location, run.config.model_copy(update={"train": settings}))
-    plan = plan_fold(run.config, 1, labelled_videos(run))
+    plan = plan_fold(run.config, 1, read_labelled(run))
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "seconds.json"
         TorchTrainer(

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.store.run import Run
-from dfd_ray.store.summary import Summary, elapsed
+from dfd_ray.store.summary import Summary, timed
 from dfd_ray.store.tables import count_rows, iterate_batches, read_table
 
 VIEWER = "embedding-atlas"
@@ -38,12 +37,12 @@ COLUMNS = [
 """Of `projection/`; the components are left out, since they are most of its bytes and nothing in the viewer shows them."""
 
 
+@timed
 def explore(run: Run) -> Summary:
     """Write `explore/faces.parquet`, a row a face, and open it in the viewer until that is closed.
 
     Raises RunError where the run has no map or the viewer fails, ResourceError where the viewer cannot be started.
     """
-    started = time.monotonic()
     if not count_rows(run.location, "projection"):
         raise RunError(f"{run.path('projection')} holds no faces; run `dfd-ray analyze` first")
     # The viewer reads a local file.
@@ -52,7 +51,7 @@ def explore(run: Run) -> Summary:
     table = folder / "faces.parquet"
     faces = write_table(run, table)
     open_viewer(table)
-    return Summary("explore", str(table), rows=faces, ok=faces, seconds=elapsed(started))
+    return Summary("explore", str(table), rows=faces, ok=faces)
 
 
 def write_table(run: Run, table: Path) -> int:

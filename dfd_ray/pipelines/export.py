@@ -7,7 +7,6 @@ import itertools
 import json
 import posixpath
 import tarfile
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +18,7 @@ from dfd_ray.labels import LABELS
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, exists, join, open_location, write_bytes
-from dfd_ray.store.summary import Summary, elapsed
+from dfd_ray.store.summary import Summary, timed
 from dfd_ray.store.tables import flatten_faces, iterate_batches
 
 FORMATS = ("folder", "webdataset", "parquet")
@@ -28,9 +27,9 @@ FACES_PER_SHARD = 5_000
 """Faces of a WebDataset shard: about 100 MB."""
 
 
+@timed
 def export(run: Run, out: str, form: str) -> Summary:
     """Write every face to `out`, in one of `FORMATS`; RunError when something is there already."""
-    started = time.monotonic()
     if form not in FORMATS:
         raise ConfigurationError(f"--format {form}: expected {', '.join(FORMATS)}")
     require(run, "faces")
@@ -38,7 +37,7 @@ def export(run: Run, out: str, form: str) -> Summary:
         raise RunError(f"--out {out} is there already")
     write = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}[form]
     faces = write(run, out)
-    return Summary("export", absolute_uri(out), rows=faces, ok=faces, seconds=elapsed(started), details={"format": form})
+    return Summary("export", absolute_uri(out), rows=faces, ok=faces, details={"format": form})
 
 
 def write_folder(run: Run, out: str) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dfd_ray.errors import RunError
-from dfd_ray.pipelines.evaluate import find_untrained_folds
 from dfd_ray.runtime.resumable_table import is_complete
+from dfd_ray.store.model_files import find_untrained_folds
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists
 from dfd_ray.store.tables import WRITER, count_faces, count_rows

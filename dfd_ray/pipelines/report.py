@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 from dfd_ray.errors import RunError
 from dfd_ray.report import build_report
 from dfd_ray.store.run import Run
-from dfd_ray.store.summary import Summary, elapsed
+from dfd_ray.store.summary import Summary, timed
 from dfd_ray.store.tables import count_rows
 
 
+@timed
 def report(run: Run) -> Summary:
     """Write `report/index.html` from whatever tables the run has; RunError when it has none."""
-    started = time.monotonic()
     rows = count_rows(run.location, "manifest")
     if not rows:
         raise RunError(f"--run {run.location} holds no manifest; run `dfd-ray index` first")
     page = build_report(run.location, run.config)
-    return Summary(job="report", table=page, rows=rows, ok=rows, seconds=elapsed(started))
+    return Summary(job="report", table=page, rows=rows, ok=rows)

@@ -8,12 +8,10 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow.compute as pc
 import ray
 from ray.data import DataContext, ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
@@ -22,23 +20,21 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from dfd_ray.config import Config
 from dfd_ray.errors import ResourceError, TrainingError
-from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.models.backbones import create_backbone
-from dfd_ray.models.balancing import compute_balancing_rates, count_repeats
-from dfd_ray.pipelines.training_examples import write_examples
+from dfd_ray.report.training_examples import write_examples
 from dfd_ray.runtime.progress import Bar, call_every
 from dfd_ray.runtime.ray_internals import found_no_room, limit_worker_start
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, refuse_or_wait
 from dfd_ray.runtime.terminal import say
 from dfd_ray.runtime.trackers import check_trackers
+from dfd_ray.stages.fold_plan import FoldPlan, choose_folds, count_by_fold, plan_fold, read_labelled
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
-from dfd_ray.stages.training_data import FoldPlan, training_faces
+from dfd_ray.stages.training_data import training_faces
 from dfd_ray.store.model_files import is_trained, read_model_facts
 from dfd_ray.store.run import Run
-from dfd_ray.store.storage import delete_file, delete_folder, exists, join, read_json, write_json
-from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed
-from dfd_ray.store.tables import read_table
+from dfd_ray.store.storage import delete_file, delete_folder, exists, read_json, write_json
+from dfd_ray.store.summary import NOTHING_DONE, Summary, timed
 
 KEEP_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
@@ -46,49 +42,45 @@ KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
     "MALLOC_TOP_PAD_": str(2**28),
 }
-"""For glibc's allocator: what a step frees, the next one takes again, instead of its being given back to the kernel and
-cleared anew. A step of EfficientNet-Lite0 on one core is 1.2 to 1.6 times as fast, and needs no more memory. One arena, since
-Ray trains in a thread, and arenas of threads have no room for what is larger than 64 MB: at 224 pixels that is most of it."""
+"""For glibc's allocator: a step takes again the memory that the one before freed, so the kernel need not clear it. A step of
+EfficientNet-Lite0 on one core is 1.2 to 1.6 times as fast, and needs no more memory. There is one arena, since Ray trains in a
+thread, and a thread's arena has no room for blocks over 64 MB: at 224 pixels most blocks are larger."""
 
 
+@timed
 def train(run: Run) -> Summary:
     """Write `models/`: a classifier for every fold held out, each trained on the others."""
-    started = time.monotonic()
     require(run, "faces")
-    videos = labelled_videos(run)
-    counts = faces_by_fold(videos)
-    folds = folds_to_train(run.config, counts)
+    settings, videos = run.config.train, read_labelled(run)
+    folds = choose_folds(run.config, count_by_fold(videos))
     pending = [fold for fold in folds if not is_trained(run, fold)]
     if not pending:
-        finish(run)  # what a kill after the last model left undone
-        return summarise(run, started, folds, note=NOTHING_DONE)
-    check_trackers(run.config.train)
-    # Weights that cannot be had are found out here, before anything is started.
+        finish(run, folds)  # what a kill after the last model left undone
+        return summarise(run, folds, NOTHING_DONE)
+    check_trackers(settings)
+    # Weights that are missing end the job here, before anything is started.
     _, spec = create_backbone(
-        run.config.train.backbone,
-        weights=run.config.train.weights,
-        num_classes=2,
-        image_size=run.config.train.image_size,
-        field="train.weights",
+        settings.backbone, weights=settings.weights, num_classes=2, image_size=settings.image_size, field="train.weights"
     )
     with ray_session(run):
         check_room(run.config)
-        for of_earlier_models in ("scores", "predictions", "evaluation", join("checkpoints", "scores")):
+        for of_earlier_models in ("scores", "predictions", "evaluation", "checkpoints/scores"):
             delete_folder(run.path(of_earlier_models))
         fit(run, [plan_fold(run.config, fold, videos) for fold in pending], spec.size)
-    finish(run)
-    return summarise(run, started, folds)
+    finish(run, folds)
+    return summarise(run, folds)
 
 
-def finish(run: Run) -> None:
-    """Once all models are there, delete the checkpoints and show what the training did to faces."""
+def finish(run: Run, folds: list[int]) -> None:
+    """Once all models are there, delete the checkpoints, show what the training did to faces, and gather the histories."""
     if exists(run.path("training")) or not exists(run.path("models", "examples.json")):
         write_examples(run)
         delete_folder(run.path("training"))
+    write_history(run, folds)
 
 
 def fit(run: Run, plans: list[FoldPlan], size: int) -> None:
-    """Train a model for every fold, one after the other, in one Ray Train run: starting one costs more than a small fold."""
+    """Train a model for every fold, one after the other, in one Ray Train run: a start takes longer than a small fold."""
     settings = run.config.train
     gpus = run.config.resources.train.num_gpus
     stopped = run.path("training", STOPPED)
@@ -122,92 +114,28 @@ def fit(run: Run, plans: list[FoldPlan], size: int) -> None:
             if found_no_room(error):
                 raise ResourceError(
                     f"no room for {settings.workers} training workers in {run.config.resources.wait_minutes:g} minutes "
-                    "(resources.wait_minutes): start nodes, or lower train.workers or resources.train; the same command goes on"
+                    "(resources.wait_minutes): start nodes, or lower train.workers or resources.train; the same command resumes"
                 ) from None
             raise
 
 
 def ordered_ingest() -> ExecutionOptions:
-    """Return options under which faces come in their order, and not in that in which the tasks are done."""
+    """Return options under which faces come in their own order, not in the order in which tasks finish."""
     options = copy.deepcopy(DataContext.get_current().execution_options)
     options.preserve_order = True
     return options
 
 
-def plan_fold(config: Config, fold: int, videos: list[Labelled]) -> FoldPlan:
-    """Return how often faces are shown, the size of the batches and the steps of an epoch, the same for every worker.
-
-    Were they not the same, the all-reduce of the gradients would wait for ever. TrainingError if there are too few faces.
-    """
-    others = [video for video in videos if video.fold != fold]
-    reals, fakes = (sum(video.faces for video in others if video.label == label) for label in LABELS)
-    rates = compute_balancing_rates(reals, fakes) if config.train.balance else {"REAL": 1.0, "FAKE": 1.0}
-    shown = sum(int(count_repeats(video.video_id, video.faces, rates[video.label]).sum()) for video in others)
-    share = shown // config.train.workers
-    batch_size = min(config.train.batch_size, share)
-    if batch_size < 2:
-        raise TrainingError(f"fold {fold} leaves {shown} faces to train on: too few for {config.train.workers} workers")
-    return FoldPlan(fold, batch_size, share // batch_size, rates, shown)
-
-
-class Labelled(NamedTuple):
-    """A labelled video of a fold, and how many faces it has."""
-
-    video_id: str
-    label: str
-    fold: int
-    faces: int
-
-
-def labelled_videos(run: Run) -> list[Labelled]:
-    """Return the videos that can be learnt from or tested on, without reading their images."""
-    videos = read_table(run.location, "faces", ["video_id", "label", "fold", "faces.list.element.face_index"])
-    columns = [videos.column(name).to_pylist() for name in ("video_id", "label", "fold")]
-    lengths = pc.list_value_length(videos.column("faces")).to_pylist()
-    rows = (Labelled(*row) for row in zip(*columns, lengths, strict=True))
-    return [row for row in rows if row.label is not None and row.fold is not None]
-
-
-def faces_by_fold(videos: list[Labelled]) -> dict[int, dict[str, int]]:
-    """Return the number of faces, by fold and label."""
-    counts: dict[int, dict[str, int]] = {}
-    for video in videos:
-        counts.setdefault(video.fold, {"REAL": 0, "FAKE": 0})[video.label] += video.faces
-    return counts
-
-
-def folds_to_train(config: Config, counts: dict[int, dict[str, int]]) -> list[int]:
-    """Return the folds to hold out; TrainingError when a model would see one class only, or there is no such fold."""
-    totals = {label: sum(fold[label] for fold in counts.values()) for label in LABELS}
-    for label, faces in totals.items():
-        if not faces:
-            raise TrainingError(f"training needs REAL and FAKE faces, and there is no {label} one: {totals}")
-    scored = sorted(counts.keys() - {TRAIN_ONLY})
-    if len(scored) < 2:
-        raise TrainingError("training needs at least two groups of linked videos, one to learn from and one to test on")
-    folds = scored if config.train.folds is None else list(config.train.folds)
-    for fold in folds:
-        if fold not in scored:
-            raise TrainingError(f"train.folds names fold {fold}; this run has {scored}")
-        for label in totals:
-            if totals[label] == counts[fold][label]:
-                raise TrainingError(
-                    f"all {label} faces are in fold {fold}: the model without it would see one class only; "
-                    f"index again with other --set index.folds or index.seed"
-                )
-    return folds
-
-
 def check_room(config: Config) -> None:
-    """Raise ResourceError when the workers, and one task that feeds them, can never run at once, or one of them nowhere.
+    """Raise ResourceError when the workers and one task that feeds them can never run at once, or no node can hold one of them.
 
-    Of a cluster it is said at once, on standard error, and Ray waits for nodes that an autoscaler may bring.
+    On a cluster it only prints so on standard error, and Ray waits for nodes that an autoscaler may bring.
     """
     check_placeable("train", config.resources.train)
-    check_placeable("extract", config.resources.extract)  # whose CPUs a task that augments has
+    check_placeable("extract", config.resources.extract)  # the augmenting tasks have its CPUs
     resources = ray.cluster_resources()
     pool, workers = config.resources.train, config.train.workers
-    feeding = max(1, config.resources.extract.num_cpus)  # the tasks that read and sort have one
+    feeding = max(1, config.resources.extract.num_cpus)  # the reading and sorting tasks have one CPU
     for name, wanted in [("CPU", workers * pool.num_cpus + feeding), ("GPU", workers * pool.num_gpus)]:
         if wanted <= resources.get(name, 0):
             continue
@@ -242,16 +170,19 @@ def describe_epoch(metrics: dict[str, Any]) -> str:
     return f"epoch {metrics['epoch']}: {', '.join(known)}"
 
 
-def summarise(run: Run, started: float, folds: list[int], note: str = "") -> Summary:
-    """Gather the folds' histories, and keep them as `models/history.json`."""
+def write_history(run: Run, folds: list[int]) -> None:
+    """Gather the folds' histories in `models/history.json`."""
     history = [{"fold": fold, "epochs": read_model_facts(run, fold)["history"]} for fold in folds]
     write_json(run.path("models", "history.json"), {"backbone": run.config.train.backbone, "folds": history})
+
+
+def summarise(run: Run, folds: list[int], *notes: str) -> Summary:
+    """Count the models."""
     return Summary(
         job="train",
         table=run.path("models"),
         rows=len(folds),
         ok=len(folds),
-        seconds=elapsed(started),
-        notes=[note] if note else [],
+        notes=list(notes),
         details={"folds": len(folds), "epochs": run.config.train.epochs, "backbone": run.config.train.backbone},
     )

@@ -1,8 +1,11 @@
 """Writing a table so that a killed job can be started again.
 
-Ray Data's row checkpoints (`ray.data.checkpoint`) do it: with every file it writes, it commits the `video_id`s in it in two
-phases, outside the table in `<run>/checkpoints/<table>/`; when the job starts again, rows that are committed are filtered
-out as they are read, and files that were not committed are deleted. What a kill costs is the files being written.
+    read_rows ──▶ the job's stages ──▶ write_rows ──▶ check_whole
+                                           └──▶ checkpoints/<table>/
+
+Ray Data's row checkpoints (`ray.data.checkpoint`) do the work. With every file, Ray Data commits the `video_id`s in it in two
+phases, outside the table in `<run>/checkpoints/<table>/`. When the job starts again, Ray Data filters out committed rows as it
+reads them and deletes files that were not committed. A kill loses only the files being written.
 """
 
 from __future__ import annotations
@@ -13,14 +16,16 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
+from ray.actor import ActorHandle
 from ray.data import DataContext, Dataset
 from ray.data.checkpoint import CheckpointConfig
 
 from dfd_ray.errors import RunError
-from dfd_ray.runtime.session import RETRIES
+from dfd_ray.runtime.progress import show_progress
+from dfd_ray.runtime.session import RETRIES, ray_session
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import delete_folder, exists, open_location, write_bytes
-from dfd_ray.store.tables import WRITER, check_compatible, count_rows, read_table, table_files
+from dfd_ray.store.tables import WRITER, check_compatible, count_rows, read_table, table_files, with_metadata
 
 
 def is_complete(run: Run, table: str) -> bool:
@@ -34,7 +39,7 @@ def is_complete(run: Run, table: str) -> bool:
     check_compatible(run, table)
     if expected != count_rows(run.location, table):
         return False
-    if exists(run.path("checkpoints", table)):  # the job died before its count, or a write that was given up came after it
+    if exists(run.path("checkpoints", table)):  # the job died before its check, or an abandoned write was committed after it
         check_whole(run, table)
     return True
 
@@ -46,8 +51,18 @@ def require(run: Run, table: str) -> None:
 
 
 @contextmanager
-def resumable(run: Run, table: str) -> Iterator[None]:
-    """Within, a dataset that starts with `read_rows` and ends with `write_rows` of this table resumes where it was killed."""
+def fill_table(job: str, run: Run, table: str) -> Iterator[ActorHandle]:
+    """Start Ray, show progress, and at the end check that the table is whole; yield the counter that workers report to.
+
+    Within, a dataset that starts with `read_rows` and ends with `write_rows` of this table resumes where it was killed.
+    """
+    with ray_session(run), _keep_checkpoints(run, table), show_progress(job, run.location, table) as counter:
+        yield counter
+        check_whole(run, table)
+
+
+@contextmanager
+def _keep_checkpoints(run: Run, table: str) -> Iterator[None]:
     checkpoints = run.path("checkpoints", table)
     if table_files(run.location, table) and not exists(checkpoints):
         raise RunError(f"{run.path(table)} is incomplete and its checkpoints are gone; delete that folder to start again")
@@ -64,7 +79,7 @@ def resumable(run: Run, table: str) -> Iterator[None]:
 
 
 def read_rows(run: Run, table: str, columns: list[str] | None, rows_per_block: int) -> Dataset:
-    """Return a table as a dataset, a block every `rows_per_block` videos, so that few videos are in memory at a time."""
+    """Return a table as a dataset in blocks of `rows_per_block` videos, so that few videos are in memory at a time."""
     filesystem, _ = open_location(run.location)
     retries = {"max_retries": RETRIES}
     dataset = ray.data.read_parquet(
@@ -73,22 +88,25 @@ def read_rows(run: Run, table: str, columns: list[str] | None, rows_per_block: i
     return dataset.repartition(target_num_rows_per_block=rows_per_block)
 
 
-def write_rows(dataset: Dataset, run: Run, table: str, schema: pa.Schema, rows_per_file: int) -> None:
-    """Write a dataset as the table, a file every `rows_per_file` videos; keep Ray Data's statistics in `<run>/logs/`."""
+def write_rows(dataset: Dataset, run: Run, table: str, schema: pa.Schema, **facts: object) -> None:
+    """Write a dataset as the table, a file every `resources.videos_per_file` videos, with `facts` in the metadata.
+
+    Keeps Ray Data's statistics in `<run>/logs/`.
+    """
     filesystem, path = open_location(run.path(table))
     dataset.write_parquet(
         path,
         filesystem=filesystem,
-        schema=schema,
+        schema=with_metadata(schema, table, run.config, **facts),
         compression="zstd",
-        min_rows_per_file=rows_per_file,
+        min_rows_per_file=run.config.resources.videos_per_file,
         ray_remote_args={"max_retries": RETRIES},
     )
     write_bytes(run.path("logs", f"{table}-stats.txt"), dataset.stats().encode())
 
 
 def check_whole(run: Run, table: str) -> None:
-    """Raise RunError unless the table has each of the manifest's videos exactly once; then forget its checkpoints."""
+    """Raise RunError unless the table has each of the manifest's videos exactly once; then delete its checkpoints."""
     expected = read_table(run.location, "manifest", ["video_id"]).column("video_id")
     found = read_table(run.location, table, ["video_id"]).column("video_id")
     missing = len(expected) - pc.sum(pc.is_in(expected, value_set=found.combine_chunks())).as_py()

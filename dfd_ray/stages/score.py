@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from ray.actor import ActorHandle
+from ray.data import Dataset
 from torch import nn
 
-from dfd_ray.arrays import Float32Array
+from dfd_ray.arrays import Float32Array, Image
 from dfd_ray.errors import Status
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.labels import NO_FOLD
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import check_golden, score_faces
 from dfd_ray.runtime.progress import report_done
-from dfd_ray.runtime.session import limit_exit
+from dfd_ray.runtime.session import check_placeable, limit_exit, pick_device, run_as_actors
 from dfd_ray.runtime.telemetry import observe
 from dfd_ray.store.model_files import model_location, read_model, trained_folds
 from dfd_ray.store.run import Run
@@ -26,15 +27,33 @@ from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import flatten_faces
 
 
-class ScoreFaces:
-    """Score the faces of a batch of videos; an actor that keeps the classifiers it has needed.
+def score_faces_of(
+    videos: Dataset, run: Run, videos_at_once: int, counter: ActorHandle | None = None, pools: int = 1
+) -> Dataset:
+    """Return rows of `scores/` for rows of `faces/`; the classifiers are those of `run`.
 
-    A video of a fold is scored by the one model that never saw that fold; a video of no fold (unlabelled, or new) by all
-    models, whose log-odds are averaged. In: `video_id`, `fold`, `status`, `error_stage`, `error`, `faces` with `image`.
+    `pools` is the number of actor pools in the whole dataset.
+    """
+    pool = run.config.resources.score
+    check_placeable("score", pool)
+    return videos.map_batches(
+        ScoreFaces,
+        fn_constructor_args=(run, pick_device(pool), run.config.embed.batch_size, counter),
+        batch_format="pyarrow",
+        batch_size=videos_at_once,
+        **run_as_actors(pool, pools),
+    )
+
+
+class ScoreFaces:
+    """Score the faces of a batch of videos; an actor that keeps the classifiers it has loaded.
+
+    The model that never saw a fold scores the videos of that fold. All models score a video of no fold (unlabelled, or
+    new), and their log-odds are averaged. In: `video_id`, `fold`, `status`, `error_stage`, `error`, `faces` with `image`.
     Out: the schema of `scores/`, one row per row.
     """
 
-    def __init__(self, run: Run, device: str, batch_size: int, counter: Any = None) -> None:
+    def __init__(self, run: Run, device: str, batch_size: int, counter: ActorHandle | None = None) -> None:
         import torch
 
         limit_exit()
@@ -59,14 +78,14 @@ class ScoreFaces:
         lengths = pc.list_value_length(videos.column("faces")).to_numpy(zero_copy_only=False)
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
         scored = videos.select(["video_id", "status", "error_stage", "error"])
-        seen = pc.and_(pc.equal(scored.column("status"), Status.OK), pa.array(self.seen_in_training(videos)))
+        seen = pc.and_(pc.equal(scored.column("status"), Status.OK), pa.array(self.find_seen(videos)))
         scored = scored.set_column(1, "status", pc.if_else(seen, Status.IN_TRAINING, scored.column("status")))
         report_done(self.counter, scored.column("status").to_pylist())
         observe("score", scored.select(["video_id", "status"]).to_pylist(), time.monotonic() - started)
         return scored.append_column("log_odds", pa.ListArray.from_arrays(offsets, pa.array(log_odds))).cast(SCHEMAS["scores"])
 
-    def score(self, images: list[npt.NDArray[np.uint8]], fold: int) -> Float32Array:
-        """Return the log-odds of FAKE, (n,) float32, of faces of a fold; zeros where every model has seen the fold."""
+    def score(self, images: list[Image], fold: int) -> Float32Array:
+        """Return the log-odds of FAKE, (n,) float32, of the faces of a fold; zeros where every model has seen the fold."""
         models = self.folds if fold == NO_FOLD else [fold] if fold in self.folds else []
         scores = [score_faces(*self.model(one), images, batch_size=self.batch_size) for one in models]
         return cast("Float32Array", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
@@ -76,11 +95,11 @@ class ScoreFaces:
         if fold not in self.models:
             module, spec, facts = read_model(self.run, fold)
             module.to(self.device)
-            if self.device != "cpu":  # there it was tried as it was read
+            if self.device != "cpu":  # on the CPU, `read_model` checked it
                 check_golden(module, spec, facts["golden"], model_location(self.run, fold))
             self.models[fold] = (module, spec)
         return self.models[fold]
 
-    def seen_in_training(self, videos: pa.Table) -> list[bool]:
-        """Return, video by video, whether it is in a fold that no model was kept away from."""
+    def find_seen(self, videos: pa.Table) -> list[bool]:
+        """Return, for each video, whether every model trained on its fold."""
         return [fold is not None and fold not in self.folds for fold in videos.column("fold").to_pylist()]

@@ -28,7 +28,9 @@ from dfd_ray.models.classifier import score_faces
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, schedule_learning_rate, set_training, start_head
 from dfd_ray.runtime.trackers import log_epoch
 from dfd_ray.sections import Train
-from dfd_ray.stages.training_data import FoldPlan, face_rows, tell_epoch
+from dfd_ray.stages.fold_plan import FoldPlan
+from dfd_ray.stages.training_data import announce_epoch
+from dfd_ray.store.face_rows import face_rows
 from dfd_ray.store.model_files import export_model, is_trained
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, read_json, write_json
@@ -133,7 +135,7 @@ def train_fold(run: Run, plan: FoldPlan) -> None:
 def batches(run: Run, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[str, AnyArray]]:
     """Yield this worker's batches of an epoch."""
     if rank == 0:
-        tell_epoch(run, epoch)  # no worker gets a batch before all have asked, so each gets this epoch's
+        announce_epoch(run, epoch)  # no worker gets a batch before all have asked, so each gets this epoch's
     shard = ray.train.get_dataset_shard(f"fold-{plan.fold}")
     yield from shard.iter_batches(batch_size=plan.batch_size, drop_last=True, prefetch_batches=2)
 

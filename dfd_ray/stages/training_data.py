@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,16 +13,18 @@ from ray.data import Dataset
 from ray.data.expressions import col
 
 from dfd_ray.arrays import AnyArray, Float32Array, Image
-from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
+from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.augment import create_augmentation
 from dfd_ray.models.balancing import count_repeats
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
 from dfd_ray.runtime.session import run_as_tasks
-from dfd_ray.sections import Preprocess, Train
+from dfd_ray.sections import Train
+from dfd_ray.stages.fold_plan import FoldPlan
+from dfd_ray.store.face_rows import face_rows, landmarks_of
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import open_location, read_json, write_json
-from dfd_ray.store.tables import flatten_faces, table_files
+from dfd_ray.store.tables import table_files
 
 AUGMENT_AT_ONCE = 32
 """Faces an augmentation task takes; large enough that both classes are among them."""
@@ -33,22 +34,6 @@ LOWEST_PRIORITY = 19
 """As `nice` counts."""
 KEYS = 2**62
 """Random keys are drawn below this; two of millions are hardly ever equal."""
-
-
-@dataclass(frozen=True)
-class FoldPlan:
-    """How the model without a fold is trained; the same on every worker."""
-
-    fold: int
-    batch_size: int
-    """Faces a worker and step."""
-    steps: int
-    """Of an epoch, on every worker. Whole batches: an epoch leaves out the last faces of its order, fewer than `batch_size`
-    times the workers, and each epoch has another order."""
-    rates: dict[str, float]
-    """How often an epoch shows a face, by label."""
-    shown: int
-    """Faces an epoch shows, to all workers together."""
 
 
 def training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
@@ -75,16 +60,9 @@ def training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
     )
 
 
-def tell_epoch(run: Run, epoch: int) -> None:
+def announce_epoch(run: Run, epoch: int) -> None:
     """Note, for the tasks that will order the faces, which epoch comes next; before any worker asks for its batches."""
     write_json(run.path("training", "epoch.json"), {"epoch": epoch})
-
-
-def face_rows(videos: pa.Table) -> pa.Table:
-    """Flatten labelled videos into faces, with all that both have; `label` becomes 0 for REAL and 1 for FAKE."""
-    faces = flatten_faces(videos, [name for name in videos.column_names if name != "faces"])
-    label = pc.equal(faces.column("label"), "FAKE").cast(pa.int64())
-    return faces.set_column(faces.column_names.index("label"), "label", label)
 
 
 def shown_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Table:
@@ -104,15 +82,6 @@ def shown_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Table
     seed = [run.config.train.seed, read_json(run.path("training", "epoch.json"))["epoch"]]
     keys = [np.random.default_rng([*seed, zlib.crc32(name.encode())]).integers(KEYS, size=t.sum()) for name, t in times.items()]
     return faces.append_column("key", pa.array(np.concatenate([np.empty(0, np.int64), *keys])))
-
-
-def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[Float32Array]:
-    """Return the landmarks (5, 2) of rows of `face_rows`, in pixels of the stored image."""
-    places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
-    return [
-        landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size)
-        for points, box, width, height in places
-    ]
 
 
 def augment_ahead(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyArray]:

@@ -15,11 +15,12 @@ from typing import Any
 from torch import nn
 
 from dfd_ray.errors import RunError, WeightsError
+from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, list_files, read_bytes, write_bytes
-from dfd_ray.store.tables import check_promise
+from dfd_ray.store.tables import check_promise, read_table
 
 
 def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[dict[str, Any]]) -> None:
@@ -85,6 +86,14 @@ def trained_folds(run: Run) -> list[int]:
     if not folds:
         raise RunError(f"{run.path('models')} holds no model; run `dfd-ray train` first")
     return folds
+
+
+def find_untrained_folds(run: Run) -> list[int]:
+    """Return the folds without a classifier among those that the configuration asks for; RunError if another made one."""
+    folds = read_table(run.location, "manifest", ["fold"]).column("fold").drop_null().unique().to_pylist()
+    asked = run.config.train.folds
+    wanted = asked if asked is not None else sorted({*folds} - {TRAIN_ONLY})
+    return [fold for fold in wanted if not is_trained(run, fold)]
 
 
 def check_models(run: Run) -> None:

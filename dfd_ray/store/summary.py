@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import wraps
+from typing import ParamSpec, TypedDict
 
 import pyarrow as pa
 
 from dfd_ray.errors import Status, reason_of
 from dfd_ray.store.storage import join, write_json
+
+P = ParamSpec("P")
 
 NOTHING_DONE = "already complete; nothing done"
 """The note of a job that found its table complete."""
@@ -110,15 +114,39 @@ def spell_out(key: str) -> str:
     return key.replace("_", " ")
 
 
-def count_statuses(summary: Summary, statuses: pa.Table) -> Summary:
-    """Fill in the counts from the columns `status` and `error` of a table."""
+class StatusCounts(TypedDict):
+    """The fields of a `Summary` that count the rows of a table by status."""
+
+    rows: int
+    ok: int
+    no_face: int
+    in_training: int
+    errors: dict[str, int]
+
+
+def count_statuses(statuses: pa.Table) -> StatusCounts:
+    """Return the counts of a summary from the columns `status` and `error` of a table."""
     counts = Counter(statuses.column("status").to_pylist())
-    summary.rows = len(statuses)
-    summary.ok = counts[Status.OK]
-    summary.no_face = counts[Status.NO_FACE]
-    summary.in_training = counts[Status.IN_TRAINING]
-    summary.errors = dict(Counter(reason_of(error) for error in statuses.column("error").to_pylist() if error))
-    return summary
+    return {
+        "rows": len(statuses),
+        "ok": counts[Status.OK],
+        "no_face": counts[Status.NO_FACE],
+        "in_training": counts[Status.IN_TRAINING],
+        "errors": dict(Counter(reason_of(error) for error in statuses.column("error").to_pylist() if error)),
+    }
+
+
+def timed(job: Callable[P, Summary]) -> Callable[P, Summary]:
+    """Return the job with a clock: its summary holds the seconds that it took."""
+
+    @wraps(job)
+    def run_timed(*arguments: P.args, **options: P.kwargs) -> Summary:
+        started = time.monotonic()
+        summary = job(*arguments, **options)
+        summary.seconds = elapsed(started)
+        return summary
+
+    return run_timed
 
 
 def elapsed(started: float) -> float:

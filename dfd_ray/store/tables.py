@@ -6,7 +6,9 @@ Each file carries, under the key `dfd_ray`, its schema version and the settings 
 
 from __future__ import annotations
 
+import io
 import json
+import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +22,7 @@ import pyarrow.parquet as pq
 from dfd_ray.config import Config
 from dfd_ray.errors import RunError
 from dfd_ray.store.run import Run
-from dfd_ray.store.storage import join, list_files, open_input, open_location
+from dfd_ray.store.storage import join, list_files, open_input, open_location, write_bytes
 
 SCHEMA_VERSION = 1
 """Raised when a column's meaning changes: tables of another version are refused."""
@@ -163,6 +165,28 @@ def check_promise(stored: dict[str, Any], location: str, table: str, config: Con
                 f"use the same setting or another --run"
             )
     raise RunError(f"{location} was made by a version with other settings; use another --run")
+
+
+def write_file(location: str, table: pa.Table, compression: str = "snappy") -> None:
+    """Write one Parquet file, which appears whole or not at all."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression=compression)
+    write_bytes(location, buffer.getvalue())
+
+
+def replace_rows(folder: str, table: str, rows: pa.Table) -> None:
+    """Replace the rows of the same videos by `rows`, file by file, each whole or not at all."""
+    filesystem, _ = open_location(folder)
+    replaced = rows.column("video_id").combine_chunks()
+    for path in table_files(folder, table):
+        with open_file(path, filesystem) as file:
+            ids = file.read(columns=["video_id"]).column("video_id")
+            out_of_date = pc.is_in(ids, value_set=replaced)
+            if not pc.any(out_of_date).as_py():
+                continue
+            kept = file.read().filter(pc.invert(out_of_date))
+        new = rows.filter(pc.is_in(rows.column("video_id"), value_set=ids.combine_chunks()))
+        write_file(join(folder, table, posixpath.basename(path)), pa.concat_tables([kept, new.cast(kept.schema)]), "zstd")
 
 
 def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:

@@ -11,7 +11,7 @@ import pytest
 from dfd_ray.analysis.face_map import average_videos, describe_clusters, describe_tsne, map_and_cluster
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
-from dfd_ray.pipelines.analyze import leak_facts, threads, with_device
+from dfd_ray.pipelines.analyze import count_threads, leak_facts, with_device
 from dfd_ray.sections import Analyze
 
 
@@ -91,6 +91,6 @@ def test_a_gpu_is_taken_only_where_it_is_given() -> None:
 
 def test_the_map_has_the_threads_of_the_machine_and_on_a_cluster_those_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config(None, ["resources.cpus=3", "resources.analyze.num_cpus=2"])
-    assert threads(config) == 3
+    assert count_threads(config) == 3
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert threads(config) == 2
+    assert count_threads(config) == 2

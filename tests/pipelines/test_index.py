@@ -17,8 +17,8 @@ from dfd_ray.config import load_config
 from dfd_ray.corpus.folds import assign_folds
 from dfd_ray.corpus.groups import link_groups
 from dfd_ray.corpus.listing import Entry, list_extra_real, read_entries
+from dfd_ray.corpus.manifest import build_manifest
 from dfd_ray.errors import CorpusError
-from dfd_ray.pipelines.index import build_manifest
 from dfd_ray.pipelines.predict import index_new
 from dfd_ray.store.run import Run
 

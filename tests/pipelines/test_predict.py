@@ -10,11 +10,12 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.predict import predictions_of
+from dfd_ray.pipelines.predict import read_calibration
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import write_json
 from dfd_ray.store.tables import read_table
+from dfd_ray.verdict.predictions import predict_new
 
 ODD_NAMES = ["with space.mp4", 'quote\'s "and" comma,.mp4', "ünïcode.mp4", "deep/er.mp4"]
 
@@ -118,7 +119,8 @@ def test_new_videos_are_aggregated_as_evaluate_chose(tmp_path: Path) -> None:
     found = {}
     for method in ("mean", "mean_logit"):
         write_json(str(tmp_path / "evaluation" / "calibration.json"), {"calibration": None, "aggregation": method})
-        found[method] = predictions_of(run, scores)[0].column("probability")[0].as_py()
+        predictions, _ = predict_new(scores, read_calibration(run), run.config)
+        found[method] = predictions.column("probability")[0].as_py()
     odds = np.exp([4.0, -1.0, 1.5])
     expected = odds / (1 + odds)
     assert found == pytest.approx({"mean": expected[:2].mean(), "mean_logit": expected[2]})

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dfd_ray.pipelines.index import write_manifest
+from dfd_ray.corpus.manifest import write_manifest
 from dfd_ray.runtime import progress
 from dfd_ray.runtime.progress import Bar, ProgressBar, describe_stall, report_done, show_progress
 from dfd_ray.store.schemas import SCHEMAS

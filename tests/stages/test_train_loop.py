@@ -20,9 +20,9 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import RunError, TrainingError, WeightsError
 from dfd_ray.models.backbones import InputSpec, create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser
-from dfd_ray.pipelines.train import labelled_videos, plan_fold
 from dfd_ray.stages import train_loop
-from dfd_ray.stages.training_data import augment, shown_faces, tell_epoch
+from dfd_ray.stages.fold_plan import plan_fold, read_labelled
+from dfd_ray.stages.training_data import announce_epoch, augment, shown_faces
 from dfd_ray.store.model_files import check_models, read_model_facts
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, read_json
@@ -76,7 +76,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
 
 def batches(run: Run, plan: Any, epoch: int, rank: int) -> Iterator[dict[str, Any]]:
     """Yield the batches of an epoch as Ray Data would with one block."""
-    tell_epoch(run, epoch)
+    announce_epoch(run, epoch)
     columns = ["video_id", "label", "group", "fold", "width", "height", "faces"]
     videos = pa.concat_tables(iterate_batches(run.location, "faces", columns)).to_pylist()
     schema = next(iterate_batches(run.location, "faces", columns)).schema
@@ -89,7 +89,7 @@ def batches(run: Run, plan: Any, epoch: int, rank: int) -> Iterator[dict[str, An
 def train(folder: Path, settings: list[str]) -> list[dict[str, float]]:
     """Train the model without fold 0; return its epochs without the time they took."""
     run = Run(str(folder), load_config(folder / "config.yaml", [f"train.{setting}" for setting in settings]))
-    train_loop.train_folds({"run": run, "folds": [plan_fold(run.config, 0, labelled_videos(run))]})
+    train_loop.train_folds({"run": run, "folds": [plan_fold(run.config, 0, read_labelled(run))]})
     history = read_model_facts(run, 0)["history"]
     return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
 

@@ -15,9 +15,10 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.labels import TRAIN_ONLY
-from dfd_ray.pipelines.train import Labelled, folds_to_train, labelled_videos, ordered_ingest, plan_fold
+from dfd_ray.pipelines.train import ordered_ingest
 from dfd_ray.stages import train_loop
-from dfd_ray.stages.training_data import augment, change_fakes, shown_faces, tell_epoch, training_faces
+from dfd_ray.stages.fold_plan import Labelled, choose_folds, plan_fold, read_labelled
+from dfd_ray.stages.training_data import announce_epoch, augment, change_fakes, shown_faces, training_faces
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 
@@ -61,7 +62,7 @@ def run(table: pa.Table, tmp_path: Path) -> Run:
         pq.write_table(table.slice(i, 3), folder / f"part-{i}.parquet")
     settings = ["preprocess.crop_size=32", "train.augmentation=none"]
     made = Run(str(tmp_path), load_config(None, settings))
-    tell_epoch(made, 0)
+    announce_epoch(made, 0)
     return made
 
 
@@ -82,7 +83,7 @@ def test_an_epoch_shows_a_face_once_to_one_worker_and_leaves_out_less_than_a_bat
 ) -> None:
     settings = ["train.batch_size=5", "train.augmentation=none", f"train.workers={workers}"]
     run = Run(run.location, load_config(None, settings))
-    plan, faces = plan_fold(run.config, 0, labelled_videos(run)), Counter(greys(run, 0))
+    plan, faces = plan_fold(run.config, 0, read_labelled(run)), Counter(greys(run, 0))
     data = {"fold-0": training_faces(run, plan, SIZE)}
     shards = DataConfig(execution_options=ordered_ingest()).configure(data, workers, None, None)  # as Ray Train calls it
     own = threading.local()
@@ -119,14 +120,14 @@ def drain(shards: list[object]) -> list[list[dict[str, object]]]:
 def test_an_epoch_has_its_own_order_and_has_it_again_and_workers_get_equal_shares(run: Run, ray: None) -> None:
     from ray.data import DataContext
 
-    plan = plan_fold(load_config(None, ["train.workers=2", "train.batch_size=4"]), 0, labelled_videos(run))
+    plan = plan_fold(load_config(None, ["train.workers=2", "train.batch_size=4"]), 0, read_labelled(run))
     assert (plan.shown, plan.steps) == (26, 3)
     faces = training_faces(run, plan, SIZE)
     faces.context.execution_options.preserve_order = True  # as `train` has it
     assert not DataContext.get_current().execution_options.preserve_order
     names = []
     for epoch in (0, 1, 0):
-        tell_epoch(run, epoch)
+        announce_epoch(run, epoch)
         shards = drain(faces.streaming_split(2, equal=True))
         assert [len(shard) // plan.batch_size for shard in shards] == [plan.steps, plan.steps]
         names.append([[(str(row["video_id"]), round(row["image"].mean())) for row in shard] for shard in shards])
@@ -136,7 +137,7 @@ def test_an_epoch_has_its_own_order_and_has_it_again_and_workers_get_equal_share
 def test_balanced_classes_are_shown_equally_often_and_the_driver_knows_how_often(run: Run, table: pa.Table) -> None:
     train = run.config.train.model_copy(update={"balance": True, "batch_size": 2})
     balanced = Run(run.location, run.config.model_copy(update={"train": train}))
-    plan = plan_fold(balanced.config, 0, labelled_videos(run))
+    plan = plan_fold(balanced.config, 0, read_labelled(run))
     others = table.filter(np.array([row["fold"] == 1 for row in table.to_pylist()]))
     shown = shown_faces(others, balanced, plan.rates)
     label = shown.column("label").to_numpy()
@@ -205,10 +206,10 @@ def test_mixed_fakes_have_the_share_that_their_label_says_and_a_real_face_of_the
 def test_videos_that_are_only_trained_on_are_in_every_models_faces_and_held_out_by_none() -> None:
     both = {"REAL": 4, "FAKE": 4}
     counts = {0: both, 1: {"REAL": 0, "FAKE": 4}, TRAIN_ONLY: {"REAL": 9, "FAKE": 0}}
-    assert folds_to_train(load_config(), counts) == [0, 1]
+    assert choose_folds(load_config(), counts) == [0, 1]
     with pytest.raises(TrainingError, match=r"fold -1; this run has \[0, 1\]"):
-        folds_to_train(load_config(None, ["train.folds=[-1]"]), counts)
+        choose_folds(load_config(None, ["train.folds=[-1]"]), counts)
     with pytest.raises(TrainingError, match="at least two groups"):
-        folds_to_train(load_config(), {0: both, TRAIN_ONLY: both})
+        choose_folds(load_config(), {0: both, TRAIN_ONLY: both})
     videos = [Labelled(str(fold), label, fold, count) for fold, one in counts.items() for label, count in one.items()]
     assert [plan_fold(load_config(None, ["train.batch_size=2"]), fold, videos).steps for fold in (0, 1)] == [6, 8]

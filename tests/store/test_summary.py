@@ -18,9 +18,10 @@ def test_a_job_that_went_on_has_the_rate_of_what_it_did(tmp_path: Path) -> None:
 def test_every_row_is_in_one_of_the_counts() -> None:
     statuses = ["ok", "ok", "no_face", "in_training", "error"]
     errors = [None, None, None, None, "empty: 0 bytes"]
-    lines = dict(count_statuses(Summary("evaluate", "predictions"), pa.table({"status": statuses, "error": errors})).lines())
-    counts = [lines[name] for name in ("ok", "no_face", "in_training", "error: empty")]
-    assert sum(map(int, counts)) == int(lines["rows"]) == 5
+    counts = count_statuses(pa.table({"status": statuses, "error": errors}))
+    lines = dict(Summary("evaluate", "predictions", **counts).lines())
+    shown = [lines[name] for name in ("ok", "no_face", "in_training", "error: empty")]
+    assert sum(map(int, shown)) == int(lines["rows"]) == 5
 
 
 def test_nested_values_are_printed_as_phrases_and_kept_as_they_are(tmp_path: Path) -> None:

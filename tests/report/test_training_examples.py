@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.training_examples import write_examples
 from dfd_ray.report.images import reencode_base64
+from dfd_ray.report.training_examples import write_examples
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import read_json
 

@@ -13,7 +13,8 @@ import pytest
 from dfd_ray.config import Config
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.faces.crop import encode_jpeg
-from dfd_ray.pipelines import evaluate, explain
+from dfd_ray.pipelines import evaluate, predict
+from dfd_ray.report import explanations
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import read_json, write_json
@@ -62,26 +63,26 @@ def heated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(module)
         return np.ones(image.shape[:2], np.float32)
 
-    monkeypatch.setattr(explain, "trained_folds", lambda run: [0, 1])
-    monkeypatch.setattr(explain, "read_model", lambda run, fold: (fold, None, None))
-    monkeypatch.setattr(explain, "explain_face", explain_face)
+    monkeypatch.setattr(explanations, "trained_folds", lambda run: [0, 1])
+    monkeypatch.setattr(explanations, "read_model", lambda run, fold: (fold, None, None))
+    monkeypatch.setattr(explanations, "explain_face", explain_face)
     monkeypatch.setattr(evaluate, "check_grad_cam", lambda: None)
     return asked
 
 
 def test_the_largest_errors_are_explained_by_the_classifier_that_scored_them(tmp_path: Path, heated: list[int]) -> None:
-    explain.explain_errors(scored_run(tmp_path / "run"))
+    explanations.explain_errors(scored_run(tmp_path / "run"))
     stored = read_json(str(tmp_path / "run" / "explanations.json"))["explanations"]
     assert [one["video_id"] for one in stored] == ["a.mp4", "c.mp4"]  # 0.9 of a REAL video, 0.3 of a FAKE one
-    assert heated == [0] * explain.FACES + [1] * explain.FACES
-    assert all(len(one["frames"]) == len(one["pictures"]) == explain.FACES for one in stored)
+    assert heated == [0] * explanations.FACES + [1] * explanations.FACES
+    assert all(len(one["frames"]) == len(one["pictures"]) == explanations.FACES for one in stored)
 
 
 def test_a_video_without_a_label_is_explained_by_all_classifiers(tmp_path: Path, heated: list[int]) -> None:
-    explain.explain_errors(scored_run(tmp_path / "run", evaluate={"explain": 4}))
+    explanations.explain_errors(scored_run(tmp_path / "run", evaluate={"explain": 4}))
     stored = read_json(str(tmp_path / "run" / "explanations.json"))["explanations"]
     assert stored[-1]["video_id"] == "d.mp4"
-    assert sorted(heated[-2 * explain.FACES :]) == [0] * explain.FACES + [1] * explain.FACES
+    assert sorted(heated[-2 * explanations.FACES :]) == [0] * explanations.FACES + [1] * explanations.FACES
 
 
 def test_a_run_that_is_scored_already_is_explained_when_asked(tmp_path: Path, heated: list[int]) -> None:
@@ -94,11 +95,11 @@ def test_a_run_that_is_scored_already_is_explained_when_asked(tmp_path: Path, he
 
 def test_what_is_explained_already_is_not_explained_again(tmp_path: Path, heated: list[int]) -> None:
     run = scored_run(tmp_path / "run")
-    explain.explain_errors(run)
+    explanations.explain_errors(run)
     heated.clear()
-    explain.explain_errors(run)
+    explanations.explain_errors(run)
     assert not heated
-    explain.explain_errors(Run(run.location, Config.model_validate({"evaluate": {"explain": 3}})))
+    explanations.explain_errors(Run(run.location, Config.model_validate({"evaluate": {"explain": 3}})))
     assert heated
 
 
@@ -111,18 +112,18 @@ def test_new_videos_are_explained_once(tmp_path: Path, heated: list[int], monkey
         searched.append(len(wanted))
         return SimpleNamespace(take_all=lambda: [faces[name] for name in wanted.column("video_id").to_pylist()])
 
-    monkeypatch.setattr(explain, "ray_session", lambda run: nullcontext())
+    monkeypatch.setattr(predict, "ray_session", lambda run: nullcontext())
     monkeypatch.setattr("ray.data.from_arrow", lambda table: table)
-    monkeypatch.setattr(explain, "find_faces_of", find_faces_of)
+    monkeypatch.setattr(predict, "find_faces_of", find_faces_of)
     predictions = read_table(str(tmp_path / "run"), "predictions")
-    page = explain.explain(run, str(tmp_path / "run"), predictions)
+    page = predict.explain_new(run, run, predictions)
     assert Path(page).exists()
-    assert explain.explain(run, str(tmp_path / "run"), predictions) == page
+    assert predict.explain_new(run, run, predictions) == page
     assert searched == [2]
     changed = predictions.set_column(
         predictions.column_names.index("probability"), "probability", pa.array([0.1, 0.95, 0.3, 0.6])
     )
-    explain.explain(run, str(tmp_path / "run"), changed)
+    predict.explain_new(run, run, changed)
     assert searched == [2, 2]
 
 

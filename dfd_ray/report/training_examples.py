@@ -16,7 +16,7 @@ from dfd_ray.labels import LABELS
 from dfd_ray.models.augment import show_steps
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
-from dfd_ray.stages.training_data import face_rows, landmarks_of
+from dfd_ray.store.face_rows import face_rows, landmarks_of
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import write_json
 from dfd_ray.store.tables import iterate_batches
