@@ -40,11 +40,11 @@ from dfd_ray.config import load_config
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, set_training, start_head
-from dfd_ray.pipelines.train import KEEP_MEMORY, ordered_ingest
+from dfd_ray.pipelines.train import KEEP_MEMORY, keep_order
 from dfd_ray.runtime.session import ray_session, shared_session
 from dfd_ray.stages.fold_plan import FoldPlan, plan_fold, read_labelled
-from dfd_ray.stages.train_loop import batches, loss_of
-from dfd_ray.stages.training_data import training_faces
+from dfd_ray.stages.train_loop import batches, compute_loss
+from dfd_ray.stages.training_data import load_training_faces
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import with_metadata
@@ -107,7 +107,7 @@ def measure(job: dict[str, Any]) -> None:
         for batch in source:
             begun = begun or time.perf_counter()
             if way != "input":
-                loss_of(model, batch, spec, device, settings).backward()  # type: ignore[no-untyped-call]
+                compute_loss(model, batch, spec, device, settings).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 optimiser.zero_grad()
         seconds.append((begun - started, time.perf_counter() - begun))
@@ -127,8 +127,8 @@ def measure_way(run: Run, way: str, workers: int) -> tuple[float, float]:
             train_loop_config={"run": run, "plan": plan, "way": way, "result": str(result)},
             scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
             run_config=RunConfig(name=way, storage_path=folder, worker_runtime_env={"env_vars": KEEP_MEMORY}),
-            dataset_config=DataConfig(execution_options=ordered_ingest()),
-            datasets={f"fold-{plan.fold}": training_faces(run, plan, SIZE)},
+            dataset_config=DataConfig(execution_options=keep_order()),
+            datasets={f"fold-{plan.fold}": load_training_faces(run, plan, SIZE)},
         ).fit()
         seconds = json.loads(result.read_text())
     first, after = np.sum(seconds, axis=0).tolist()

@@ -15,7 +15,7 @@ from dfd_ray.config import Config, load_config, parse_config
 from dfd_ray.errors import RESUMES, ConfigurationError, DfdError
 from dfd_ray.runtime.terminal import is_terminal, quiet_jobs, say, warn
 from dfd_ray.store.run import Run
-from dfd_ray.store.storage import absolute_uri, exists, join, read_bytes, refusal, write_bytes
+from dfd_ray.store.storage import absolute_uri, describe_refusal, exists, join, read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from dfd_ray.store.summary import Summary
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn(f"dfd-ray {options.job}: {'; '.join([' '.join(str(error).split()), *getattr(error, '__notes__', [])])}")
         return 2
     except OSError as error:
-        reason = refusal(error)
+        reason = describe_refusal(error)
         if reason is None:
             raise
         warn(f"dfd-ray {options.job}: {reason}; {RESUMES}")
@@ -67,14 +67,14 @@ def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
 
     While a job writes, no other may write to the same folder. A reader holds nothing, and its viewer prints as it likes.
     """
-    from dfd_ray.store.lock import exclusive
+    from dfd_ray.store.lock import lock_run
 
     folder = _predictions_folder(options, run) if options.job == "predict" else run.location
     create = run.config.corpus is not None or options.job in ("demo", "predict")
     reads = options.job in READERS
     with ExitStack() as held:
         if not reads or _find_missing_tables(options.job, run):
-            held.enter_context(exclusive(folder, create))
+            held.enter_context(lock_run(folder, create))
             if tables := _find_missing_tables(options.job, run):
                 held.enter_context(_shared_session())
                 yield from _make_tables(tables, options.job, run)

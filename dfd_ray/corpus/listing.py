@@ -111,7 +111,7 @@ def list_extra_real(folder: str) -> tuple[str, list[Entry]]:
     return parent, sorted((replace(entry, label="REAL") for entry in entries), key=lambda entry: entry.video_id)
 
 
-def with_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
+def add_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
     """Look up the sizes that the listing did not bring; a file that is absent is refused or kept without one.
 
     `index.missing_files` says which.
@@ -146,10 +146,10 @@ def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
         yield Entry(
             posixpath.join(part, name),
             part or None,
-            _checked_label(location, name, facts.get("label")),
+            _check_label(location, name, facts.get("label")),
             original,
-            _checked_text(location, name, facts, "split"),
-            _checked_text(location, name, facts, "method") or None,
+            _check_text(location, name, facts, "split"),
+            _check_text(location, name, facts, "method") or None,
         )
 
 
@@ -172,7 +172,7 @@ def _read_csv(corpus: str, name: str) -> Iterator[Entry]:
         yield Entry(
             path,
             posixpath.dirname(path) or None,
-            _checked_label(location, path, label or None),
+            _check_label(location, path, label or None),
             row.get("original") or None,
             method=row.get("method") or None,
         )
@@ -183,13 +183,13 @@ def _refuse_bad_name(location: str, name: object) -> None:
         raise CorpusError(f"{location}: {name!r} is not a plain file name")
 
 
-def _checked_label(location: str, name: str, label: object) -> str | None:
+def _check_label(location: str, name: str, label: object) -> str | None:
     if label is None or label in LABELS:
         return label
     raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
 
 
-def _checked_text(location: str, name: str, facts: dict[str, Any], key: str) -> str | None:
+def _check_text(location: str, name: str, facts: dict[str, Any], key: str) -> str | None:
     value = facts.get(key)
     if value is None or isinstance(value, str):
         return value

@@ -10,7 +10,7 @@ import pyarrow as pa
 from dfd_ray.config import Config
 from dfd_ray.corpus.folds import assign_folds
 from dfd_ray.corpus.groups import link_groups
-from dfd_ray.corpus.listing import METADATA, Entry, check_folder, list_extra_real, list_videos, read_entries, with_sizes
+from dfd_ray.corpus.listing import METADATA, Entry, add_sizes, check_folder, list_extra_real, list_videos, read_entries
 from dfd_ray.corpus.people import join_people
 from dfd_ray.errors import ConfigurationError, CorpusError
 from dfd_ray.labels import TRAIN_ONLY
@@ -25,7 +25,7 @@ def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
     Raises CorpusError when the corpus is missing or empty, or its metadata contradict it.
     """
     listed, left_out = read_entries(corpus)
-    entries = with_sizes(corpus, sorted(listed, key=lambda entry: entry.video_id), config)
+    entries = add_sizes(corpus, sorted(listed, key=lambda entry: entry.video_id), config)
     parent, extra = "", list[Entry]()
     if config.index.extra_real is not None:
         parent, extra = list_extra_real(absolute_uri(config.index.extra_real))

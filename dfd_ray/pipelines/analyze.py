@@ -24,7 +24,7 @@ from dfd_ray.sections import Analyze
 from dfd_ray.stages.pca_passes import fit_pca, project
 from dfd_ray.stages.projection import read_truths, write_projection
 from dfd_ray.store.run import Run
-from dfd_ray.store.summary import NOTHING_DONE, Summary, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
 from dfd_ray.store.tables import (
     check_compatible,
     count_faces,
@@ -35,7 +35,7 @@ LEAKS_SHOWN = 20
 """Pairs of videos that the summary names, those with the most faces first."""
 
 
-@timed
+@time_job
 def analyze(run: Run) -> Summary:
     """Write `projection/`: one row per face, with its scores, place on the map, cluster and thumbnail."""
     require(run, "embeddings")
@@ -45,7 +45,7 @@ def analyze(run: Run) -> Summary:
         return Summary("analyze", run.path("projection"), faces, ok=faces, notes=[NOTHING_DONE])
     if faces < 2:
         raise RunError(f"{run.path('embeddings')} holds {faces} faces; there is nothing to map")
-    pool, settings = run.config.resources.analyze, with_device(run.config)
+    pool, settings = run.config.resources.analyze, choose_device(run.config)
     with ray_session(run):
         await_room("analyze", pool)
         pca, pca_seconds = fit_pca(run, faces)
@@ -56,7 +56,7 @@ def analyze(run: Run) -> Summary:
     return summarise(run, pca, pca_seconds, result)
 
 
-def with_device(config: Config) -> Analyze:
+def choose_device(config: Config) -> Analyze:
     """Return the settings, with a GPU only where the task has one; ResourceError if `device` asks for one that it has not."""
     settings = config.analyze
     if config.resources.analyze.num_gpus:
@@ -78,7 +78,7 @@ def summarise(run: Run, pca: PCA, pca_seconds: float, result: Map) -> Summary:
     kept = len(pca.components)
     asked = run.config.analyze.components
     notes = [f"{kept} components, not {asked}: there are no more"] if kept < asked else []
-    leaks = leak_facts(result)
+    leaks = describe_leaks(result)
     if leaks["looked_up"]:
         notes.append(
             f"the same footage in two folds? {leaks['share']:.2%} of {leaks['looked_up']} labelled faces looked up are nearer "
@@ -101,7 +101,7 @@ def summarise(run: Run, pca: PCA, pca_seconds: float, result: Map) -> Summary:
     )
 
 
-def leak_facts(result: Map) -> dict[str, object]:
+def describe_leaks(result: Map) -> dict[str, object]:
     """Return how many faces look like footage of another fold, and of how many; `share` is null where none were looked up."""
     faces = sum(leak.faces for leak in result.leaks)
     return {

@@ -13,11 +13,11 @@ from dfd_ray.runtime.session import pick_device
 from dfd_ray.stages.embed import VIDEOS_AT_ONCE, embed_faces_of, settle_precision
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import embeddings_schema
-from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, elapsed, time_job
 from dfd_ray.store.tables import count_faces, count_rows, read_metadata
 
 
-@timed
+@time_job
 def embed(run: Run) -> Summary:
     """Write `embeddings/`: one row per video, a vector for every face."""
     started = time.monotonic()

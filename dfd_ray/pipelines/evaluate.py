@@ -14,11 +14,11 @@ from dfd_ray.models.grad_cam import check_grad_cam
 from dfd_ray.report.explanations import explain_errors
 from dfd_ray.runtime.resumable_table import fill_table, is_complete, read_rows, require, write_rows
 from dfd_ray.stages.score import score_faces_of
-from dfd_ray.store.model_files import find_untrained_folds, trained_folds
+from dfd_ray.store.model_files import find_untrained_folds, list_trained_folds
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import delete_file, exists, read_json, write_json
-from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
 from dfd_ray.store.tables import read_table, with_metadata, write_file
 from dfd_ray.verdict.predictions import measure_predictions, predict_own
 from dfd_ray.verdict.video_probability import Verdict
@@ -27,7 +27,7 @@ VIDEOS_AT_ONCE = 16
 """Videos whose faces are scored together, so that batches are full although most videos have eight faces."""
 
 
-@timed
+@time_job
 def evaluate(run: Run) -> Summary:
     """Write `predictions/` (one row per video) and `evaluation/`."""
     if run.config.evaluate.explain:
@@ -45,7 +45,7 @@ def evaluate(run: Run) -> Summary:
     videos = read_table(run.location, "manifest", ["video_id", "label", "group", "fold"])
     frames = read_table(run.location, "faces", ["video_id", "faces.list.element.frame_index"])
     scores = read_table(run.location, "scores")
-    predictions, judged = predict_own(videos, scores, frames, trained_folds(run), run.config)
+    predictions, judged = predict_own(videos, scores, frames, list_trained_folds(run), run.config)
     metrics = measure_predictions(run.location, run.config, predictions, videos.column("group"))
     write_evaluation(run, predictions, metrics, judged)
     explain_errors(run)

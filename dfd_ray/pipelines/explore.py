@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.store.run import Run
-from dfd_ray.store.summary import Summary, timed
+from dfd_ray.store.summary import Summary, time_job
 from dfd_ray.store.tables import count_rows, iterate_batches, read_table
 
 VIEWER = "embedding-atlas"
@@ -37,7 +37,7 @@ COLUMNS = [
 """Of `projection/`; the components are left out, since they are most of its bytes and nothing in the viewer shows them."""
 
 
-@timed
+@time_job
 def explore(run: Run) -> Summary:
     """Write `explore/faces.parquet`, a row a face, and open it in the viewer until that is closed.
 

@@ -18,7 +18,7 @@ from dfd_ray.labels import LABELS
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, exists, join, open_location, write_bytes
-from dfd_ray.store.summary import Summary, timed
+from dfd_ray.store.summary import Summary, time_job
 from dfd_ray.store.tables import flatten_faces, iterate_batches
 
 FORMATS = ("folder", "webdataset", "parquet")
@@ -27,7 +27,7 @@ FACES_PER_SHARD = 5_000
 """Faces of a WebDataset shard: about 100 MB."""
 
 
-@timed
+@time_job
 def export(run: Run, out: str, form: str) -> Summary:
     """Write every face to `out`, in one of `FORMATS`; RunError when something is there already."""
     if form not in FORMATS:
@@ -43,32 +43,32 @@ def export(run: Run, out: str, form: str) -> Summary:
 def write_folder(run: Run, out: str) -> int:
     """Write `<out>/<label>/<video>_<frame>_<face>.jpg`, as torchvision's ImageFolder reads it."""
     count = 0
-    for face in each_face(run):
+    for face in iterate_faces(run):
         label = face["label"] or "unlabelled"
         if label not in (*LABELS, "unlabelled"):  # it names a folder: one that another made could lead out of `out`
             raise RunError(f"{run.path('faces')}: a video has the label {label!r}; expected REAL or FAKE")
-        write_bytes(join(out, label, f"{name_of(face)}.jpg"), face["image"])
+        write_bytes(join(out, label, f"{name_face(face)}.jpg"), face["image"])
         count += 1
     return count
 
 
 def write_webdataset(run: Run, out: str) -> int:
     """Write `<out>/faces-NNNNNN.tar`: for each face a `.jpg` and a `.json` of the rest."""
-    faces, count = each_face(run), 0
+    faces, count = iterate_faces(run), 0
     while batch := list(itertools.islice(faces, FACES_PER_SHARD)):
-        write_bytes(join(out, f"faces-{count // FACES_PER_SHARD:06d}.tar"), tar_of(batch))
+        write_bytes(join(out, f"faces-{count // FACES_PER_SHARD:06d}.tar"), pack_tar(batch))
         count += len(batch)
     return count
 
 
-def tar_of(faces: list[dict[str, Any]]) -> bytes:
+def pack_tar(faces: list[dict[str, Any]]) -> bytes:
     """Return a tar archive of faces."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for face in faces:
             facts = {key: value for key, value in face.items() if key != "image"}
             for suffix, data in [("jpg", face["image"]), ("json", json.dumps(facts).encode())]:
-                info = tarfile.TarInfo(f"{name_of(face)}.{suffix}")
+                info = tarfile.TarInfo(f"{name_face(face)}.{suffix}")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
@@ -90,14 +90,14 @@ def write_parquet(run: Run, out: str) -> int:
     return count
 
 
-def each_face(run: Run) -> Iterator[dict[str, Any]]:
+def iterate_faces(run: Run) -> Iterator[dict[str, Any]]:
     """Yield every face as a dictionary, its video's columns included."""
     for batch in iterate_batches(run.location, "faces"):
         table: pa.Table = flatten_faces(batch, VIDEO_COLUMNS)
         yield from table.to_pylist()
 
 
-def name_of(face: dict[str, Any]) -> str:
+def name_face(face: dict[str, Any]) -> str:
     """Return a file name, unique among all faces, that has no folder and no dot in it."""
     video = face["video_id"].replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
     return f"{video}_{face['frame_index']:06d}_{face['face_index']}"

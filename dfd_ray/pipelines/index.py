@@ -11,11 +11,11 @@ from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri
-from dfd_ray.store.summary import NOTHING_DONE, Summary, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
 
 
-@timed
+@time_job
 def index(run: Run) -> Summary:
     """Write `manifest/` for the corpus that the configuration names, or say that it is already there.
 

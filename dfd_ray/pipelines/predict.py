@@ -24,23 +24,23 @@ from dfd_ray.runtime.session import ray_session
 from dfd_ray.runtime.terminal import say
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.stages.score import score_faces_of
-from dfd_ray.store.model_files import check_models, models_digest
+from dfd_ray.store.model_files import check_models, digest_models
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, exists, read_json, write_bytes
-from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata, write_file
 from dfd_ray.verdict.predictions import CalibrationFacts, predict_new
 
 
-@timed
+@time_job
 def predict(run: Run, videos: str, out: str) -> Summary:
     """Write `<out>/predictions/` and `<out>/submission.csv`: a line for every file in `videos`, broken ones included.
 
     The classifiers are those of `run`. Raises RunError when it has none, CorpusError for an empty folder.
     """
     new = Run(out, run.config)
-    models = models_digest(run)
+    models = digest_models(run)
     if run.config.predict.explain:
         check_grad_cam()
     index_new(new, absolute_uri(videos))

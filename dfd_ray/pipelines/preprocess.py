@@ -12,11 +12,11 @@ from dfd_ray.runtime.resumable_table import fill_table, is_complete, read_rows, 
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
-from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
 from dfd_ray.store.tables import count_rows, read_table
 
 
-@timed
+@time_job
 def preprocess(run: Run) -> Summary:
     """Write `faces/`: one row per video of the manifest, its faces nested."""
     if is_complete(run, "faces"):

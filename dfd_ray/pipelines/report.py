@@ -5,11 +5,11 @@ from __future__ import annotations
 from dfd_ray.errors import RunError
 from dfd_ray.report import build_report
 from dfd_ray.store.run import Run
-from dfd_ray.store.summary import Summary, timed
+from dfd_ray.store.summary import Summary, time_job
 from dfd_ray.store.tables import count_rows
 
 
-@timed
+@time_job
 def report(run: Run) -> Summary:
     """Write `report/index.html` from whatever tables the run has; RunError when it has none."""
     rows = count_rows(run.location, "manifest")

@@ -20,14 +20,14 @@ from dfd_ray.pipelines.preprocess import preprocess, summarise
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import delete_folder
-from dfd_ray.store.summary import NOTHING_DONE, Summary, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
 from dfd_ray.store.tables import read_table, replace_rows
 
 DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "training", "checkpoints")
 """What is made from the faces, and what a killed job would resume from."""
 
 
-@timed
+@time_job
 def retry_errors(run: Run, reasons: Iterable[str] = ()) -> Summary:
     """Run `preprocess` again for the error rows, all or those of some reasons, and replace them by the outcome."""
     wanted = set(reasons)

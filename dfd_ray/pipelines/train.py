@@ -30,11 +30,11 @@ from dfd_ray.runtime.terminal import say
 from dfd_ray.runtime.trackers import check_trackers
 from dfd_ray.stages.fold_plan import FoldPlan, choose_folds, count_by_fold, plan_fold, read_labelled
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
-from dfd_ray.stages.training_data import training_faces
+from dfd_ray.stages.training_data import load_training_faces
 from dfd_ray.store.model_files import is_trained, read_model_facts
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import delete_file, delete_folder, exists, read_json, write_json
-from dfd_ray.store.summary import NOTHING_DONE, Summary, timed
+from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
 
 KEEP_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
@@ -47,7 +47,7 @@ EfficientNet-Lite0 on one core is 1.2 to 1.6 times as fast, and needs no more me
 thread, and a thread's arena has no room for blocks over 64 MB: at 224 pixels most blocks are larger."""
 
 
-@timed
+@time_job
 def train(run: Run) -> Summary:
     """Write `models/`: a classifier for every fold held out, each trained on the others."""
     require(run, "faces")
@@ -101,8 +101,8 @@ def fit(run: Run, plans: list[FoldPlan], size: int) -> None:
             checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"),
             worker_runtime_env={"env_vars": {} if gpus else KEEP_MEMORY},
         ),
-        dataset_config=DataConfig(execution_options=ordered_ingest()),
-        datasets={f"fold-{plan.fold}": training_faces(run, plan, size) for plan in plans},
+        dataset_config=DataConfig(execution_options=keep_order()),
+        datasets={f"fold-{plan.fold}": load_training_faces(run, plan, size) for plan in plans},
     )
     say(f"training {len(plans)} models, each without one fold, {settings.epochs} epochs each")
     with follow(run, [plan.fold for plan in plans], settings.epochs):
@@ -119,7 +119,7 @@ def fit(run: Run, plans: list[FoldPlan], size: int) -> None:
             raise
 
 
-def ordered_ingest() -> ExecutionOptions:
+def keep_order() -> ExecutionOptions:
     """Return options under which faces come in their own order, not in the order in which tasks finish."""
     options = copy.deepcopy(DataContext.get_current().execution_options)
     options.preserve_order = True

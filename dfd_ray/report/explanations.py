@@ -18,7 +18,7 @@ from dfd_ray.models.grad_cam import explain_face, paint_heat
 from dfd_ray.report.data import read_object
 from dfd_ray.report.heat_maps import ExplainedVideo, write_heat_maps
 from dfd_ray.report.scores import sort_by_error
-from dfd_ray.store.model_files import read_model, trained_folds
+from dfd_ray.store.model_files import list_trained_folds, read_model
 from dfd_ray.store.run import Run
 from dfd_ray.store.tables import iterate_batches, read_table, table_files
 from dfd_ray.video import choose_frames
@@ -94,7 +94,7 @@ def explain_videos(
 
     The classifier that never saw a video's fold explains it; all do where it has none.
     """
-    models = {fold: read_model(run, fold)[:2] for fold in trained_folds(run)}
+    models = {fold: read_model(run, fold)[:2] for fold in list_trained_folds(run)}
     explanations = []
     for row in rows:
         fold = folds[row["video_id"]] if folds else None

@@ -16,7 +16,7 @@ from dfd_ray.labels import LABELS
 from dfd_ray.models.augment import show_steps
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
-from dfd_ray.store.face_rows import face_rows, landmarks_of
+from dfd_ray.store.face_rows import flatten_labelled, locate_landmarks
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import write_json
 from dfd_ray.store.tables import iterate_batches
@@ -31,7 +31,7 @@ PAIRS = 4
 def write_examples(run: Run) -> None:
     """Write `models/examples.json`: what the configuration's training does, shown on the run's own faces."""
     settings = run.config.train
-    faces = {label: some_faces(run, label) for label in LABELS}
+    faces = {label: pick_faces(run, label) for label in LABELS}
     random = np.random.default_rng(settings.seed)
     found: list[dict[str, Any]] = []
     for face, _ in faces["REAL"][:1]:
@@ -51,17 +51,17 @@ def write_examples(run: Run) -> None:
     write_json(run.path("models", "examples.json"), {"augmentation": settings.augmentation, "examples": found})
 
 
-def some_faces(run: Run, label: str) -> list[tuple[Image, Float32Array]]:
+def pick_faces(run: Run, label: str) -> list[tuple[Image, Float32Array]]:
     """Return the first face of some videos of a class, each with its landmarks."""
     found: list[tuple[Image, Float32Array]] = []
     columns = ["video_id", "label", "width", "height", "faces"]
     for videos in iterate_batches(run.location, "faces", columns, 8):
         own = videos.filter(pc.equal(videos.column("label"), label))
-        faces = face_rows(own)
+        faces = flatten_labelled(own)
         first = np.unique(faces.column("video_id").to_numpy(zero_copy_only=False), return_index=True)[1]
         faces = faces.take(pa.array(first))
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
-        found += zip(images, landmarks_of(faces, run.config.preprocess), strict=True)
+        found += zip(images, locate_landmarks(faces, run.config.preprocess), strict=True)
         if len(found) >= PAIRS:
             break
     return found[:PAIRS]

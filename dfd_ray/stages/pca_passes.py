@@ -33,66 +33,66 @@ KEYS = ["video_id", "frame_index", "face_index"]
 def fit_pca(run: Run, faces: int) -> tuple[PCA, float]:
     """Fit PCA on all vectors: each task reduces its files to moments, which are merged in the order of the files."""
     started = time.monotonic()
-    partial = ray.remote(moments_of_files).options(max_retries=ATTEMPTS)
+    partial = ray.remote(compute_moments).options(max_retries=ATTEMPTS)
     moments: Moments | None = None
-    for part in [partial.remote(run, files) for files in file_groups(run, "embeddings")]:
-        moments = merged(moments, ray.get(part))
+    for part in [partial.remote(run, files) for files in split_files(run, "embeddings")]:
+        moments = merge_moments(moments, ray.get(part))
     if moments is None:
         raise RunError(f"{run.path('embeddings')} holds no vectors; there is nothing to fit")
     dimensions = read_metadata(run.location, "embeddings")["dimensions"]
     return PCA.fit(moments, min(run.config.analyze.components, faces - 1, dimensions)), elapsed(started)
 
 
-def moments_of_files(run: Run, files: Sequence[str]) -> Moments | None:
+def compute_moments(run: Run, files: Sequence[str]) -> Moments | None:
     """Return the moments of the vectors in some files of `embeddings/`; None if they hold none.
 
     Raises RunError, naming the video, if a vector holds NaN or infinity.
     """
     moments: Moments | None = None
     for batch in iterate_batches(run.location, "embeddings", batch_size=VIDEOS_PER_BLOCK, files=files):
-        vectors = vectors_of(batch)
+        vectors = extract_vectors(batch)
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(broken):
             video = flatten_faces(batch, ["video_id"]).column("video_id")[int(broken[0])]
             raise RunError(f"{run.path('embeddings')} holds NaN or infinity in a vector of {video}; embed it again")
         if len(vectors):
-            moments = merged(moments, Moments.of(vectors))
+            moments = merge_moments(moments, Moments.of(vectors))
     return moments
 
 
-def merged(left: Moments | None, right: Moments | None) -> Moments | None:
+def merge_moments(left: Moments | None, right: Moments | None) -> Moments | None:
     """Return the moments of both sets of rows together, None standing for no rows of an unknown width."""
     return left if right is None else right if left is None else left.merge(right)
 
 
 def project(run: Run, pca: PCA) -> tuple[pa.Table, Float32Array]:
     """Return the keys of all faces (n rows of `KEYS`) and their scores (n, components) float32, in the order of the files."""
-    partial = ray.remote(scores_of_files).options(max_retries=ATTEMPTS)
+    partial = ray.remote(compute_scores).options(max_retries=ATTEMPTS)
     fitted = ray.put(pca)
-    parts = ray.get([partial.remote(run, files, fitted) for files in file_groups(run, "embeddings")])
+    parts = ray.get([partial.remote(run, files, fitted) for files in split_files(run, "embeddings")])
     return pa.concat_tables([keys for keys, _ in parts]), np.concatenate([scores for _, scores in parts])
 
 
-def scores_of_files(run: Run, files: Sequence[str], pca: PCA) -> tuple[pa.Table, Float32Array]:
+def compute_scores(run: Run, files: Sequence[str], pca: PCA) -> tuple[pa.Table, Float32Array]:
     """Return keys and scores of the vectors in some files of `embeddings/`."""
     keys, scores = [], []
     for batch in iterate_batches(run.location, "embeddings", files=files):
         keys.append(flatten_faces(batch, ["video_id"]).select(KEYS))
-        vectors = vectors_of(batch)
+        vectors = extract_vectors(batch)
         if len(vectors):
             scores.append(pca.transform(vectors, run.config.analyze.whiten))
     empty = np.empty((0, len(pca.components)), np.float32)
     return pa.concat_tables(keys), np.concatenate([empty, *scores])
 
 
-def vectors_of(batch: pa.Table) -> Float32Array:
+def extract_vectors(batch: pa.Table) -> Float32Array:
     """Return the vectors of a batch of `embeddings/` as (n, d) float32."""
     column = flatten_faces(batch).column("vector").combine_chunks()
     flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
     return np.asarray(flat.reshape(-1, column.type.list_size), np.float32)
 
 
-def file_groups(run: Run, table: str) -> list[list[str]]:
+def split_files(run: Run, table: str) -> list[list[str]]:
     """Return the files of a table in at most `MOST_TASKS` runs: the same runs on any cluster."""
     files = table_files(run.location, table)
     size = max(FILES_PER_TASK, math.ceil(len(files) / MOST_TASKS))

@@ -21,7 +21,7 @@ from dfd_ray.models.classifier import check_golden, score_faces
 from dfd_ray.runtime.progress import report_done
 from dfd_ray.runtime.session import check_placeable, limit_exit, pick_device, run_as_actors
 from dfd_ray.runtime.telemetry import observe
-from dfd_ray.store.model_files import model_location, read_model, trained_folds
+from dfd_ray.store.model_files import list_trained_folds, locate_model, read_model
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import flatten_faces
@@ -62,7 +62,7 @@ class ScoreFaces:
         self.device = device
         self.batch_size = batch_size
         self.counter = counter
-        self.folds = trained_folds(run)
+        self.folds = list_trained_folds(run)
         self.models: dict[int, tuple[nn.Module, InputSpec]] = {}
 
     def __call__(self, videos: pa.Table) -> pa.Table:
@@ -96,7 +96,7 @@ class ScoreFaces:
             module, spec, facts = read_model(self.run, fold)
             module.to(self.device)
             if self.device != "cpu":  # on the CPU, `read_model` checked it
-                check_golden(module, spec, facts["golden"], model_location(self.run, fold))
+                check_golden(module, spec, facts["golden"], locate_model(self.run, fold))
             self.models[fold] = (module, spec)
         return self.models[fold]
 

@@ -30,7 +30,7 @@ from dfd_ray.runtime.trackers import log_epoch
 from dfd_ray.sections import Train
 from dfd_ray.stages.fold_plan import FoldPlan
 from dfd_ray.stages.training_data import announce_epoch
-from dfd_ray.store.face_rows import face_rows
+from dfd_ray.store.face_rows import flatten_labelled
 from dfd_ray.store.model_files import export_model, is_trained
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, read_json, write_json
@@ -102,7 +102,7 @@ def train_fold(run: Run, plan: FoldPlan) -> None:
             parts = min(settings.accumulate, plan.steps - step // settings.accumulate * settings.accumulate)
             whole = step % settings.accumulate == parts - 1
             model.require_backward_grad_sync = whole  # workers need not agree on parts of an update
-            loss = loss_of(model, batch, spec, device, settings)
+            loss = compute_loss(model, batch, spec, device, settings)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
                 raise TrainingError(describe_divergence(losses[-1], epoch + 1, batch["video_id"]))
@@ -140,7 +140,7 @@ def batches(run: Run, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[st
     yield from shard.iter_batches(batch_size=plan.batch_size, drop_last=True, prefetch_batches=2)
 
 
-def loss_of(
+def compute_loss(
     model: nn.Module, batch: dict[str, AnyArray], spec: InputSpec, device: torch.device, settings: Train
 ) -> torch.Tensor:
     """Return the mean cross-entropy of a batch from `augment`, whose labels may lie between REAL and FAKE."""
@@ -179,7 +179,7 @@ def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size
     logits, labels = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
     for videos in iterate_batches(run.location, "faces", ["label", "fold", "faces"]):
         held_out = pc.and_(pc.equal(videos.column("fold"), fold), videos.column("label").is_valid())
-        faces = face_rows(videos.filter(held_out))
+        faces = flatten_labelled(videos.filter(held_out))
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
         logits.append(score_faces(module, spec, images, batch_size=batch_size))
         labels.append(faces.column("label").to_numpy())
@@ -208,7 +208,7 @@ def report(
     batches of the one at work. Every worker writes its own random state.
     """
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(random_state(), os.path.join(folder, f"random-{rank}.pt"))
+        torch.save(read_random_state(), os.path.join(folder, f"random-{rank}.pt"))
         if rank == 0:
             values = {name: part.state_dict() for name, part in state.items()}
             torch.save({**values, "fold": fold, "history": history, "losses": losses}, os.path.join(folder, "state.pt"))
@@ -220,7 +220,7 @@ def report(
         ray.train.report(scored, checkpoint=Checkpoint.from_directory(folder))
 
 
-def random_state() -> dict[str, torch.Tensor]:
+def read_random_state() -> dict[str, torch.Tensor]:
     """Return the state of the random numbers that training draws: dropout's."""
     state = {"cpu": torch.get_rng_state()}
     return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})

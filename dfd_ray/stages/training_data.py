@@ -21,7 +21,7 @@ from dfd_ray.models.mixing import mix_faces
 from dfd_ray.runtime.session import run_as_tasks
 from dfd_ray.sections import Train
 from dfd_ray.stages.fold_plan import FoldPlan
-from dfd_ray.store.face_rows import face_rows, landmarks_of
+from dfd_ray.store.face_rows import flatten_labelled, locate_landmarks
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import open_location, read_json, write_json
 from dfd_ray.store.tables import table_files
@@ -36,7 +36,7 @@ KEYS = 2**62
 """Random keys are drawn below this; two of millions are hardly ever equal."""
 
 
-def training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
+def load_training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
     """Return the faces of the other folds, in the order of the epoch that was told, decoded and augmented to `size` pixels.
 
     The order follows from the seed and the epoch alone: faces are sorted by random keys. So it is another one each
@@ -48,7 +48,7 @@ def training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
         columns=["video_id", "label", "group", "fold", "width", "height", "faces"],
     )
     videos = videos.filter(expr=(col("fold") != plan.fold) & col("label").is_not_null())
-    faces = videos.map_batches(shown_faces, fn_kwargs={"run": run, "rates": plan.rates}, batch_format="pyarrow")
+    faces = videos.map_batches(repeat_faces, fn_kwargs={"run": run, "rates": plan.rates}, batch_format="pyarrow")
     blocks = min(2 + plan.shown // FACES_PER_BLOCK, MOST_BLOCKS)
     faces = faces.sort("key", boundaries=[KEYS // blocks * i for i in range(1, blocks)])
     return faces.map_batches(
@@ -65,14 +65,14 @@ def announce_epoch(run: Run, epoch: int) -> None:
     write_json(run.path("training", "epoch.json"), {"epoch": epoch})
 
 
-def shown_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Table:
-    """Flatten as `face_rows`, each face as often as it is shown, with its place in the epoch's order.
+def repeat_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Table:
+    """Flatten as `flatten_labelled`, each face as often as it is shown, with its place in the epoch's order.
 
     Columns: `image`, `label`, `video_id`, `group`, `landmarks` in the image's pixels, and `key`, random by seed, epoch and
     video.
     """
-    faces = face_rows(videos)
-    landmarks = [points.ravel() for points in landmarks_of(faces, run.config.preprocess)]
+    faces = flatten_labelled(videos)
+    landmarks = [points.ravel() for points in locate_landmarks(faces, run.config.preprocess)]
     faces = faces.select(["image", "label", "video_id", "group"])
     faces = faces.append_column("landmarks", pa.array(landmarks, pa.list_(pa.float32(), 10)))
     lengths = pc.list_value_length(videos.column("faces")).to_pylist()

@@ -12,15 +12,15 @@ from dfd_ray.sections import Preprocess
 from dfd_ray.store.tables import flatten_faces
 
 
-def face_rows(videos: pa.Table) -> pa.Table:
+def flatten_labelled(videos: pa.Table) -> pa.Table:
     """Return the faces of labelled videos with all columns of both; `label` becomes 0 for REAL and 1 for FAKE."""
     faces = flatten_faces(videos, [name for name in videos.column_names if name != "faces"])
     label = pc.equal(faces.column("label"), "FAKE").cast(pa.int64())
     return faces.set_column(faces.column_names.index("label"), "label", label)
 
 
-def landmarks_of(faces: pa.Table, settings: Preprocess) -> list[Float32Array]:
-    """Return the landmarks (5, 2) of rows of `face_rows`, in pixels of the stored image."""
+def locate_landmarks(faces: pa.Table, settings: Preprocess) -> list[Float32Array]:
+    """Return the landmarks (5, 2) of rows of `flatten_labelled`, in pixels of the stored image."""
     places = zip(*(faces.column(name).to_pylist() for name in ("landmarks", "box", "width", "height")), strict=True)
     return [
         landmarks_on_crop(points, np.array(box), settings.margin, width, height, settings.crop_size)

@@ -16,7 +16,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def exclusive(run: str, create: bool) -> Iterator[None]:
+def lock_run(run: str, create: bool) -> Iterator[None]:
     """Hold a run's folder within; RunError when another job holds it, or when the folder cannot be written.
 
     `create` makes a folder that is not there; without it there is nothing to hold. Object storage has no locks: of a run

@@ -32,37 +32,37 @@ def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, histor
         path = os.path.join(folder, "model.safetensors")
         save_classifier(path, module, backbone=run.config.train.backbone, spec=spec, crop_margin=margin, extra=extra)
         with open(path, "rb") as file:
-            write_bytes(model_location(run, fold), file.read())
+            write_bytes(locate_model(run, fold), file.read())
 
 
-def model_location(run: Run, fold: int) -> str:
+def locate_model(run: Run, fold: int) -> str:
     """Return where the model that never saw a fold is kept."""
     return run.path("models", f"fold-{fold}.safetensors")
 
 
 def read_model(run: Run, fold: int) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
     """Return the classifier that never saw a fold, its input and its facts."""
-    with local_model(run, fold) as path:
+    with copy_model(run, fold) as path:
         module, spec, facts = load_classifier(path)
     return module, spec, decoded(facts)
 
 
 def read_model_facts(run: Run, fold: int) -> dict[str, Any]:
     """Return the facts of the classifier that never saw a fold, without building it."""
-    with local_model(run, fold) as path:
+    with copy_model(run, fold) as path:
         return decoded(read_facts(path))
 
 
 @contextmanager
-def local_model(run: Run, fold: int) -> Iterator[Path]:
+def copy_model(run: Run, fold: int) -> Iterator[Path]:
     """Yield a path on this machine's disk of a classifier's file, wherever the run is."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        path.write_bytes(read_bytes(model_location(run, fold)))
+        path.write_bytes(read_bytes(locate_model(run, fold)))
         try:
             yield path
         except WeightsError as error:
-            raise WeightsError(str(error).replace(str(path), model_location(run, fold))) from error
+            raise WeightsError(str(error).replace(str(path), locate_model(run, fold))) from error
 
 
 def decoded(facts: dict[str, Any]) -> dict[str, Any]:
@@ -72,14 +72,14 @@ def decoded(facts: dict[str, Any]) -> dict[str, Any]:
 
 def is_trained(run: Run, fold: int) -> bool:
     """Return whether this configuration's model for a fold is there; RunError if another configuration's is."""
-    location = model_location(run, fold)
+    location = locate_model(run, fold)
     if not exists(location):
         return False
     check_promise(read_model_facts(run, fold)["making"], location, "models", run.config)
     return True
 
 
-def trained_folds(run: Run) -> list[int]:
+def list_trained_folds(run: Run) -> list[int]:
     """Return the folds that have a model which never saw them; RunError if there is none."""
     names = [re.search(r"fold-(\d+)\.safetensors$", path) for path in list_files(run.path("models"))]
     folds = sorted(int(name[1]) for name in names if name)
@@ -101,20 +101,20 @@ def check_models(run: Run) -> None:
 
     RunError if it learnt from faces that were cut in another way than the configuration has it.
     """
-    for fold in trained_folds(run):
+    for fold in list_trained_folds(run):
         _, _, facts = read_model(run, fold)
         learnt, wanted = facts["making"]["configuration"], run.config.content("models")
         for name in ("preprocess.margin", "preprocess.crop_size"):
             if learnt[name] != wanted[name]:
                 raise RunError(
-                    f"{model_location(run, fold)} learnt from faces cut with {name} = {learnt[name]}, not {wanted[name]}; "
+                    f"{locate_model(run, fold)} learnt from faces cut with {name} = {learnt[name]}, not {wanted[name]}; "
                     "leave out --config and --set: the run's own configuration fits its models"
                 )
 
 
-def models_digest(run: Run) -> str:
+def digest_models(run: Run) -> str:
     """Return 16 hexadecimal digits that change when a classifier of the run does; RunError if it has none."""
     digest = hashlib.sha256()
-    for fold in trained_folds(run):
-        digest.update(read_bytes(model_location(run, fold)))
+    for fold in list_trained_folds(run):
+        digest.update(read_bytes(locate_model(run, fold)))
     return digest.hexdigest()[:16]

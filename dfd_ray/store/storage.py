@@ -41,7 +41,7 @@ REMEDIES = {
 """What mends an error of object storage, by what the error says."""
 
 
-def refusal(error: OSError) -> str | None:
+def describe_refusal(error: OSError) -> str | None:
     """Return in words why a disk refused, None where an error is of another kind; one that a Ray task raised included."""
     cause = getattr(error, "cause", error)
     number = getattr(cause, "errno", None)

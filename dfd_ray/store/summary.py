@@ -136,7 +136,7 @@ def count_statuses(statuses: pa.Table) -> StatusCounts:
     }
 
 
-def timed(job: Callable[P, Summary]) -> Callable[P, Summary]:
+def time_job(job: Callable[P, Summary]) -> Callable[P, Summary]:
     """Return the job with a clock: its summary holds the seconds that it took."""
 
     @wraps(job)

@@ -76,10 +76,10 @@ def count_rows(folder: str, table: str) -> int:
 def read_footer(path: str, filesystem: pafs.FileSystem) -> pq.FileMetaData:
     """Return a Parquet file's metadata; RunError when it may hold code."""
     with open_input(path, filesystem) as file:
-        return trusted_footer(file, path)
+        return read_trusted_footer(file, path)
 
 
-def trusted_footer(file: pa.NativeFile, path: str) -> pq.FileMetaData:
+def read_trusted_footer(file: pa.NativeFile, path: str) -> pq.FileMetaData:
     """Return an open Parquet file's metadata; RunError when a column is of an extension type, which no table of ours has.
 
     Importing Ray Data registers types whose values, or whose parameters, are pickles: reading them runs what they hold.
@@ -137,7 +137,7 @@ def iterate_batches(
 def open_file(path: str, filesystem: pafs.FileSystem) -> Iterator[pq.ParquetFile]:
     """Open one file of a table; RunError when it may hold code."""
     with open_input(path, filesystem) as file:
-        yield pq.ParquetFile(file, metadata=trusted_footer(file, path))
+        yield pq.ParquetFile(file, metadata=read_trusted_footer(file, path))
 
 
 def check_compatible(run: Run, table: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from dfd_ray.analysis.face_map import average_videos, describe_clusters, describe_tsne, map_and_cluster
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError
-from dfd_ray.pipelines.analyze import count_threads, leak_facts, with_device
+from dfd_ray.pipelines.analyze import choose_device, count_threads, describe_leaks
 from dfd_ray.sections import Analyze
 
 
@@ -36,7 +36,7 @@ def test_the_map_is_measured_and_a_video_in_two_folds_is_named() -> None:
     assert result.quality["purity_video"] == 140 / 160
     assert result.quality["stability"] == 1.0
     nearest = {"first": "0.mp4", "second": "1.mp4", "faces": 40, "ratio": pytest.approx(0, abs=0.1)}
-    assert leak_facts(result) == {"looked_up": 160, "faces": 40, "share": 0.25, "pairs": 1, "nearest": [nearest]}
+    assert describe_leaks(result) == {"looked_up": 160, "faces": 40, "share": 0.25, "pairs": 1, "nearest": [nearest]}
     measured = ["trustworthiness", "neighbour_preservation", "silhouette", "stability", "purity_video", "purity_group"]
     assert set(measured) < set(result.quality) and "purity_fold" not in result.quality
 
@@ -51,9 +51,9 @@ def test_videos_without_a_label_are_in_no_fold_and_leak_nothing() -> None:
     without = video == 1
     truth |= {"label": np.where(without, "none", truth["label"]), "fold": np.where(without, np.nan, truth["fold"])}
     none = {"faces": 0, "pairs": 0, "nearest": []}
-    assert leak_facts(map_and_cluster(scores, truth, settings, jobs=1)) == none | {"looked_up": 30, "share": 0.0}
+    assert describe_leaks(map_and_cluster(scores, truth, settings, jobs=1)) == none | {"looked_up": 30, "share": 0.0}
     truth |= {"label": np.full(40, "none"), "fold": np.full(40, np.nan)}
-    assert leak_facts(map_and_cluster(scores, truth, settings, jobs=1)) == none | {"looked_up": 0, "share": None}
+    assert describe_leaks(map_and_cluster(scores, truth, settings, jobs=1)) == none | {"looked_up": 0, "share": None}
 
 
 def test_clusters_of_the_map_and_of_videos_are_told_apart() -> None:
@@ -82,11 +82,11 @@ def test_means_of_videos_follow_the_faces() -> None:
 
 def test_a_gpu_is_taken_only_where_it_is_given() -> None:
     given = "resources.analyze.num_gpus=1"
-    assert with_device(load_config()).device == "cpu"
-    assert with_device(load_config(None, [given])).device == "auto"
-    assert with_device(load_config(None, [given, "analyze.device=cuda"])).device == "cuda"
+    assert choose_device(load_config()).device == "cpu"
+    assert choose_device(load_config(None, [given])).device == "auto"
+    assert choose_device(load_config(None, [given, "analyze.device=cuda"])).device == "cuda"
     with pytest.raises(ResourceError, match=r"--set resources\.analyze\.num_gpus=1"):
-        with_device(load_config(None, ["analyze.device=cuda"]))
+        choose_device(load_config(None, ["analyze.device=cuda"]))
 
 
 def test_the_map_has_the_threads_of_the_machine_and_on_a_cluster_those_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:

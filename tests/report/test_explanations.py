@@ -63,7 +63,7 @@ def heated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(module)
         return np.ones(image.shape[:2], np.float32)
 
-    monkeypatch.setattr(explanations, "trained_folds", lambda run: [0, 1])
+    monkeypatch.setattr(explanations, "list_trained_folds", lambda run: [0, 1])
     monkeypatch.setattr(explanations, "read_model", lambda run, fold: (fold, None, None))
     monkeypatch.setattr(explanations, "explain_face", explain_face)
     monkeypatch.setattr(evaluate, "check_grad_cam", lambda: None)

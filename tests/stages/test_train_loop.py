@@ -22,7 +22,7 @@ from dfd_ray.models.backbones import InputSpec, create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser
 from dfd_ray.stages import train_loop
 from dfd_ray.stages.fold_plan import plan_fold, read_labelled
-from dfd_ray.stages.training_data import announce_epoch, augment, shown_faces
+from dfd_ray.stages.training_data import announce_epoch, augment, repeat_faces
 from dfd_ray.store.model_files import check_models, read_model_facts
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, read_json
@@ -81,7 +81,7 @@ def batches(run: Run, plan: Any, epoch: int, rank: int) -> Iterator[dict[str, An
     videos = pa.concat_tables(iterate_batches(run.location, "faces", columns)).to_pylist()
     schema = next(iterate_batches(run.location, "faces", columns)).schema
     others = pa.Table.from_pylist([row for row in videos if row["fold"] != plan.fold], schema=schema)
-    faces = shown_faces(others, run, plan.rates).sort_by("key")
+    faces = repeat_faces(others, run, plan.rates).sort_by("key")
     for start in range(0, plan.steps * plan.batch_size, plan.batch_size):
         yield augment(faces.slice(start, plan.batch_size), SIZE, run.config.train)
 
@@ -186,7 +186,7 @@ SPEC = InputSpec(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_loss_is_the_cross_entropy_of_targets_of_which_a_share_goes_to_the_other_class(smoothing: float) -> None:
     settings = load_config(None, [f"train.label_smoothing={smoothing}"]).train
-    loss = train_loop.loss_of(Known(LOGITS), BATCH, SPEC, torch.device("cpu"), settings)
+    loss = train_loop.compute_loss(Known(LOGITS), BATCH, SPEC, torch.device("cpu"), settings)
     fake = (1 - smoothing) * BATCH["label"] + smoothing / 2
     logarithm = LOGITS.log_softmax(dim=1).numpy()
     assert loss.item() == pytest.approx(-np.mean((1 - fake) * logarithm[:, 0] + fake * logarithm[:, 1]), abs=1e-6)
@@ -196,7 +196,7 @@ def test_the_loss_is_the_cross_entropy_of_targets_of_which_a_share_goes_to_the_o
 def test_the_network_computes_in_the_precision_asked_for_and_the_loss_in_fp32(precision: str, dtype: torch.dtype) -> None:
     module = Known(LOGITS)
     settings = load_config(None, [f"train.precision={precision}"]).train
-    loss = train_loop.loss_of(module, BATCH, SPEC, torch.device("cpu"), settings)
+    loss = train_loop.compute_loss(module, BATCH, SPEC, torch.device("cpu"), settings)
     loss.backward()
     assert module.dtypes == [dtype]
     assert loss.dtype == module.logits.grad.dtype == torch.float32

@@ -15,10 +15,10 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import TrainingError
 from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.labels import TRAIN_ONLY
-from dfd_ray.pipelines.train import ordered_ingest
+from dfd_ray.pipelines.train import keep_order
 from dfd_ray.stages import train_loop
 from dfd_ray.stages.fold_plan import Labelled, choose_folds, plan_fold, read_labelled
-from dfd_ray.stages.training_data import announce_epoch, augment, change_fakes, shown_faces, training_faces
+from dfd_ray.stages.training_data import announce_epoch, augment, change_fakes, load_training_faces, repeat_faces
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 
@@ -84,8 +84,8 @@ def test_an_epoch_shows_a_face_once_to_one_worker_and_leaves_out_less_than_a_bat
     settings = ["train.batch_size=5", "train.augmentation=none", f"train.workers={workers}"]
     run = Run(run.location, load_config(None, settings))
     plan, faces = plan_fold(run.config, 0, read_labelled(run)), Counter(greys(run, 0))
-    data = {"fold-0": training_faces(run, plan, SIZE)}
-    shards = DataConfig(execution_options=ordered_ingest()).configure(data, workers, None, None)  # as Ray Train calls it
+    data = {"fold-0": load_training_faces(run, plan, SIZE)}
+    shards = DataConfig(execution_options=keep_order()).configure(data, workers, None, None)  # as Ray Train calls it
     own = threading.local()
     monkeypatch.setattr(train_loop.ray.train, "get_dataset_shard", lambda name: own.shard[name])
 
@@ -122,7 +122,7 @@ def test_an_epoch_has_its_own_order_and_has_it_again_and_workers_get_equal_share
 
     plan = plan_fold(load_config(None, ["train.workers=2", "train.batch_size=4"]), 0, read_labelled(run))
     assert (plan.shown, plan.steps) == (26, 3)
-    faces = training_faces(run, plan, SIZE)
+    faces = load_training_faces(run, plan, SIZE)
     faces.context.execution_options.preserve_order = True  # as `train` has it
     assert not DataContext.get_current().execution_options.preserve_order
     names = []
@@ -139,7 +139,7 @@ def test_balanced_classes_are_shown_equally_often_and_the_driver_knows_how_often
     balanced = Run(run.location, run.config.model_copy(update={"train": train}))
     plan = plan_fold(balanced.config, 0, read_labelled(run))
     others = table.filter(np.array([row["fold"] == 1 for row in table.to_pylist()]))
-    shown = shown_faces(others, balanced, plan.rates)
+    shown = repeat_faces(others, balanced, plan.rates)
     label = shown.column("label").to_numpy()
     assert plan.steps == len(shown) // 2
     assert label.sum() == 19
@@ -150,14 +150,14 @@ def test_balanced_classes_are_shown_equally_often_and_the_driver_knows_how_often
 
 
 def test_landmarks_are_those_of_the_crop(run: Run, table: pa.Table) -> None:
-    shown = shown_faces(table.slice(0, 1), run, {"REAL": 1.0})
+    shown = repeat_faces(table.slice(0, 1), run, {"REAL": 1.0})
     left, right, nose, *_ = np.array(shown.column("landmarks").to_pylist()[0]).reshape(5, 2)
     # The box of 100 pixels with margin 0.6 begins at 70 and is 160 wide.
     np.testing.assert_allclose([left, right, nose], np.array([(60, 70), (100, 70), (80, 90)]) * 32 / 160, atol=1e-5)
 
 
 def test_equal_batches_are_augmented_alike_and_other_seeds_otherwise(run: Run, table: pa.Table) -> None:
-    shown = shown_faces(table.slice(0, 4), run, {"REAL": 1.0})
+    shown = repeat_faces(table.slice(0, 4), run, {"REAL": 1.0})
     settings = [run.config.train.model_copy(update={"augmentation": "best", "seed": seed}) for seed in (0, 0, 1)]
     first, second, other = (augment(shown, SIZE, each)["image"] for each in settings)
     assert first.shape == (14, SIZE, SIZE, 3)

@@ -9,10 +9,10 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.errors import RunError
-from dfd_ray.store.lock import LOCK, exclusive
+from dfd_ray.store.lock import LOCK
 
-HOLD = "import sys, time\nfrom dfd_ray.store.lock import exclusive\n"
-HOLD += "with exclusive(sys.argv[1], create=True):\n    print('held', flush=True)\n    time.sleep(60)"
+HOLD = "import sys, time\nfrom dfd_ray.store.lock import lock_run\n"
+HOLD += "with lock_run(sys.argv[1], create=True):\n    print('held', flush=True)\n    time.sleep(60)"
 
 
 def test_a_second_job_on_the_same_run_is_refused_until_the_first_is_dead(
@@ -33,31 +33,31 @@ def test_a_second_job_on_the_same_run_is_refused_until_the_first_is_dead(
 
 
 def test_it_is_let_go_of_when_the_job_fails(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), exclusive(str(tmp_path), create=False):
+    with pytest.raises(KeyError), lock_run(str(tmp_path), create=False):
         raise KeyError
-    with exclusive(str(tmp_path), create=False):
+    with lock_run(str(tmp_path), create=False):
         pass
 
 
 def test_a_folder_that_cannot_be_made_or_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunError, match="cannot be written"), exclusive(str(tmp_path / "file" / "run"), create=True):
+    with pytest.raises(RunError, match="cannot be written"), lock_run(str(tmp_path / "file" / "run"), create=True):
         pass
     # /sys takes no files, not even root's.
-    with pytest.raises(RunError, match="cannot be written"), exclusive("/sys/kernel", create=False):
+    with pytest.raises(RunError, match="cannot be written"), lock_run("/sys/kernel", create=False):
         pass
 
 
 def test_a_folder_that_is_not_there_is_made_only_when_asked(tmp_path: Path) -> None:
-    with exclusive(str(tmp_path / "a"), create=False):
+    with lock_run(str(tmp_path / "a"), create=False):
         assert not (tmp_path / "a").exists()
-    with exclusive(str(tmp_path / "a"), create=True):
+    with lock_run(str(tmp_path / "a"), create=True):
         assert (tmp_path / "a" / LOCK).exists()
         (tmp_path / "a" / "manifest").mkdir()
     assert (tmp_path / "a" / "manifest").exists()
 
 
 def test_a_job_that_wrote_nothing_leaves_no_folder(tmp_path: Path) -> None:
-    with exclusive(str(tmp_path / "a"), create=True):
+    with lock_run(str(tmp_path / "a"), create=True):
         pass
     assert not (tmp_path / "a").exists()

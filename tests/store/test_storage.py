@@ -140,10 +140,10 @@ def test_a_refusing_disk_is_told_in_words_through_ray_too() -> None:
     class RaisedInATaskError(OSError):
         cause = OSError(errno.ENOSPC, "Error writing bytes to file")
 
-    assert storage.refusal(OSError(errno.EROFS, "x")) == "Read-only file system"
-    assert storage.refusal(RaisedInATaskError()) == "No space left on device"
-    assert storage.refusal(FileNotFoundError(errno.ENOENT, "x")) is None
-    assert storage.refusal(OSError("no number")) is None
+    assert storage.describe_refusal(OSError(errno.EROFS, "x")) == "Read-only file system"
+    assert storage.describe_refusal(RaisedInATaskError()) == "No space left on device"
+    assert storage.describe_refusal(FileNotFoundError(errno.ENOENT, "x")) is None
+    assert storage.describe_refusal(OSError("no number")) is None
 
 
 @pytest.mark.parametrize("location", ["s3://key:hush@bucket/run", "s3://hush@bucket", "gs://key:hush@bucket/run"])
@@ -185,7 +185,7 @@ def test_a_store_that_does_not_answer_is_said_in_one_line(monkeypatch: pytest.Mo
     ],
 )
 def test_what_object_storage_says_is_told_with_what_mends_it(said: str, remedy: str) -> None:
-    told = storage.refusal(OSError(said))
+    told = storage.describe_refusal(OSError(said))
     assert told is not None
     assert remedy in told
     assert "Request ID" not in told
