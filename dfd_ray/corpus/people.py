@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from dfd_ray.analysis.identity import number_people
 from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import CorpusError, RunError
-from dfd_ray.store.storage import explain, open_location
+from dfd_ray.store.storage import describe_storage_error, open_location
 from dfd_ray.store.tables import open_file
 
 
@@ -56,7 +56,7 @@ def read_people(location: str) -> tuple[list[str], Float32Array]:
     except FileNotFoundError:
         raise CorpusError(f"index.people = {location}: there is no such file") from None
     except (OSError, RunError) as error:
-        raise CorpusError(f"index.people = {location}: {explain(error)}") from None
+        raise CorpusError(f"index.people = {location}: {describe_storage_error(error)}") from None
     except (KeyError, ValueError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
         raise CorpusError(f"index.people = {location}: expected Parquet with the columns video_id and vector: {said}") from None

@@ -1,1 +1,1 @@
-"""The jobs: one module each, and the only code that imports ray."""
+"""The jobs, one module each. Each reads as its data flow."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import cast
 
 import ray
 from ray.data import DataContext, ExecutionOptions
@@ -31,7 +31,7 @@ from dfd_ray.runtime.trackers import check_trackers
 from dfd_ray.stages.fold_plan import FoldPlan, choose_folds, count_by_fold, plan_fold, read_labelled
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.stages.training_data import load_training_faces
-from dfd_ray.store.model_files import is_trained, read_model_facts
+from dfd_ray.store.model_files import Epoch, is_trained, read_model_facts
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import delete_file, delete_folder, exists, read_json, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
@@ -163,10 +163,11 @@ def follow(run: Run, folds: list[int], epochs: int) -> Iterator[None]:
         yield
 
 
-def describe_epoch(metrics: dict[str, Any]) -> str:
+def describe_epoch(metrics: Epoch) -> str:
     """Return an epoch's metrics as one line."""
     names = [("train_loss", "loss"), ("validation_loss", "held-out loss"), ("validation_auc", "held-out AUC")]
-    known = [f"{text} {metrics[name]:.3f}" for name, text in names if metrics.get(name) is not None]
+    values = cast(dict[str, float | None], metrics)
+    known = [f"{text} {value:.3f}" for name, text in names if (value := values.get(name)) is not None]
     return f"epoch {metrics['epoch']}: {', '.join(known)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -25,29 +25,38 @@ PIXELS = 120
 DRAWS = 4
 """Pictures of each augmentation."""
 PAIRS = 4
-"""REAL and FAKE faces that self-blended and mixed ones are made of."""
+"""Pairs of a REAL and a FAKE face from which self-blended and mixed faces are made."""
+
+
+class Example(TypedDict):
+    """Pictures of one thing that training does, as `models/examples.json` holds them."""
+
+    kind: str
+    name: str
+    pictures: list[str]
+    """Small JPEGs in base64."""
 
 
 def write_examples(run: Run) -> None:
-    """Write `models/examples.json`: what the configuration's training does, shown on the run's own faces."""
+    """Write `models/examples.json`: what the configuration's training does to the run's own faces."""
     settings = run.config.train
     faces = {label: pick_faces(run, label) for label in LABELS}
     random = np.random.default_rng(settings.seed)
-    found: list[dict[str, Any]] = []
+    found: list[Example] = []
     for face, _ in faces["REAL"][:1]:
         if settings.augmentation != "none":
             shown = show_steps(face, settings.augmentation, PIXELS, DRAWS)
-            found += [example("augmentation", name, [face, *pictures]) for name, pictures in shown]
+            found += [draw_example("augmentation", name, [face, *pictures]) for name, pictures in shown]
     if settings.self_blending:
         for face, landmarks in faces["REAL"]:
             blended = self_blend(face, landmarks, random)
             if blended is not None:
-                found.append(example("self-blended", "", [face, blended, difference(face, blended)]))
+                found.append(draw_example("self-blended", "", [face, blended, draw_difference(face, blended)]))
     if settings.mixup:
         for (fake, its), (real, others) in zip(faces["FAKE"], faces["REAL"], strict=False):
             mixed = mix_faces(fake, its, real, others, random)
             if mixed is not None:
-                found.append(example("mixed", f"{mixed[1]:.0%} FAKE", [fake, real, mixed[0]]))
+                found.append(draw_example("mixed", f"{mixed[1]:.0%} FAKE", [fake, real, mixed[0]]))
     write_json(run.path("models", "examples.json"), {"augmentation": settings.augmentation, "examples": found})
 
 
@@ -67,12 +76,12 @@ def pick_faces(run: Run, label: str) -> list[tuple[Image, Float32Array]]:
     return found[:PAIRS]
 
 
-def difference(first: Image, second: Image) -> Image:
-    """Return by how much two pictures differ, grey where they do not, four times as strong as it is."""
+def draw_difference(first: Image, second: Image) -> Image:
+    """Return the difference of two pictures, amplified four times; grey where they are equal."""
     return np.asarray(np.clip(128 + 4 * (second.astype(np.int16) - first), 0, 255), np.uint8)
 
 
-def example(kind: str, name: str, pictures: list[Image]) -> dict[str, Any]:
-    """Return pictures as they are stored: small JPEGs in base64, under what they show."""
+def draw_example(kind: str, name: str, pictures: list[Image]) -> Example:
+    """Return pictures as they are stored, with what they show."""
     small = [cv2.resize(picture, (PIXELS, PIXELS), interpolation=cv2.INTER_AREA) for picture in pictures]
     return {"kind": kind, "name": name, "pictures": [base64.b64encode(encode_jpeg(image)).decode() for image in small]}

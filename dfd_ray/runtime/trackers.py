@@ -1,7 +1,7 @@
 """The metrics of training for TensorBoard and MLflow, which are extras of the package.
 
-Ray's own integrations do not fit: its loggers are callbacks of Ray Tune, which Ray Train refuses, and its `setup_mlflow` works
-in a training function, but cannot go on with a run, so that a training that was killed would have two.
+Ray's own integrations do not fit. Its loggers are callbacks of Ray Tune, which Ray Train refuses. Its `setup_mlflow` works in a
+training function, but cannot resume a run of MLflow, so a killed training would have two.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.util
 import posixpath
 import sys
-from typing import Any
+from typing import cast
 
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.sections import Train
+from dfd_ray.store.model_files import Epoch
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, exists, read_json, write_json
 
@@ -28,9 +29,10 @@ def check_trackers(settings: Train) -> None:
         absolute_uri(settings.mlflow)  # refuses credentials
 
 
-def log_epoch(run: Run, fold: int, metrics: dict[str, Any]) -> None:
-    """Hand an epoch's numbers to the trackers that are asked for; `metrics` has its number as `epoch`."""
-    numbers = {name: float(value) for name, value in metrics.items() if name != "epoch" and value is not None}
+def log_epoch(run: Run, fold: int, metrics: Epoch) -> None:
+    """Send an epoch's numbers to the trackers that the configuration asks for."""
+    values = cast(dict[str, float | None], metrics)
+    numbers = {name: float(value) for name, value in values.items() if name != "epoch" and value is not None}
     if run.config.train.tensorboard:
         log_to_tensorboard(run, fold, metrics["epoch"], numbers)
     if run.config.train.mlflow:
@@ -38,7 +40,7 @@ def log_epoch(run: Run, fold: int, metrics: dict[str, Any]) -> None:
 
 
 def log_to_tensorboard(run: Run, fold: int, epoch: int, numbers: dict[str, float]) -> None:
-    """Add numbers to `<run>/tensorboard/fold-N/`, on a local disk or wherever TensorBoard itself can write."""
+    """Add numbers to `<run>/tensorboard/fold-N/`, on a local disk or anywhere TensorBoard can write."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(run.path("tensorboard", f"fold-{fold}")) as writer:
@@ -47,14 +49,14 @@ def log_to_tensorboard(run: Run, fold: int, epoch: int, numbers: dict[str, float
 
 
 def log_to_mlflow(run: Run, fold: int, epoch: int, numbers: dict[str, float]) -> None:
-    """Add numbers to the fold's run in MLflow, the same one when a killed training goes on.
+    """Add numbers to the fold's run in MLflow; a killed training resumes the same one.
 
-    A server that cannot be reached costs the curve, not the training: it is one line.
+    A server that does not answer costs the curve, not the training: it is reported in one line.
     """
     import mlflow
 
-    place = run.path("training", f"mlflow-{fold}.json")
-    known = read_json(place)["run_id"] if exists(place) else None
+    location = run.path("training", f"mlflow-{fold}.json")
+    known = read_json(location)["run_id"] if exists(location) else None
     try:
         mlflow.set_tracking_uri(run.config.train.mlflow)
         mlflow.set_experiment(EXPERIMENT)
@@ -62,7 +64,7 @@ def log_to_mlflow(run: Run, fold: int, epoch: int, numbers: dict[str, float]) ->
             if known is None:
                 mlflow.log_params(run.config.train.model_dump(mode="json"))
                 mlflow.set_tags({"run": run.location, "fold": fold})
-                write_json(place, {"run_id": active.info.run_id})
+                write_json(location, {"run_id": active.info.run_id})
             mlflow.log_metrics(numbers, step=epoch)
     except mlflow.exceptions.MlflowException as error:
         print(f"dfd-ray train: epoch {epoch} was not logged to MLflow: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""PCA over `embeddings/`, file by file: no process ever holds all vectors."""
+"""PCA over `embeddings/`, file by file: no process holds all vectors."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from dfd_ray.store.summary import elapsed
 from dfd_ray.store.tables import flatten_faces, iterate_batches, read_metadata, table_files
 
 FILES_PER_TASK = 8
-"""Files a moments or scores task streams through at least, so that its one result is worth sending."""
+"""Fewest files that a moments or scores task streams through, so that its one result is worth sending."""
 MOST_TASKS = 16
-"""Tasks over a table at most, however large it is: the moments of 2,560 columns, which each returns, take 52 MB."""
+"""Most tasks over a table: each returns the moments of 2,560 columns, which take 52 MB."""
 
 VIDEOS_PER_BLOCK = 128
-"""Videos whose vectors become moments at once: a thousand or more, so that merging costs little beside multiplying."""
+"""Videos whose vectors become moments at once: a thousand vectors or more, so that merging costs less than multiplying."""
 
 KEYS = ["video_id", "frame_index", "face_index"]
 
 
 def fit_pca(run: Run, faces: int) -> tuple[PCA, float]:
-    """Fit PCA on all vectors: each task reduces its files to moments, which are merged in the order of the files."""
+    """Return PCA fitted on all vectors, and the seconds it took.
+
+    Each task reduces its files to moments, which are merged in the order of the files.
+    """
     started = time.monotonic()
     partial = ray.remote(compute_moments).options(max_retries=ATTEMPTS)
     moments: Moments | None = None
@@ -61,7 +64,7 @@ def compute_moments(run: Run, files: Sequence[str]) -> Moments | None:
 
 
 def merge_moments(left: Moments | None, right: Moments | None) -> Moments | None:
-    """Return the moments of both sets of rows together, None standing for no rows of an unknown width."""
+    """Return the moments of both sets of rows together; None stands for no rows of an unknown width."""
     return left if right is None else right if left is None else left.merge(right)
 
 
@@ -93,7 +96,7 @@ def extract_vectors(batch: pa.Table) -> Float32Array:
 
 
 def split_files(run: Run, table: str) -> list[list[str]]:
-    """Return the files of a table in at most `MOST_TASKS` runs: the same runs on any cluster."""
+    """Return the files of a table in at most `MOST_TASKS` groups, the same groups on any cluster."""
     files = table_files(run.location, table)
     size = max(FILES_PER_TASK, math.ceil(len(files) / MOST_TASKS))
     return [files[i : i + size] for i in range(0, len(files), size)]

@@ -1,4 +1,4 @@
-"""The training loop, as every Ray Train worker runs it."""
+"""The training loop that every Ray Train worker runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dfd_ray.arrays import AnyArray
+from dfd_ray.arrays import Float32Array, UInt8Array
 from dfd_ray.errors import DfdError, TrainingError
 from dfd_ray.faces.crop import decode_jpeg
 from dfd_ray.models.backbones import InputSpec, create_backbone, normalise
@@ -31,7 +31,7 @@ from dfd_ray.sections import Train
 from dfd_ray.stages.fold_plan import FoldPlan
 from dfd_ray.stages.training_data import announce_epoch
 from dfd_ray.store.face_rows import flatten_labelled
-from dfd_ray.store.model_files import export_model, is_trained
+from dfd_ray.store.model_files import Epoch, export_model, is_trained
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, read_json, write_json
 from dfd_ray.store.summary import elapsed
@@ -41,21 +41,54 @@ from dfd_ray.verdict.aggregation import sigmoid
 PROGRESS = "progress.json"
 """The last finished epoch, beside the checkpoints, for the driver's progress bar."""
 SCORE, UNSCORED = "score", 1e9
-"""By what Ray keeps the best checkpoint beside the last: the least loss on held-out faces; in mid-epoch it is not known."""
+"""Ray keeps the best checkpoint by this, beside the last: the lowest loss on held-out faces, which is unknown in mid-epoch."""
 STOPPED = "stopped.json"
-"""Why training had to stop, beside the checkpoints: for the driver, and for Ray's next attempts, which would end alike."""
+"""Why training had to stop, beside the checkpoints: for the driver, and for Ray's next attempts, which would fail alike."""
 
 
-def train_folds(job: dict[str, Any]) -> None:
-    """Train a model for every fold in turn, and keep each as it is finished."""
-    run: Run = job["run"]
+class Job(TypedDict):
+    """What the driver sends to the workers."""
+
+    run: Run
+    folds: list[FoldPlan]
+
+
+class Validation(TypedDict):
+    """Scores of the held-out faces; None where they cannot be had."""
+
+    validation_loss: float | None
+    validation_auc: float | None
+
+
+class Progress(TypedDict):
+    """What a checkpoint in mid-epoch reports."""
+
+    epoch: int
+    step: int
+
+
+class Batch(TypedDict):
+    """Faces from `augment`."""
+
+    image: UInt8Array
+    label: Float32Array
+    video_id: npt.NDArray[np.object_]
+
+
+Trained = Mapping[str, nn.Module | torch.optim.Optimizer | LambdaLR]
+"""What a checkpoint holds the state of, by name."""
+
+
+def train_folds(job: Job) -> None:
+    """Train a model for every fold in turn, and save each when it is finished."""
+    run = job["run"]
     stopped = run.path("training", STOPPED)
     if exists(stopped):
         raise TrainingError(read_json(stopped)["error"])
     torch.set_num_threads(max(1, int(run.config.resources.train.num_cpus)))
     try:
         for plan in job["folds"]:
-            if not is_trained(run, plan.fold):  # a worker that starts again finds the folds behind it
+            if not is_trained(run, plan.fold):  # a restarted worker skips the folds that are finished
                 train_fold(run, plan)
     except DfdError as error:
         write_json(stopped, {"error": str(error)})
@@ -63,7 +96,7 @@ def train_folds(job: dict[str, Any]) -> None:
 
 
 def train_fold(run: Run, plan: FoldPlan) -> None:
-    """Train one model: the whole of it on this page."""
+    """Train one model."""
     settings = run.config.train
     torch.manual_seed(settings.seed)
     rank = ray.train.get_context().get_world_rank()
@@ -79,29 +112,29 @@ def train_fold(run: Run, plan: FoldPlan) -> None:
     )
     start_head(module)
     if rank:
-        torch.manual_seed(settings.seed + rank)  # the weights begin alike on all workers; what dropout hides must not be alike
+        torch.manual_seed(settings.seed + rank)  # all workers start from the same weights, but dropout must differ
     module.to(device)
     rule = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(module, multi_avg_fn=rule, use_buffers=True)
     optimiser = create_optimiser(module, settings.optimiser, settings.learning_rate, settings.weight_decay)
     updates = settings.epochs * math.ceil(plan.steps / settings.accumulate)
     schedule = LambdaLR(optimiser, schedule_learning_rate(settings.schedule, settings.warmup, updates))
-    state = {"module": module, "average": average, "optimiser": optimiser, "schedule": schedule}
+    state: Trained = {"module": module, "average": average, "optimiser": optimiser, "schedule": schedule}
     history, losses = restore(state, plan.fold, rank)
 
     begun, saved = len(history), time.monotonic()
     for epoch in range(begun, settings.epochs):
         clock = time.monotonic()
         if epoch in (begun, settings.frozen_epochs):
-            freeze_layers(module, frozen_layers(settings, epoch))
-            model = prepare_model(module)  # again, since what learns is not what it was
+            freeze_layers(module, count_frozen_layers(settings, epoch))
+            model = prepare_model(module)  # again, since other layers learn now
         set_training(model, settings.freeze_norm)
         for step, batch in enumerate(batches(run, plan, epoch, rank)):
             if step < len(losses):
-                continue  # this job was killed in mid-epoch, and has learnt from these faces
+                continue  # before the job was killed in mid-epoch, it learnt from these faces
             parts = min(settings.accumulate, plan.steps - step // settings.accumulate * settings.accumulate)
             whole = step % settings.accumulate == parts - 1
-            model.require_backward_grad_sync = whole  # workers need not agree on parts of an update
+            model.require_backward_grad_sync = whole  # workers agree on whole updates only
             loss = compute_loss(model, batch, spec, device, settings)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
@@ -116,34 +149,33 @@ def train_fold(run: Run, plan: FoldPlan) -> None:
             schedule.step()
             average.update_parameters(module)
             if settings.checkpoint_minutes and is_time(saved + 60 * settings.checkpoint_minutes, device):
-                report(run, plan.fold, {"epoch": epoch + 1, "step": step + 1}, history, losses, state, rank)
+                save_checkpoint(run, plan.fold, {"epoch": epoch + 1, "step": step + 1}, history, losses, state, rank)
                 saved = time.monotonic()
-        metrics: dict[str, Any] = {
+        metrics: Epoch = {
             "epoch": epoch + 1,
             "train_loss": float(np.mean(losses)),
-            "learning_rate": schedule.get_last_lr()[0],
+            "learning_rate": float(schedule.get_last_lr()[0]),
         }
         if rank == 0:
-            metrics |= validate(average.module, spec, run, plan.fold, plan.batch_size)
-        history.append(metrics | {"seconds": elapsed(clock)})
+            metrics = {**metrics, **validate(average.module, spec, run, plan.fold, plan.batch_size)}
+        metrics["seconds"] = elapsed(clock)
+        history.append(metrics)
         losses = []
-        report(run, plan.fold, history[-1], history, losses, state, rank)
+        save_checkpoint(run, plan.fold, metrics, history, losses, state, rank)
     if rank == 0:
         export_model(run, plan.fold, average.module, spec, history)
 
 
-def batches(run: Run, plan: FoldPlan, epoch: int, rank: int) -> Iterator[dict[str, AnyArray]]:
+def batches(run: Run, plan: FoldPlan, epoch: int, rank: int) -> Iterator[Batch]:
     """Yield this worker's batches of an epoch."""
     if rank == 0:
-        announce_epoch(run, epoch)  # no worker gets a batch before all have asked, so each gets this epoch's
+        announce_epoch(run, epoch)  # no worker gets a batch before all have asked, so all get this epoch's
     shard = ray.train.get_dataset_shard(f"fold-{plan.fold}")
     yield from shard.iter_batches(batch_size=plan.batch_size, drop_last=True, prefetch_batches=2)
 
 
-def compute_loss(
-    model: nn.Module, batch: dict[str, AnyArray], spec: InputSpec, device: torch.device, settings: Train
-) -> torch.Tensor:
-    """Return the mean cross-entropy of a batch from `augment`, whose labels may lie between REAL and FAKE."""
+def compute_loss(model: nn.Module, batch: Batch, spec: InputSpec, device: torch.device, settings: Train) -> torch.Tensor:
+    """Return the mean cross-entropy of a batch from `augment`, whose labels may be between REAL and FAKE."""
     images = normalise(torch.tensor(batch["image"]), spec, device)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         logits = model(images)
@@ -153,26 +185,26 @@ def compute_loss(
     )
 
 
-def frozen_layers(settings: Train, epoch: int) -> int:
-    """Return how many groups of layers keep their weights in an epoch, counted from 0."""
+def count_frozen_layers(settings: Train, epoch: int) -> int:
+    """Return the number of groups of layers that keep their weights in an epoch; epochs count from 0."""
     return settings.frozen_layers if settings.frozen_epochs is None or epoch < settings.frozen_epochs else 0
 
 
 def is_time(moment: float, device: torch.device) -> bool:
-    """Return whether a moment has come by the first worker's clock: all must agree, since a checkpoint is made by all."""
+    """Return whether a moment has come by the first worker's clock: all workers must agree, since all make a checkpoint."""
     flag = torch.tensor(float(time.monotonic() >= moment), device=device)
     torch.distributed.broadcast(flag, 0)
     return bool(flag)
 
 
 def describe_divergence(loss: float, epoch: int, video_ids: npt.NDArray[np.object_]) -> str:
-    """Return a message for a loss that is no number, naming the videos of its batch."""
+    """Return a message for a loss that is not a finite number, naming the videos of its batch."""
     names = ", ".join(sorted(set(video_ids.tolist())))
     return f"the loss is {loss} in epoch {epoch}, on faces of {names}; lower train.learning_rate, or look at these videos"
 
 
-def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size: int) -> dict[str, float | None]:
-    """Score the held-out faces, one worker alone: a curve to look at. Nothing is chosen by it, so it may be looked at."""
+def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size: int) -> Validation:
+    """Score the held-out faces, on one worker: a curve to look at. Nothing is chosen by it."""
     from sklearn.metrics import log_loss, roc_auc_score
 
     module.eval()
@@ -193,19 +225,19 @@ def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size
     }
 
 
-def report(
+def save_checkpoint(
     run: Run,
     fold: int,
-    metrics: dict[str, Any],
-    history: list[dict[str, Any]],
+    metrics: Epoch | Progress,
+    history: list[Epoch],
     losses: list[float],
-    state: dict[str, Any],
+    state: Trained,
     rank: int,
 ) -> None:
-    """Hand metrics to Ray Train, with a checkpoint of all that a resume needs.
+    """Report metrics to Ray Train, with a checkpoint of all that a resume needs.
 
-    The first worker writes what is the same for all: networks, optimiser, schedule, the epochs behind, the losses of the
-    batches of the one at work. Every worker writes its own random state.
+    The first worker writes what is the same for all: networks, optimiser, schedule, the finished epochs, and the losses of
+    the batches of the epoch at work. Every worker writes its own random state.
     """
     with tempfile.TemporaryDirectory() as folder:
         torch.save(read_random_state(), os.path.join(folder, f"random-{rank}.pt"))
@@ -213,21 +245,21 @@ def report(
             values = {name: part.state_dict() for name, part in state.items()}
             torch.save({**values, "fold": fold, "history": history, "losses": losses}, os.path.join(folder, "state.pt"))
             if not losses:
-                write_json(run.path("training", PROGRESS), metrics | {"fold": fold})
-                log_epoch(run, fold, metrics)
+                write_json(run.path("training", PROGRESS), {**metrics, "fold": fold})
+                log_epoch(run, fold, cast(Epoch, metrics))
         score = metrics.get("validation_loss")
-        scored = metrics | {SCORE: UNSCORED if score is None else score}
+        scored = {**metrics, SCORE: UNSCORED if score is None else score}
         ray.train.report(scored, checkpoint=Checkpoint.from_directory(folder))
 
 
 def read_random_state() -> dict[str, torch.Tensor]:
-    """Return the state of the random numbers that training draws: dropout's."""
+    """Return the state of the random numbers that training draws, which are dropout's."""
     state = {"cpu": torch.get_rng_state()}
     return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
 
 
-def restore(state: dict[str, Any], fold: int, rank: int) -> tuple[list[dict[str, Any]], list[float]]:
-    """Load the run's last checkpoint, if it is of this fold; return the epochs behind it, and the losses of the one begun."""
+def restore(state: Trained, fold: int, rank: int) -> tuple[list[Epoch], list[float]]:
+    """Load the last checkpoint, if it is of this fold; return the finished epochs, and the losses of the one at work."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return [], []

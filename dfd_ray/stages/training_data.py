@@ -1,4 +1,4 @@
-"""The faces that training sees: Ray Data from `faces/` to the workers. It loads no network library."""
+"""The faces that training sees: Ray Data from `faces/` to the workers. This module loads no network library."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from dfd_ray.store.storage import open_location, read_json, write_json
 from dfd_ray.store.tables import table_files
 
 AUGMENT_AT_ONCE = 32
-"""Faces an augmentation task takes; large enough that both classes are among them."""
+"""Faces of an augmentation task; enough that both classes are among them."""
 FACES_PER_BLOCK, MOST_BLOCKS = 128, 1000
-"""Into how many parts the shuffled faces fall: enough to keep every core busy, and not so many that each is tiny."""
+"""They set the number of parts of the shuffled faces: enough to keep every core busy, and not so many that each is tiny."""
 LOWEST_PRIORITY = 19
 """As `nice` counts."""
 KEYS = 2**62
-"""Random keys are drawn below this; two of millions are hardly ever equal."""
+"""Random keys are below this; two of millions are hardly ever equal."""
 
 
 def load_training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
-    """Return the faces of the other folds, in the order of the epoch that was told, decoded and augmented to `size` pixels.
+    """Return the faces of the other folds, in the order of the announced epoch, decoded and augmented to `size` pixels.
 
-    The order follows from the seed and the epoch alone: faces are sorted by random keys. So it is another one each
-    epoch, and the same one when a killed job comes to that epoch again, whatever machines it is on by then.
+    Faces are sorted by random keys, which follow from the seed and the epoch alone. So the order changes each epoch, and is
+    the same again when a killed job comes back to that epoch, on any machines.
     """
     videos = ray.data.read_parquet(
         table_files(run.location, "faces"),
@@ -61,15 +61,15 @@ def load_training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
 
 
 def announce_epoch(run: Run, epoch: int) -> None:
-    """Note, for the tasks that will order the faces, which epoch comes next; before any worker asks for its batches."""
+    """Write down which epoch comes next, for the tasks that order the faces, before any worker asks for its batches."""
     write_json(run.path("training", "epoch.json"), {"epoch": epoch})
 
 
 def repeat_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Table:
-    """Flatten as `flatten_labelled`, each face as often as it is shown, with its place in the epoch's order.
+    """Return each face as often as the epoch shows it, with its place in the epoch's order.
 
-    Columns: `image`, `label`, `video_id`, `group`, `landmarks` in the image's pixels, and `key`, random by seed, epoch and
-    video.
+    Columns: `image`, `label` (0 for REAL, 1 for FAKE), `video_id`, `group`, `landmarks` in pixels of the image, and `key`,
+    random by seed, epoch and video.
     """
     faces = flatten_labelled(videos)
     landmarks = [points.ravel() for points in locate_landmarks(faces, run.config.preprocess)]
@@ -85,7 +85,7 @@ def repeat_faces(videos: pa.Table, run: Run, rates: dict[str, float]) -> pa.Tabl
 
 
 def augment_ahead(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyArray]:
-    """Do as `augment`, in a process of the lowest priority: what is made ahead of need takes no core from who learns."""
+    """Do as `augment` at the lowest priority, so that batches made ahead take no core from the training workers."""
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
     return augment(faces, size, settings)
 
@@ -93,7 +93,7 @@ def augment_ahead(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyA
 def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyArray]:
     """Decode and augment faces: `image` (n, size, size, 3) uint8, `label` (n,) float32, the share of FAKE, `video_id` (n,).
 
-    What is random follows from the seed and the faces, in their order: equal batches are augmented alike.
+    The random choices follow from the seed and the faces, in their order: equal batches are augmented alike.
     """
     encoded = faces.column("image").to_pylist()
     seed = [settings.seed, zlib.crc32(b"".join(encoded))]
@@ -106,13 +106,13 @@ def augment(faces: pa.Table, size: int, settings: Train) -> dict[str, AnyArray]:
 def change_fakes(
     faces: pa.Table, images: list[Image], settings: Train, random: np.random.Generator
 ) -> tuple[list[Image], Float32Array]:
-    """Return images and labels with some of the FAKE ones, drawn at random, made of REAL ones among them.
+    """Return images and labels, with some FAKE ones, chosen at random, replaced by faces made of the REAL ones.
 
     `faces` (n rows) has `label` of 0 and 1, `group`, and `landmarks` in pixels of each of the `images`. A share
     `self_blending` becomes self-blended REAL faces, and of the rest a share `mixup` is mixed with a REAL face, of its own group
     where there is one. The labels (n,) are the share of FAKE. A FAKE image stays where there is no REAL one, or where
-    the landmarks span no face. That a face and its blend are augmented apart is meant: alike and side by side,
-    they taught less that carries over (docs/transfer.md).
+    the landmarks span no face. A face and its blend are augmented apart on purpose: augmented alike, they taught less that
+    transfers (docs/transfer.md).
     """
     label = faces.column("label").to_numpy()
     group = faces.column("group").to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""One writer a run: a second job on the same folder is refused, instead of the two writing the same rows."""
+"""One writer for each run: a second job on the same folder is refused, so that no two write the same rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from filelock import FileLock, Timeout
 from dfd_ray.errors import RunError
 
 LOCK = ".lock"
-"""Name of the file in the run's folder. The kernel lets go of it when its holder dies, however it dies."""
+"""Name of the file in the run's folder. The kernel releases the lock when its holder dies, however it dies."""
 
 
 @contextmanager
 def lock_run(run: str, create: bool) -> Iterator[None]:
     """Hold a run's folder within; RunError when another job holds it, or when the folder cannot be written.
 
-    `create` makes a folder that is not there; without it there is nothing to hold. Object storage has no locks: of a run
-    there (a URI) nothing is held either.
+    With `create`, makes a folder that is not there; without it, holds nothing then. Object storage has no locks: a run there
+    (a URI) is not held.
     """
     if "://" in run or not (create or Path(run).is_dir()):
         yield
@@ -39,5 +39,5 @@ def lock_run(run: str, create: bool) -> Iterator[None]:
         yield
     finally:
         if made and [entry.name for entry in folder.iterdir()] == [LOCK]:
-            shutil.rmtree(folder)  # the job was refused, and leaves nothing
+            shutil.rmtree(folder)  # a refused job leaves nothing
         lock.release()

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from torch import nn
 
@@ -23,8 +23,35 @@ from dfd_ray.store.storage import exists, list_files, read_bytes, write_bytes
 from dfd_ray.store.tables import check_promise, read_table
 
 
-def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[dict[str, Any]]) -> None:
-    """Keep a finished model as `models/fold-N.safetensors`, its history and its making inside."""
+class Epoch(TypedDict):
+    """What training reports of an epoch."""
+
+    epoch: int
+    """Counted from 1."""
+    train_loss: float
+    learning_rate: float
+    validation_loss: NotRequired[float | None]
+    validation_auc: NotRequired[float | None]
+    seconds: NotRequired[float]
+
+
+class Making(TypedDict):
+    """What made a model."""
+
+    fingerprint: str
+    configuration: dict[str, object]
+
+
+class ModelFacts(TypedDict):
+    """What is used of the facts in a classifier's file."""
+
+    golden: list[float]
+    history: list[Epoch]
+    making: Making
+
+
+def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[Epoch]) -> None:
+    """Write a finished model as `models/fold-N.safetensors`, with its history and the configuration that made it."""
     making = {"fingerprint": run.config.fingerprint("models"), "configuration": run.config.content("models")}
     extra = {"history": json.dumps(history), "making": json.dumps(making), "fold": str(fold)}
     margin = run.config.preprocess.margin
@@ -36,26 +63,26 @@ def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, histor
 
 
 def locate_model(run: Run, fold: int) -> str:
-    """Return where the model that never saw a fold is kept."""
+    """Return the location of the model that never saw a fold."""
     return run.path("models", f"fold-{fold}.safetensors")
 
 
-def read_model(run: Run, fold: int) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
+def read_model(run: Run, fold: int) -> tuple[nn.Module, InputSpec, ModelFacts]:
     """Return the classifier that never saw a fold, its input and its facts."""
     with copy_model(run, fold) as path:
         module, spec, facts = load_classifier(path)
-    return module, spec, decoded(facts)
+    return module, spec, parse_facts(facts)
 
 
-def read_model_facts(run: Run, fold: int) -> dict[str, Any]:
+def read_model_facts(run: Run, fold: int) -> ModelFacts:
     """Return the facts of the classifier that never saw a fold, without building it."""
     with copy_model(run, fold) as path:
-        return decoded(read_facts(path))
+        return parse_facts(read_facts(path))
 
 
 @contextmanager
 def copy_model(run: Run, fold: int) -> Iterator[Path]:
-    """Yield a path on this machine's disk of a classifier's file, wherever the run is."""
+    """Yield the path of a copy of a classifier's file on this machine's disk, wherever the run is."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(read_bytes(locate_model(run, fold)))
@@ -65,22 +92,22 @@ def copy_model(run: Run, fold: int) -> Iterator[Path]:
             raise WeightsError(str(error).replace(str(path), locate_model(run, fold))) from error
 
 
-def decoded(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of a classifier with those that `export_model` kept as JSON."""
-    return facts | {name: json.loads(facts[name]) for name in ("history", "making")}
+def parse_facts(facts: dict[str, Any]) -> ModelFacts:
+    """Return the facts of a classifier, with those that `export_model` wrote as JSON parsed."""
+    return cast(ModelFacts, facts | {name: json.loads(facts[name]) for name in ("history", "making")})
 
 
 def is_trained(run: Run, fold: int) -> bool:
-    """Return whether this configuration's model for a fold is there; RunError if another configuration's is."""
+    """Return whether the run has its model for a fold; RunError if another configuration made it."""
     location = locate_model(run, fold)
     if not exists(location):
         return False
-    check_promise(read_model_facts(run, fold)["making"], location, "models", run.config)
+    check_promise(dict(read_model_facts(run, fold)["making"]), location, "models", run.config)
     return True
 
 
 def list_trained_folds(run: Run) -> list[int]:
-    """Return the folds that have a model which never saw them; RunError if there is none."""
+    """Return the folds for which there is a model that never saw them; RunError if there is none."""
     names = [re.search(r"fold-(\d+)\.safetensors$", path) for path in list_files(run.path("models"))]
     folds = sorted(int(name[1]) for name in names if name)
     if not folds:
@@ -99,7 +126,7 @@ def find_untrained_folds(run: Run) -> list[int]:
 def check_models(run: Run) -> None:
     """Raise WeightsError unless each classifier of the run can be read, and scores as it did when it was saved.
 
-    RunError if it learnt from faces that were cut in another way than the configuration has it.
+    Raises RunError if it learnt from faces that were cut otherwise than the configuration says.
     """
     for fold in list_trained_folds(run):
         _, _, facts = read_model(run, fold)
@@ -113,7 +140,7 @@ def check_models(run: Run) -> None:
 
 
 def digest_models(run: Run) -> str:
-    """Return 16 hexadecimal digits that change when a classifier of the run does; RunError if it has none."""
+    """Return 16 hexadecimal digits that change with the classifiers of the run; RunError if it has none."""
     digest = hashlib.sha256()
     for fold in list_trained_folds(run):
         digest.update(read_bytes(locate_model(run, fold)))

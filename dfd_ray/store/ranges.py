@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import pyarrow as pa
 
 from dfd_ray.store.remote_file import RemoteFile
 
 BLOCK_BYTES = 8 * 2**20
-"""Of a range. Most videos of DFDC are smaller: they are read once, although they are walked through before they are decoded."""
+"""Size of a range. Most videos of DFDC are smaller, so they are read once, though FFmpeg walks through them before decoding."""
 BLOCKS_KEPT = 4
-"""Ranges kept; more than the places between which a container makes its reader go to and fro."""
+"""Ranges kept; more than the places in a container between which its reader jumps."""
 
 
 class RangeReader(RemoteFile):
-    """An open file of `pyarrow.fs`, read in ranges of `BLOCK_BYTES`, of which the last few are kept."""
+    """An open file of `pyarrow.fs`, read in ranges of `BLOCK_BYTES`; the last few are kept."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: pa.NativeFile) -> None:
         super().__init__(file)
         self.blocks: dict[int, memoryview] = {}
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most so many bytes from the position, to the end of its range; all to the end when `size` is negative."""
+        """Return at most `size` bytes from the position, up to the end of its range; all the rest when `size` is negative."""
         if size < 0:
             return self.readall()
         number, offset = divmod(self.position, BLOCK_BYTES)

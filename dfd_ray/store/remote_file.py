@@ -1,4 +1,4 @@
-"""A file of object storage as Python sees files, whose reads are repeated where the store's client gives up."""
+"""A file of object storage as a Python file, which repeats reads where the store's client gives up."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ import io
 import random
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PASSING = re.compile(r"AWS Error (INTERNAL_FAILURE|NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE)|HTTP status 5")
-"""Errors of a store that pass; those that Ray Data repeats its own reads on (`DataContext.retried_io_errors`)."""
+"""Errors of a store that pass: those on which Ray Data repeats its own reads (`DataContext.retried_io_errors`)."""
 READS = 8
-"""Times that a range is asked for. The client within each makes as many requests (`storage.REQUESTS`), but for one case:
-where an error's text is longer than the range, which of a small file it is, it fails at once with INTERNAL_FAILURE."""
+"""Attempts to read a range. In each, the client makes as many requests (`storage.REQUESTS`). In one case it fails at once with
+INTERNAL_FAILURE: where the text of an error is longer than the range, as with a small file."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0
-"""Seconds between two reads: twice as long each time, give or take a quarter, so that readers do not come all at once."""
+"""Seconds between two reads: doubled each time, give or take a quarter, so that readers do not all come at once."""
 
 
 class RemoteFile(io.RawIOBase):
-    """An open file of `pyarrow.fs`, read by ranges; an error that passes is waited for."""
+    """An open file of `pyarrow.fs`, read by ranges; it waits for an error to pass."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: pa.NativeFile) -> None:
         self.file = file
         self.bytes = int(file.size())
         self.position = 0
 
     def readable(self) -> bool:
-        """Return that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return that it can seek."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -44,20 +49,21 @@ class RemoteFile(io.RawIOBase):
         return self.position
 
     def read(self, size: int = -1) -> bytes:
-        """Return so many bytes from the position, in one request; fewer at the end, all to the end when `size` is negative."""
+        """Return `size` bytes from the position in one request; fewer at the end, all the rest when `size` is negative."""
         rest = max(0, self.bytes - self.position)
         part = self.read_at(rest if size < 0 else min(size, rest), self.position)
         self.position += len(part)
         return part
 
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as `read` does, and return how many bytes that were."""
-        part = self.read(len(buffer))
-        memoryview(buffer).cast("B")[: len(part)] = part
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill a buffer as far as `read` does, and return the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        part = self.read(len(view))
+        view[: len(part)] = part
         return len(part)
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """Return a range; raises the store's OSError when it stays."""
+        """Return a range; raises the store's OSError when the error does not pass."""
         pause = FIRST_PAUSE
         for _ in range(READS - 1):
             try:
@@ -70,6 +76,6 @@ class RemoteFile(io.RawIOBase):
         return bytes(self.file.read_at(size, offset))
 
     def close(self) -> None:
-        """Close the file in the store, too."""
+        """Close the file in the store as well."""
         self.file.close()
         super().close()

@@ -20,14 +20,14 @@ from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.store.remote_file import RemoteFile
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What a disk says when it is full, over a quota, read-only, not ours, or broken."""
+"""Errors of a disk that is full, over a quota, read-only, not ours, or broken."""
 
 STORES = ("s3", "gs", "gcs")
-"""Schemes of object storage. What follows is a bucket and a name, taken as it is, as the stores' own tools do."""
+"""Schemes of object storage. A bucket and a name follow, which are taken literally, as the stores' own tools do."""
 REQUESTS = 8
-"""Times a request to S3 is made that is throttled, unconnected, or met by an error of the server: half a minute in all."""
+"""Attempts of a request to S3 that is throttled, not connected, or answered by an error of the server: half a minute in all."""
 ANSWER_SECONDS = 60.0
-"""Seconds until a request to S3 without an answer is made again."""
+"""Seconds after which a request to S3 without an answer is repeated."""
 RETRY_SECONDS = 60
 """Seconds for which a request to Google's storage is repeated."""
 
@@ -38,20 +38,20 @@ REMEDIES = {
     ),
     r"NETWORK_CONNECTION|UNAVAILABLE|SLOW_DOWN|HTTP status 5": "check the network, AWS_REGION and AWS_ENDPOINT_URL",
 }
-"""What mends an error of object storage, by what the error says."""
+"""Remedies for errors of object storage, by a pattern of their text."""
 
 
 def describe_refusal(error: OSError) -> str | None:
-    """Return in words why a disk refused, None where an error is of another kind; one that a Ray task raised included."""
+    """Return in words why a disk or store refused, also from inside a Ray task; None for an error of another kind."""
     cause = getattr(error, "cause", error)
     number = getattr(cause, "errno", None)
     if number in REFUSALS:
         return os.strerror(number)
-    return explain(cause) if re.search("AWS Error|Bucket '.*' not found|google::cloud", str(cause)) else None
+    return describe_storage_error(cause) if re.search("AWS Error|Bucket '.*' not found|google::cloud", str(cause)) else None
 
 
-def explain(error: Exception) -> str:
-    """Return in one line what object storage said, and what mends it."""
+def describe_storage_error(error: Exception) -> str:
+    """Return in one line what object storage said, and the remedy."""
     said = re.sub(r" \(Request ID: .*?\)", "", " ".join(str(error).split())).rstrip(". ")
     return "; ".join([said, *(remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, said))][:2])
 
@@ -59,8 +59,8 @@ def explain(error: Exception) -> str:
 def absolute_uri(location: str) -> str:
     """Return a URI unchanged and a local path made absolute, so that every worker means the same place.
 
-    Raises ConfigurationError for a URI that holds credentials, which would be written into tables, summaries and logs, or
-    options, which would come to stand in the midst of the names made from it.
+    Raises ConfigurationError for a URI with credentials, which would get into tables, summaries and logs, or with options,
+    which would get into the names made from it.
     """
     if "://" in location:
         scheme, _, rest = location.partition("://")
@@ -81,7 +81,7 @@ def absolute_uri(location: str) -> str:
 def open_location(location: str) -> tuple[pafs.FileSystem, str]:
     """Return the file system of a path or URI, and the path inside it.
 
-    Raises ConfigurationError for a bucket that is not there or not open to these credentials, and a URI of no known kind.
+    Raises ConfigurationError for a bucket that is missing or closed to these credentials, and for an unknown kind of URI.
     """
     uri = absolute_uri(location)
     scheme, _, path = uri.partition("://")
@@ -94,14 +94,14 @@ def open_location(location: str) -> tuple[pafs.FileSystem, str]:
         filesystem, path = pafs.FileSystem.from_uri(uri)
         return filesystem, path
     except (ValueError, OSError) as error:
-        raise ConfigurationError(f"{location}: {explain(error)}") from None
+        raise ConfigurationError(f"{location}: {describe_storage_error(error)}") from None
 
 
 @cache
 def open_bucket(bucket: str, endpoint: str | None) -> pafs.FileSystem:
-    """Return the file system of a bucket, such as `s3://bucket`; OSError when it is not there or not open to us.
+    """Return the file system of a bucket, such as `s3://bucket`; OSError when the bucket is missing or closed to us.
 
-    It retries, which the one that pyarrow makes of a URI does not. `endpoint` is another server's than AWS's.
+    It retries, unlike the one that pyarrow makes from a URI. `endpoint` is that of a server other than AWS.
     """
     filesystem, name = pafs.FileSystem.from_uri(bucket)
     if isinstance(filesystem, pafs.S3FileSystem):
@@ -131,18 +131,18 @@ def exists(location: str) -> bool:
 
 
 def list_files(location: str, suffix: str = "") -> list[str]:
-    """Return the paths inside the location's file system of the files directly in a folder, sorted; none if it is not there."""
+    """Return the files directly in a folder, sorted, as paths inside its file system; none if it is not there."""
     filesystem, path = open_location(location)
     found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(suffix))
 
 
 def write_bytes(location: str, data: bytes) -> None:
-    """Write a file whole: it appears under its name only when every byte is written."""
+    """Write a file whole: it gets its name only when every byte is written."""
     filesystem, path = open_location(location)
     filesystem.create_dir(posixpath.dirname(path), recursive=True)
     if isinstance(filesystem, pafs.LocalFileSystem):
-        partial = f"{path}.{uuid.uuid4().hex}.partial"  # of its own, should two attempts of a task write at once
+        partial = f"{path}.{uuid.uuid4().hex}.partial"  # a name of its own, since two attempts of a task may write at once
         Path(partial).write_bytes(data)
         Path(partial).replace(path)
         return

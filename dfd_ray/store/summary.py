@@ -54,7 +54,7 @@ class Summary:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows made, a second."""
+        """Rows made per second."""
         return (self.rows - self.there_before) / self.seconds if self.seconds else 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""The tables of a run: what their metadata promise, and the few helpers that read and write them.
+"""The tables of a run: what their metadata promise, and how to read and write them.
 
 A table is a folder of Parquet files, `<run>/<table>/`. Up to `projection`, every table has exactly the manifest's rows.
 Each file carries, under the key `dfd_ray`, its schema version and the settings that made it.
@@ -30,7 +30,7 @@ METADATA_KEY = b"dfd_ray"
 
 
 def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: Any) -> pa.Schema:
-    """Return a schema that carries what made the table, and any other facts a reader should have."""
+    """Return a schema whose metadata say what made the table, and any other facts that a reader needs."""
     promise = {
         "table": table,
         "schema_version": SCHEMA_VERSION,
@@ -42,7 +42,7 @@ def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: Any) -
 
 
 def read_metadata(folder: str, table: str) -> dict[str, Any]:
-    """Return what `with_metadata` stored, from any readable file of the table; empty when there is none."""
+    """Return what `with_metadata` stored, from the first readable file of the table; empty when there is none."""
     filesystem, _ = open_location(folder)
     for path in table_files(folder, table):
         try:
@@ -59,9 +59,9 @@ def table_files(folder: str, table: str) -> list[str]:
 
 
 def count_rows(folder: str, table: str) -> int:
-    """Return a table's rows, from the files' footers alone; a file cut off in the writing has none.
+    """Return the number of rows of a table, from the files' footers alone; a file cut off in the writing has none.
 
-    Raises RunError for a file that may hold code, so that a job which counts before it reads is refused before Ray starts.
+    Raises RunError for a file that may hold code, so that a job which counts first is refused before Ray starts.
     """
     filesystem, _ = open_location(folder)
     rows = 0
@@ -82,7 +82,7 @@ def read_footer(path: str, filesystem: pafs.FileSystem) -> pq.FileMetaData:
 def read_trusted_footer(file: pa.NativeFile, path: str) -> pq.FileMetaData:
     """Return an open Parquet file's metadata; RunError when a column is of an extension type, which no table of ours has.
 
-    Importing Ray Data registers types whose values, or whose parameters, are pickles: reading them runs what they hold.
+    Importing Ray Data registers types whose values or parameters are pickles: reading them runs the code that they hold.
     """
     try:
         metadata = pq.read_metadata(file)
@@ -100,13 +100,13 @@ def read_trusted_footer(file: pa.NativeFile, path: str) -> pq.FileMetaData:
 
 
 def count_faces(folder: str, table: str) -> int:
-    """Return the faces in `faces` or `embeddings`, without reading their images or vectors."""
+    """Return the number of faces in `faces` or `embeddings`, without reading their images or vectors."""
     videos = read_table(folder, table, ["faces.list.element.face_index"])
     return int(pc.sum(pc.list_value_length(videos.column("faces"))).as_py() or 0)
 
 
 def read_table(folder: str, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return whole columns of a table; for `faces` and `embeddings` name the small ones, or use `iterate_batches`."""
+    """Return whole columns of a table. For `faces` and `embeddings` name the small ones, or use `iterate_batches`."""
     filesystem, _ = open_location(folder)
     files = table_files(folder, table)
     if not files:
@@ -125,7 +125,7 @@ def iterate_batches(
     batch_size: int = 64,
     files: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield a table, or some of its files, piece by piece in order; memory is that of `batch_size` rows."""
+    """Yield a table, or some of its files, piece by piece in order; `batch_size` rows are in memory at a time."""
     filesystem, _ = open_location(folder)
     for path in files if files is not None else table_files(folder, table):
         with open_file(path, filesystem) as file:
@@ -141,16 +141,16 @@ def open_file(path: str, filesystem: pafs.FileSystem) -> Iterator[pq.ParquetFile
 
 
 def check_compatible(run: Run, table: str) -> None:
-    """Refuse (RunError) a table of another schema, or that another configuration made, naming the first field that differs."""
+    """Raise RunError if a table has another schema, or another configuration made it; the first different field is named."""
     stored = read_metadata(run.location, table)
     if stored:
         check_promise(stored, run.path(table), table, run.config)
 
 
 def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
-    """Refuse (RunError) what another configuration made, by the `fingerprint` and `configuration` stored with it.
+    """Raise RunError if another configuration made something, by the `fingerprint` and `configuration` stored with it.
 
-    A table's `schema_version` is looked at, too; a model, which is no table, has none.
+    Checks the `schema_version` of a table as well; a model has none.
     """
     version = stored.get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
@@ -192,7 +192,7 @@ def replace_rows(folder: str, table: str, rows: pa.Table) -> None:
 def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:
     """Return one row per face: the named video columns, repeated, then the fields of the face.
 
-    This is `unnest` in DuckDB. `videos` has a column `faces` (list of structs); rows without faces vanish.
+    DuckDB calls this `unnest`. `videos` has a column `faces` (list of structs); rows without faces disappear.
     """
     faces = videos.column("faces").combine_chunks()
     if isinstance(faces, pa.ChunkedArray):
@@ -206,9 +206,9 @@ def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:
 
 
 def nest_faces(videos: pa.Table, faces: pa.StructArray, columns: Sequence[str] = ("video_id",)) -> pa.Table:
-    """Return one row per video again: the inverse of `flatten_faces`, with other fields in each face.
+    """Return one row per video again, with other fields in each face: the inverse of `flatten_faces`.
 
-    `faces` holds, in order, one struct for every face of `videos`.
+    `faces` has one struct for every face of `videos`, in order.
     """
     lengths = pc.list_value_length(videos.column("faces")).to_numpy(zero_copy_only=False)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)

@@ -9,7 +9,7 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.errors import RunError
-from dfd_ray.store.lock import LOCK
+from dfd_ray.store.lock import LOCK, lock_run
 
 HOLD = "import sys, time\nfrom dfd_ray.store.lock import lock_run\n"
 HOLD += "with lock_run(sys.argv[1], create=True):\n    print('held', flush=True)\n    time.sleep(60)"
