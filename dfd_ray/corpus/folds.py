@@ -1,4 +1,4 @@
-"""Into which cross-validation fold each video falls."""
+"""The cross-validation fold of each video."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def assign_folds(labels: list[str | None], groups: list[str], folds: int, seed: int) -> tuple[list[int | None], str]:
-    """Return each labelled video's fold, stratified by label and never splitting a group, and a remark if one is due."""
+    """Return each labelled video's fold, stratified by label and never splitting a group, and a remark or an empty string."""
     labelled = [i for i, label in enumerate(labels) if label is not None]
     result: list[int | None] = [None] * len(labels)
     group_count = len({groups[i] for i in labelled})
@@ -20,11 +20,11 @@ def assign_folds(labels: list[str | None], groups: list[str], folds: int, seed: 
 
     target = np.array([labels[i] == "FAKE" for i in labelled])
     used = min(folds, group_count)
-    # sklearn stratifies only where some class has a video for every fold.
+    # sklearn can stratify only where one class has a video for every fold.
     stratify = max(target.sum(), len(target) - target.sum()) >= used
     splitter = StratifiedGroupKFold(used, shuffle=True, random_state=seed) if stratify else GroupKFold(used)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class rarer than the folds is no news: training checks it
+        warnings.simplefilter("ignore", UserWarning)  # training checks for a class with fewer videos than folds
         parts = list(splitter.split(target, target, [groups[i] for i in labelled]))
     for fold, (_, held_out) in enumerate(parts):
         for position in held_out:

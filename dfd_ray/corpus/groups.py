@@ -1,4 +1,4 @@
-"""Which videos belong together: groups linked by an original."""
+"""Groups of videos that belong together because an original links them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dfd_ray.corpus.listing import Entry
 def link_groups(entries: list[Entry]) -> list[str]:
     """Return each video's group: the connected component of `original` links, named by its first video.
 
-    An original is a path in the corpus, or a name that is looked up in the same part first. One that is not in the corpus still
-    links the videos made from it.
+    An original is a path in the corpus, or a name, which is looked up first in the same part. An original that is not in the
+    corpus still links the videos made from it.
     """
     known = {entry.video_id for entry in entries}
     by_name: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What a folder of videos says of itself: DFDC's metadata, a CSV of labels, or just files."""
+"""The videos of a folder, and what its DFDC metadata, CSV of labels or bare files say about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METADATA = "metadata.json"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One video of the corpus, as its metadata tell."""
+    """One video of the corpus, with what its metadata say."""
 
     video_id: str
     part: str | None
@@ -35,7 +35,7 @@ class Entry:
 
 
 def check_folder(location: str, flag: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of a folder and its path there; CorpusError, which names the flag, unless it is a folder."""
+    """Return the file system of a folder and its path there; CorpusError, naming the flag, if it is not a folder."""
     filesystem, path = open_location(location)
     kind = filesystem.get_file_info(path).type
     if kind != pafs.FileType.Directory:
@@ -46,9 +46,9 @@ def check_folder(location: str, flag: str) -> tuple[pafs.FileSystem, str]:
 
 
 def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
-    """Read what the corpus says of itself: DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it.
+    """Read the corpus from DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it.
 
-    Returns the videos, and the ids of those in the corpus of which its metadata say nothing.
+    Returns the videos, and the ids of those in the corpus that its metadata do not mention.
     """
     filesystem, root = check_folder(corpus, "--corpus")
     beside = _list(filesystem, root, corpus)
@@ -60,14 +60,14 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     if deeper and not described:
         above = join(corpus, posixpath.dirname(posixpath.dirname(deeper[0])))
         raise CorpusError(
-            f"--corpus {corpus}: {deeper[0]} lies too deep; --corpus is the folder above the parts, such as {above}"
+            f"--corpus {corpus}: {deeper[0]} is too deep; --corpus is the folder above the parts, such as {above}"
         )
     if described:
         entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
     else:
         tables = sorted(path for path, _, _ in beside if path.endswith(".csv"))
         if len(tables) > 1:
-            raise CorpusError(f"--corpus {corpus}: {len(tables)} CSV files, which one holds the labels?")
+            raise CorpusError(f"--corpus {corpus}: {len(tables)} CSV files; which one holds the labels?")
         entries = list(_read_csv(corpus, posixpath.basename(tables[0]))) if tables else found
     if not entries:
         raise CorpusError(f"--corpus {corpus}: no video in it (looked for metadata.json, a CSV, {', '.join(VIDEO_SUFFIXES)})")
@@ -78,9 +78,9 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
 
 
 def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
-    """List the videos of a folder and its sub-folders with their sizes, without labels; hidden files are left out.
+    """Return the videos of a folder and its sub-folders with their sizes, without labels and without hidden files.
 
-    CorpusError if a name in it is not UTF-8: no table could hold it.
+    Raises CorpusError if a name is not UTF-8, since no table could hold it.
     """
     filesystem, root = open_location(corpus)
     files = [
@@ -96,9 +96,9 @@ def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list
 
 
 def list_extra_real(folder: str) -> tuple[str, list[Entry]]:
-    """List the videos of a folder of further REAL ones: the place its ids are relative to, and its videos sorted by id.
+    """Return the parent of a folder of more REAL videos, to which their ids are relative, and the videos sorted by id.
 
-    Ids begin with the folder's own name, as if it were a part of the corpus. Raises CorpusError if there is none in it.
+    Ids begin with the folder's own name, as if it were a part of the corpus. Raises CorpusError if the folder has no video.
     """
     check_folder(folder, "index.extra_real =")
     parent, name = posixpath.split(folder.rstrip("/"))
@@ -112,9 +112,9 @@ def list_extra_real(folder: str) -> tuple[str, list[Entry]]:
 
 
 def add_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
-    """Look up the sizes that the listing did not bring; a file that is absent is refused or kept without one.
+    """Return the videos with the sizes that the listing did not give.
 
-    `index.missing_files` says which.
+    An absent file is an error (CorpusError) or has no size, as `index.missing_files` says.
     """
     filesystem, root = open_location(corpus)
     unlisted = [entry.video_id for entry in entries if entry.bytes is None]
@@ -199,7 +199,7 @@ def _check_text(location: str, name: str, facts: dict[str, Any], key: str) -> st
 def _list(
     filesystem: pafs.FileSystem, root: str, location: str, recursive: bool = False
 ) -> list[tuple[str, pafs.FileType, int | None]]:
-    """Return path, type and size of what is in a folder."""
+    """Return the path, type and size of everything in a folder."""
     found = filesystem.get_file_info(pafs.FileSelector(root, recursive=recursive))
     try:
         return [(info.path, info.type, info.size) for info in found]

@@ -1,4 +1,4 @@
-"""Who is in which video, where vectors of a face-recognition network are given: groups that show one person become one."""
+"""People by vectors of a face-recognition network: groups of videos that show the same person become one group."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dfd_ray.store.tables import open_file
 
 
 def join_people(video_ids: list[str], groups: list[str], location: str, same_person: float) -> tuple[list[str], str]:
-    """Return each video's group (n,) after those that show one person are joined, and a remark on what that did.
+    """Return each video's group (n,) after joining those that show the same person, and a remark on the result.
 
-    `video_ids` and `groups` (n,) are of the same videos. The Parquet file has the columns `video_id` and `vector`: a row for
-    each face of a video, or each person. Two vectors whose cosine is `same_person` or more are of one person, and so is
-    whoever is joined to them through others. Videos without a row keep their group; rows of other videos are ignored.
+    `video_ids` and `groups` (n,) are of the same videos. The Parquet file has the columns `video_id` and `vector`, with a row
+    for each face or each person of a video. Two vectors are of the same person if their cosine is `same_person` or more, or
+    if a chain of such pairs joins them. Videos without a row keep their group; rows of other videos are ignored. Raises
     CorpusError, one line, if the file cannot be used.
     """
     group_of = dict(zip(video_ids, groups, strict=True))
@@ -44,7 +44,7 @@ def join_people(video_ids: list[str], groups: list[str], location: str, same_per
 
 
 def read_people(location: str) -> tuple[list[str], Float32Array]:
-    """Return the names (n,) and vectors (n, d) of the file; CorpusError unless they are finite, and none is zero."""
+    """Return the names (n,) and vectors (n, d) of the file; CorpusError unless the vectors are finite and not zero."""
     filesystem, path = open_location(location)
     try:
         with open_file(path, filesystem) as file:

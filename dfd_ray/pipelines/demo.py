@@ -15,7 +15,7 @@ from dfd_ray.store.run import Run
 from dfd_ray.store.summary import Summary
 
 CORPUS = "demo-corpus"
-"""Folder of the corpus, inside the run's: the report warns of its numbers by this name."""
+"""Folder of the corpus, inside the run's. By this name the report knows that it shows the demo, and warns about its numbers."""
 
 
 def demo(run: Run) -> Iterator[Summary]:

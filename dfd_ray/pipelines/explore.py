@@ -1,4 +1,7 @@
-"""explore: the whole map, however large, in embedding-atlas, a viewer that has an environment of its own."""
+"""explore: the whole map in embedding-atlas, a viewer with an environment of its own.
+
+projection, predictions ──▶ explore/faces.parquet ──▶ embedding-atlas
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from dfd_ray.store.summary import Summary, time_job
 from dfd_ray.store.tables import count_rows, iterate_batches, read_table
 
 VIEWER = "embedding-atlas"
-# It needs another llvmlite and pandas than ours, so it never shares our environment: uvx and pipx make it one.
+# It needs other versions of llvmlite and pandas, so uvx or pipx gives it an environment of its own.
 LAUNCHERS = ([VIEWER], ["uvx", VIEWER], ["pipx", "run", VIEWER])
-"""How it may be started: the first whose program is there."""
+"""Commands that start it; the first whose program is installed is used."""
 OPTIONS = ["--x", "x", "--y", "y", "--image", "thumbnail"]
 COLUMNS = [
     "video_id",
@@ -34,14 +37,14 @@ COLUMNS = [
     "z",
     "thumbnail",
 ]
-"""Of `projection/`; the components are left out, since they are most of its bytes and nothing in the viewer shows them."""
+"""Columns of `projection/`; without the components, which are most of its bytes and are not shown in the viewer."""
 
 
 @time_job
 def explore(run: Run) -> Summary:
-    """Write `explore/faces.parquet`, a row a face, and open it in the viewer until that is closed.
+    """Write `explore/faces.parquet`, one row per face, and open it in the viewer until that is closed.
 
-    Raises RunError where the run has no map or the viewer fails, ResourceError where the viewer cannot be started.
+    Raises RunError if the run has no map or the viewer fails, ResourceError if the viewer cannot be started.
     """
     if not count_rows(run.location, "projection"):
         raise RunError(f"{run.path('projection')} holds no faces; run `dfd-ray analyze` first")
@@ -55,7 +58,7 @@ def explore(run: Run) -> Summary:
 
 
 def write_table(run: Run, table: Path) -> int:
-    """Write one Parquet file of all faces, with the probabilities of their videos where there are some; return the rows."""
+    """Write one Parquet file of all faces, with their videos' probabilities if there are any; return the number of rows."""
     scored = count_rows(run.location, "predictions") > 0
     predictions = read_table(run.location, "predictions", ["video_id", "probability"]) if scored else None
     count, writer = 0, None
@@ -73,12 +76,12 @@ def write_table(run: Run, table: Path) -> int:
 
 
 def open_viewer(table: Path) -> None:
-    """Run the viewer until it ends, or is interrupted; it tells its address itself."""
+    """Run the viewer, which prints its address, until it ends or is interrupted."""
     arguments = [str(table), *OPTIONS]
     command = next((launcher for launcher in LAUNCHERS if shutil.which(launcher[0])), None)
     if command is None:
         by_hand = shlex.join(["uvx", VIEWER, *arguments])
-        raise ResourceError(f"{VIEWER} is not here, nor uvx or pipx to get it with: `pip install uv`, then `{by_hand}`")
+        raise ResourceError(f"{VIEWER} is not installed, nor uvx or pipx to start it with: `pip install uv`, then `{by_hand}`")
     try:
         code = subprocess.run([*command, *arguments], check=False).returncode
     except KeyboardInterrupt:  # that is how it is closed

@@ -1,4 +1,7 @@
-"""export: the faces in forms that other tools read: an image folder, WebDataset shards, or one flat Parquet file."""
+"""export: the faces in a form that other tools read.
+
+faces ──flatten──▶ an image folder, WebDataset shards, or one flat Parquet file
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ FACES_PER_SHARD = 5_000
 
 @time_job
 def export(run: Run, out: str, form: str) -> Summary:
-    """Write every face to `out`, in one of `FORMATS`; RunError when something is there already."""
+    """Write every face to `out` in one of `FORMATS`; RunError if `out` exists."""
     if form not in FORMATS:
         raise ConfigurationError(f"--format {form}: expected {', '.join(FORMATS)}")
     require(run, "faces")
@@ -45,7 +48,7 @@ def write_folder(run: Run, out: str) -> int:
     count = 0
     for face in iterate_faces(run):
         label = face["label"] or "unlabelled"
-        if label not in (*LABELS, "unlabelled"):  # it names a folder: one that another made could lead out of `out`
+        if label not in (*LABELS, "unlabelled"):  # it names a folder, and a label made by others could lead out of `out`
             raise RunError(f"{run.path('faces')}: a video has the label {label!r}; expected REAL or FAKE")
         write_bytes(join(out, label, f"{name_face(face)}.jpg"), face["image"])
         count += 1
@@ -53,7 +56,7 @@ def write_folder(run: Run, out: str) -> int:
 
 
 def write_webdataset(run: Run, out: str) -> int:
-    """Write `<out>/faces-NNNNNN.tar`: for each face a `.jpg` and a `.json` of the rest."""
+    """Write `<out>/faces-NNNNNN.tar`: for each face a `.jpg`, and a `.json` of its other columns."""
     faces, count = iterate_faces(run), 0
     while batch := list(itertools.islice(faces, FACES_PER_SHARD)):
         write_bytes(join(out, f"faces-{count // FACES_PER_SHARD:06d}.tar"), pack_tar(batch))
@@ -75,7 +78,7 @@ def pack_tar(faces: list[dict[str, Any]]) -> bytes:
 
 
 def write_parquet(run: Run, out: str) -> int:
-    """Write one Parquet file with a row per face; it has its name only when it is whole."""
+    """Write one Parquet file with a row per face; it gets its name only when it is whole."""
     filesystem, path = open_location(out)
     filesystem.create_dir(posixpath.dirname(path), recursive=True)
     count, writer, partial = 0, None, f"{path}.partial"
@@ -98,6 +101,6 @@ def iterate_faces(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def name_face(face: dict[str, Any]) -> str:
-    """Return a file name, unique among all faces, that has no folder and no dot in it."""
+    """Return a file name, unique among all faces, without a folder or a dot in it."""
     video = face["video_id"].replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
     return f"{video}_{face['frame_index']:06d}_{face['face_index']}"

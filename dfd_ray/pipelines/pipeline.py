@@ -1,4 +1,7 @@
-"""pipeline: the whole way, from a folder of videos to the report."""
+"""pipeline: from a folder of videos to the report.
+
+index ──▶ preprocess ──▶ embed ──▶ analyze ──▶ train ──▶ evaluate ──▶ report
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ STEPS: tuple[Callable[[Run], Summary], ...] = (index, preprocess, embed, analyze
 
 
 def pipeline(run: Run) -> Iterator[Summary]:
-    """Run every job in turn on one Ray, and yield each one's summary; what is complete is not done again.
+    """Run every job in turn on one Ray, and yield each one's summary; a job whose table is complete does nothing.
 
-    Of a corpus without labels there is nothing to learn or to score: those two jobs are left out, and it is said.
+    Leaves out `train` and `evaluate`, and says so, for a corpus without labels.
     """
     with shared_session():
         for step in STEPS:
@@ -35,6 +38,6 @@ def pipeline(run: Run) -> Iterator[Summary]:
 
 
 def has_labels(run: Run) -> bool:
-    """Tell whether any video of the manifest is known to be REAL or FAKE."""
+    """Return whether any video of the manifest has a label."""
     labels = read_table(run.location, "manifest", ["label"]).column("label")
     return bool(labels.null_count < len(labels))

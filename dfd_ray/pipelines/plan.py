@@ -1,8 +1,8 @@
-"""What a corpus costs on a cluster, reckoned from what was measured: hours, money, and what is waited for.
+"""plan: the hours and money that a corpus costs on a cluster, estimated from measurements, and the bottleneck.
 
-The model is of the simplest: every stage has a cost a unit (a sampled frame, a face), all cores (GPUs) are busy, stages of one
-job on different devices overlap, jobs follow each other. Starting machines, Ray's own processes and a slow network are not in
-it.
+The model is simple. Every stage has a cost per unit (a sampled frame, a face). All cores and GPUs are busy. Stages of one job
+on different devices overlap; jobs follow each other. The model leaves out starting machines, Ray's own processes and a slow
+network.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ WIDE = "benchmarks/results/amd-epyc-avx512f-2-cores.json"
 FACES_A_FRAME = 1.1
 """1,075 faces in 968 sampled frames of FaceForensics++ and DeepFakeDetection (`python -m benchmarks.detection`)."""
 LEFT_OUT = ("analyze", "train", "evaluate")
-"""Jobs that are left out: what they take does not follow from the number of frames and faces alone."""
+"""Jobs that are left out: their time does not follow from the number of frames and faces alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one core does of a stage's work in a second, where that was measured."""
+    """The measured speed of a stage on one core."""
 
     stage: str
     kind: str
-    """Backbone and precision; empty where there is but one way."""
+    """Backbone and precision; empty where there is only one way."""
     units_per_second: float
-    """Sampled frames (decode, detect) or faces (embed) a core and second."""
+    """Sampled frames (decode, detect) or faces (embed) per core and second."""
     machine: str
     source: str
 
@@ -44,7 +44,7 @@ COSTS = (
     Cost("embed", "tf_efficientnet_b0 bf16", 92.2, "AMD EPYC with AVX-512", WIDE),
     Cost("embed", "tf_efficientnet_lite0 fp32", 76.5, "AMD EPYC with AVX-512", WIDE),
 )
-"""All on a CPU: no stage has been timed on a GPU. Clips of 480p to 1080p; faces of 240 x 240."""
+"""All on a CPU: no stage has been timed on a GPU. Clips of 480p to 1080p; faces of 240 x 240 pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Plan:
     gpus: int
 
     def hours_of(self, job: str) -> tuple[float, str]:
-        """Return the hours of a job, and the device that is waited for: its stages on one device add up, the two overlap."""
+        """Return the hours of a job and its slower device: stages on one device add up, the two devices overlap."""
         stages = ("decode", "detect") if job == "preprocess" else (job,)
         work = {"CPU": 0.0, "GPU": 0.0}
         for share in self.shares:
@@ -80,20 +80,19 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """The hours of all jobs that are reckoned with."""
+        """The hours of all jobs in the model."""
         return sum(self.hours_of(job)[0] for job in ("preprocess", "embed"))
 
     def cost(self, cpu_price: float, gpu_price: float) -> float:
-        """Return the cost, the whole cluster being paid for as long as it runs; prices are an hour of a core, of a GPU."""
+        """Return the cost of the whole cluster for as long as it runs; prices are per hour of a core and of a GPU."""
         return self.hours * (self.cpus * cpu_price + self.gpus * gpu_price)
 
 
 def make_plan(config: Config, videos: int, real: float, cpus: int, gpus: int, measured: Mapping[str, float]) -> Plan:
-    """Reckon what `videos` cost, of which the share `real` is REAL.
+    """Estimate the cost of `videos`, of which the share `real` is REAL.
 
-    `measured` has a stage's units a second and device, of one's own measuring; a GPU takes the stages that are in it, and
-    ConfigurationError is raised where there are GPUs but no figure, or a backbone that was not measured, or a number that
-    cannot be.
+    `measured` has the user's own units per second and device, by stage; GPUs take the stages in it. Raises ConfigurationError
+    for GPUs without such a figure, a backbone that was not measured, and an impossible number.
     """
     for name, value, least in (("videos", videos, 1), ("cpus", cpus, 1), ("gpus", gpus, 0)):
         if value < least:
@@ -104,8 +103,8 @@ def make_plan(config: Config, videos: int, real: float, cpus: int, gpus: int, me
         raise ConfigurationError(f"--measured {name}=...: known stages are decode, detect, embed")
     if gpus and not measured.keys() & {"detect", "embed"}:
         raise ConfigurationError(
-            "--gpus: no stage has been timed on a GPU yet, so there is nothing to reckon with; run the jobs on a sample and "
-            "give what they do: --measured detect=FRAMES_A_SECOND --measured embed=FACES_A_SECOND, of one GPU"
+            "--gpus: no stage has been timed on a GPU yet, so there is nothing to estimate from; run the jobs on a sample and "
+            "give their speed: --measured detect=FRAMES_A_SECOND --measured embed=FACES_A_SECOND, of one GPU"
         )
     settings = config.preprocess
     frames = round(videos * (real * settings.frames_real + (1 - real) * settings.frames_fake))
@@ -116,7 +115,7 @@ def make_plan(config: Config, videos: int, real: float, cpus: int, gpus: int, me
 def _share(stage: str, units: int, config: Config, gpus: int, measured: Mapping[str, float]) -> Share:
     if stage in measured:
         device = "GPU" if gpus and stage != "decode" else "CPU"
-        return Share(stage, units, device, units / measured[stage] / 3600, "your own measuring")
+        return Share(stage, units, device, units / measured[stage] / 3600, "your own measurement")
     kind = ""
     if stage == "embed":
         precision = "fp32" if config.embed.precision == "auto" else config.embed.precision

@@ -1,4 +1,4 @@
-"""report: the page of a run."""
+"""report: from all tables of a run to one page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfd_ray.store.tables import count_rows
 
 @time_job
 def report(run: Run) -> Summary:
-    """Write `report/index.html` from whatever tables the run has; RunError when it has none."""
+    """Write `report/index.html` from the tables that the run has; RunError if it has none."""
     rows = count_rows(run.location, "manifest")
     if not rows:
         raise RunError(f"--run {run.location} holds no manifest; run `dfd-ray index` first")

@@ -1,4 +1,4 @@
-"""The columns of every table, each with its type and meaning, and the Arrow schemas that are made of them."""
+"""The columns of every table, each with its type and meaning, and the Arrow schemas made of them."""
 
 from __future__ import annotations
 
@@ -30,44 +30,46 @@ def struct_of(columns: Sequence[Column]) -> pa.DataType:
 VIDEO_ID = Column("video_id", pa.string(), "path of the video relative to the corpus, unique across parts", False)
 LABEL = Column("label", pa.string(), "REAL, FAKE or null")
 GROUP = Column(
-    "group", pa.string(), "of videos linked by `original`, or by a person (`index.people`); named by the first of them"
+    "group",
+    pa.string(),
+    "of videos linked by `original` or by a person (`index.people`); named by the first of them",
 )
-FOLD = Column("fold", pa.int32(), "null for a video without a label, -1 for one that is only trained on")
-STATUS = Column("status", pa.string(), "how the video ended, see below", False)
-ERROR_STAGE = Column("error_stage", pa.string(), "where it failed, see below; null unless `status` is error")
-ERROR = Column("error", pa.string(), "reason (see below), a colon, and what the decoder or the file system said")
-FRAME_INDEX = Column("frame_index", pa.int64(), "in display order among all frames of the stream, from 0")
-FACE_INDEX = Column("face_index", pa.int32(), "within the frame, the most probable face first")
+FOLD = Column("fold", pa.int32(), "null for a video without a label, -1 for one that every model trains on")
+STATUS = Column("status", pa.string(), "outcome for the video, see below", False)
+ERROR_STAGE = Column("error_stage", pa.string(), "stage that failed, see below; null unless `status` is error")
+ERROR = Column("error", pa.string(), "reason (see below), a colon, and the message of the decoder or the file system")
+FRAME_INDEX = Column("frame_index", pa.int64(), "position in display order among all frames of the stream, from 0")
+FACE_INDEX = Column("face_index", pa.int32(), "position within the frame, from 0, the most probable face first")
 
 FACE = [
     FRAME_INDEX,
-    Column("time", pa.float64(), "seconds, of presentation"),
+    Column("time", pa.float64(), "presentation time in seconds"),
     FACE_INDEX,
     Column("box", pa.list_(pa.float32(), 4), "x1, y1, x2, y2 in pixels of the upright frame"),
     Column("landmarks", pa.list_(pa.float32(), 10), "five x, y pairs in the same pixels: eyes, nose, corners of the mouth"),
-    Column("probability", pa.float32(), "of being a face, by the detector"),
+    Column("probability", pa.float32(), "the detector's probability that this is a face"),
     Column("image", pa.binary(), "the crop, JPEG"),
 ]
 
 
 def embedding_face(dimensions: int) -> list[Column]:
     """Return the fields of a face of `embeddings/` for vectors of a length."""
-    vector = Column("vector", pa.list_(pa.float16(), dimensions), "of the face: the backbone's pooled features")
+    vector = Column("vector", pa.list_(pa.float16(), dimensions), "the backbone's pooled features of the face")
     return [FRAME_INDEX, FACE_INDEX, vector]
 
 
 COLUMNS: dict[str, list[Column]] = {
     "manifest": [
         VIDEO_ID,
-        Column("uri", pa.string(), "where the video is", False),
+        Column("uri", pa.string(), "location of the video", False),
         Column("part", pa.string(), "sub-folder of the corpus"),
         LABEL,
         Column("original", pa.string(), "name of the video that a FAKE one was made from"),
-        Column("split", pa.string(), "as the corpus's metadata have it; not used"),
-        Column("method", pa.string(), "how a FAKE video was made, where the corpus's metadata say so"),
+        Column("split", pa.string(), "the split in the corpus's metadata; not used"),
+        Column("method", pa.string(), "how a FAKE video was made, if the corpus's metadata say so"),
         GROUP,
         FOLD,
-        Column("bytes", pa.int64(), "of the file; null where it was absent when indexed"),
+        Column("bytes", pa.int64(), "size of the file; null if it was absent when indexed"),
     ],
     "faces": [
         VIDEO_ID,
@@ -77,26 +79,26 @@ COLUMNS: dict[str, list[Column]] = {
         STATUS,
         ERROR_STAGE,
         ERROR,
-        Column("width", pa.int32(), "pixels, of the upright picture"),
-        Column("height", pa.int32(), "pixels, of the upright picture"),
-        Column("fps", pa.float64(), "frames a second, on average"),
-        Column("frame_count", pa.int64(), "frames of the stream, counted"),
+        Column("width", pa.int32(), "of the upright picture, in pixels"),
+        Column("height", pa.int32(), "of the upright picture, in pixels"),
+        Column("fps", pa.float64(), "frames per second, on average"),
+        Column("frame_count", pa.int64(), "number of frames of the stream, by counting"),
         Column("codec", pa.string(), "FFmpeg's name of the codec"),
-        Column("seconds_spent", pa.float64(), "on decoding and detection"),
-        Column("faces", pa.list_(struct_of(FACE)), "those found in the sampled frames, in the order of the frames", False),
+        Column("seconds_spent", pa.float64(), "seconds of decoding and detection"),
+        Column("faces", pa.list_(struct_of(FACE)), "faces found in the sampled frames, in the order of the frames", False),
     ],
     "embeddings": [
         VIDEO_ID,
         # With `embedding_face` for a backbone's vectors in place of these: see `embeddings_schema`.
         Column("faces", pa.list_(struct_of(embedding_face(0))), "a vector for every face of `faces/`, in its order", False),
     ],
-    # Between the faces and the predictions, so that these can be made again without a network.
+    # Between the faces and the predictions, so that predictions can be recomputed without a network.
     "scores": [
         VIDEO_ID,
         STATUS,
         ERROR_STAGE,
         ERROR,
-        Column("log_odds", pa.list_(pa.float32()), "of FAKE, one per face", False),
+        Column("log_odds", pa.list_(pa.float32()), "log-odds of FAKE, one per face", False),
     ],
     "projection": [
         VIDEO_ID,
@@ -104,21 +106,25 @@ COLUMNS: dict[str, list[Column]] = {
         FACE_INDEX._replace(nullable=False),
         LABEL,
         Column("pca", pa.list_(pa.float32()), "principal components of the vector, the largest variance first"),
-        Column("x", pa.float32(), "on the t-SNE map"),
-        Column("y", pa.float32(), "on the t-SNE map"),
-        Column("z", pa.float32(), "on the t-SNE map; null where it has two dimensions"),
-        Column("cluster", pa.int32(), "HDBSCAN's of the faces, from 0; -1 = noise"),
-        Column("membership", pa.float32(), "in its cluster, 0 to 1"),
-        Column("video_cluster", pa.int32(), "HDBSCAN's of the means of the videos' components, from 0; -1 = noise"),
+        Column("x", pa.float32(), "coordinate on the t-SNE map"),
+        Column("y", pa.float32(), "coordinate on the t-SNE map"),
+        Column("z", pa.float32(), "coordinate on the t-SNE map; null if it has two dimensions"),
+        Column("cluster", pa.int32(), "HDBSCAN cluster of the face, from 0; -1 = noise"),
+        Column("membership", pa.float32(), "strength of membership in the cluster, 0 to 1"),
+        Column(
+            "video_cluster",
+            pa.int32(),
+            "HDBSCAN cluster of the video, by its mean components, from 0; -1 = noise",
+        ),
         Column("thumbnail", pa.binary(), "the face, JPEG"),
     ],
     "predictions": [
         VIDEO_ID,
         LABEL,
         FOLD,
-        Column("probability", pa.float64(), "of FAKE, calibrated and clipped"),
-        Column("raw_probability", pa.float64(), "of FAKE, as aggregated from the faces"),
-        Column("faces_used", pa.int32(), "faces behind it", False),
+        Column("probability", pa.float64(), "probability of FAKE, calibrated and clipped"),
+        Column("raw_probability", pa.float64(), "probability of FAKE, as aggregated from the faces"),
+        Column("faces_used", pa.int32(), "number of faces that the probability is made from", False),
         STATUS,
     ],
 }

@@ -282,7 +282,7 @@ def test_metadata_that_lie_too_deep_are_told_where_the_corpus_is(tmp_path: Path)
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text(json.dumps({"a.mp4": {"label": "REAL"}}))
     (folder / "a.mp4").touch()
-    with pytest.raises(CorpusError, match=r"dfdc_train_part_0/metadata\.json lies too deep; .* such as .*/corpus/unpacked$"):
+    with pytest.raises(CorpusError, match=r"dfdc_train_part_0/metadata\.json is too deep; .* such as .*/corpus/unpacked$"):
         read_entries(str(tmp_path / "corpus"))
     assert [entry.label for entry in read_entries(str(tmp_path / "corpus" / "unpacked"))[0]] == ["REAL"]
 
