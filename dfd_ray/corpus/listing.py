@@ -6,9 +6,8 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -189,7 +188,7 @@ def _check_label(location: str, name: str, label: object) -> str | None:
     raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
 
 
-def _check_text(location: str, name: str, facts: dict[str, Any], key: str) -> str | None:
+def _check_text(location: str, name: str, facts: Mapping[str, object], key: str) -> str | None:
     value = facts.get(key)
     if value is None or isinstance(value, str):
         return value

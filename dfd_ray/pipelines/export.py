@@ -11,7 +11,7 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +28,16 @@ FORMATS = ("folder", "webdataset", "parquet")
 VIDEO_COLUMNS = ["video_id", "label", "group", "fold"]
 FACES_PER_SHARD = 5_000
 """Faces of a WebDataset shard: about 100 MB."""
+
+
+class FlatFace(TypedDict):
+    """What is used of a face with its video's columns; its other columns are in the JSON of WebDataset."""
+
+    video_id: str
+    label: str | None
+    frame_index: int
+    face_index: int
+    image: bytes
 
 
 @time_job
@@ -64,7 +74,7 @@ def write_webdataset(run: Run, out: str) -> int:
     return count
 
 
-def pack_tar(faces: list[dict[str, Any]]) -> bytes:
+def pack_tar(faces: list[FlatFace]) -> bytes:
     """Return a tar archive of faces."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -93,14 +103,14 @@ def write_parquet(run: Run, out: str) -> int:
     return count
 
 
-def iterate_faces(run: Run) -> Iterator[dict[str, Any]]:
-    """Yield every face as a dictionary, its video's columns included."""
+def iterate_faces(run: Run) -> Iterator[FlatFace]:
+    """Yield every face with its video's columns."""
     for batch in iterate_batches(run.location, "faces"):
         table: pa.Table = flatten_faces(batch, VIDEO_COLUMNS)
         yield from table.to_pylist()
 
 
-def name_face(face: dict[str, Any]) -> str:
+def name_face(face: FlatFace) -> str:
     """Return a file name, unique among all faces, without a folder or a dot in it."""
     video = face["video_id"].replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
     return f"{video}_{face['frame_index']:06d}_{face['face_index']}"

@@ -20,7 +20,7 @@ from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, list_files, read_bytes, write_bytes
-from dfd_ray.store.tables import check_promise, read_table
+from dfd_ray.store.tables import Promise, check_promise, read_table
 
 
 class Epoch(TypedDict):
@@ -35,19 +35,12 @@ class Epoch(TypedDict):
     seconds: NotRequired[float]
 
 
-class Making(TypedDict):
-    """What made a model."""
-
-    fingerprint: str
-    configuration: dict[str, object]
-
-
 class ModelFacts(TypedDict):
     """What is used of the facts in a classifier's file."""
 
     golden: list[float]
     history: list[Epoch]
-    making: Making
+    making: Promise
 
 
 def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[Epoch]) -> None:
@@ -102,7 +95,7 @@ def is_trained(run: Run, fold: int) -> bool:
     location = locate_model(run, fold)
     if not exists(location):
         return False
-    check_promise(dict(read_model_facts(run, fold)["making"]), location, "models", run.config)
+    check_promise(read_model_facts(run, fold)["making"], location, "models", run.config)
     return True
 
 

@@ -163,7 +163,7 @@ def open_input(path: str, filesystem: pafs.FileSystem) -> pa.NativeFile:
     return file if isinstance(filesystem, pafs.LocalFileSystem) else pa.PythonFile(RemoteFile(file), "r")
 
 
-def write_json(location: str, value: Any) -> None:
+def write_json(location: str, value: object) -> None:
     """Write a value as JSON, keys in the order given."""
     write_bytes(location, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 

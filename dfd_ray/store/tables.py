@@ -11,7 +11,7 @@ import json
 import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,16 @@ SCHEMA_VERSION = 1
 METADATA_KEY = b"dfd_ray"
 
 
-def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: Any) -> pa.Schema:
+class Promise(TypedDict, total=False):
+    """What made a table or a model, as it is stored with it."""
+
+    schema_version: int
+    """Of a table."""
+    fingerprint: str
+    configuration: dict[str, object]
+
+
+def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: object) -> pa.Schema:
     """Return a schema whose metadata say what made the table, and any other facts that a reader needs."""
     promise = {
         "table": table,
@@ -144,10 +153,10 @@ def check_compatible(run: Run, table: str) -> None:
     """Raise RunError if a table has another schema, or another configuration made it; the first different field is named."""
     stored = read_metadata(run.location, table)
     if stored:
-        check_promise(stored, run.path(table), table, run.config)
+        check_promise(cast(Promise, stored), run.path(table), table, run.config)
 
 
-def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
+def check_promise(stored: Promise, location: str, table: str, config: Config) -> None:
     """Raise RunError if another configuration made something, by the `fingerprint` and `configuration` stored with it.
 
     Checks the `schema_version` of a table as well; a model has none.
