@@ -100,7 +100,7 @@ def read_object(run: str, name: str, remarks: list[str]) -> dict[str, Any] | Non
         value = None
     if isinstance(value, dict):
         return value
-    remarks.append(f"{name} cannot be read and was left out.")
+    remarks.append(f"{name} cannot be read. The page leaves it out.")
     return None
 
 
@@ -114,7 +114,7 @@ def list_readable_files(run: str, table: str, remarks: list[str]) -> list[str]:
             if read_footer(path, filesystem).num_rows:
                 readable.append(path)
         except (pa.ArrowInvalid, OSError):
-            remarks.append(f"{table}/{path.rsplit('/', 1)[-1]} is cut off and was left out.")
+            remarks.append(f"{table}/{path.rsplit('/', 1)[-1]} is cut off. The page leaves it out.")
     return readable
 
 
@@ -126,7 +126,7 @@ def read_config(run: str, given: Config, remarks: list[str]) -> tuple[Config, st
     except FileNotFoundError:
         pass
     except (ConfigurationError, UnicodeDecodeError) as error:
-        remarks.append(f"The run's own configuration cannot be read ({error}): shown is that of this report.")
+        remarks.append(f"The run's own configuration cannot be read ({error}). The page shows the configuration of this report.")
     return given, given.to_yaml()
 
 

@@ -15,16 +15,16 @@ from dfd_ray.report.data import RunData
 
 BROKEN_ROWS = 200
 QUALITIES = {
-    "trustworthiness": "Are neighbours in the picture neighbours among the embeddings? 1: no intruder.",
-    "neighbour_preservation": "Share of a face's 15 nearest neighbours that the picture keeps near. 1: all.",
+    "trustworthiness": "Are neighbours on the map also neighbours among the embeddings? 1 means all of them.",
+    "neighbour_preservation": "The share of a face's 15 nearest neighbours that the map keeps near. 1 means all.",
 }
 """Measures of a picture; each may also be stored with `_pca` behind its name, for the first components alone."""
 CLUSTER_QUALITIES = {
-    "silhouette": "How far the clusters stand apart, -1 to 1. Near 0 they touch.",
-    "stability": "Are they found again in 80 % of the faces? 1: the same ones; 0: no more alike than by chance.",
-    "purity_video": "Share of clustered faces that are of their cluster's commonest video.",
-    "purity_group": "The same for groups of linked videos, that is: people and scenes.",
-    "purity_label": "The same for REAL and FAKE. At the commoner label's share, clusters say nothing of fakery.",
+    "silhouette": "How far apart the clusters are, from -1 to 1. Near 0 they touch.",
+    "stability": "Are the same clusters found in 80 % of the faces? 1 means the same ones, 0 no more alike than by chance.",
+    "purity_video": "The share of clustered faces that are of their cluster's commonest video.",
+    "purity_group": "The same for groups of linked videos, which are people and scenes.",
+    "purity_label": "The same for REAL and FAKE. If it equals the share of the commoner label, clusters say nothing about what is FAKE.",
 }
 
 

@@ -32,14 +32,14 @@ SECTIONS = {
     "run": ("What was run", ""),
     "balance": ("Are the classes balanced?", ""),
     "faces": ("Is what was found a face?", "preprocess"),
-    "map": ("Which faces lie near each other?", "analyze"),
+    "map": ("Which faces are near each other?", "analyze"),
     "examples": ("What does training see?", ""),
     "training": ("Did training help?", "train"),
     "scores": ("How good are the probabilities?", "evaluate"),
-    "subgroups": ("For which videos do they hold?", ""),
+    "subgroups": ("Are they as good for all videos?", ""),
     "videos": ("Which videos are wrong?", "evaluate"),
     "broken": ("Which videos gave no face?", ""),
-    "settings": ("With which settings?", ""),
+    "settings": ("Which settings were used?", ""),
 }
 """The sections in their order: title, and the job that makes what they show where that may still be missing."""
 ORDERS = {False: "largest errors", True: "most likely fakes"}

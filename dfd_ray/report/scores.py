@@ -15,26 +15,26 @@ from dfd_ray.labels import LABELS
 from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin, measure_reliability
 
 MEANINGS = {
-    "log_loss": ("Log loss", "Kaggle's metric: punishes confident errors. Lower is better."),
+    "log_loss": ("Log loss", "Kaggle's metric. It punishes confident errors. Lower is better."),
     "log_loss_balanced": (
         "Log loss, classes weighed equally",
         "As if there were as many REAL as FAKE videos. Lower is better.",
     ),
-    "roc_auc": ("ROC AUC", "Chance that a FAKE video scores above a REAL one. Higher is better."),
-    "average_precision": ("Average precision", "How pure the top of the list sorted by probability is. Higher is better."),
-    "balanced_accuracy": ("Balanced accuracy", "Share called right from 0.5 on, mean of the two classes. Higher is better."),
+    "roc_auc": ("ROC AUC", "The chance that a FAKE video scores above a REAL one. Higher is better."),
+    "average_precision": ("Average precision", "How many of the videos at the top of the list are FAKE, if sorted by probability. Higher is better."),
+    "balanced_accuracy": ("Balanced accuracy", "Share of videos called right at the threshold 0.5, as the mean of both classes. Higher is better."),
     "equal_error_rate": (
         "Equal error rate",
-        "Share called wrong at the threshold where it is the same for both classes. Lower is better.",
+        "Share of videos called wrong, at the threshold where it is the same for both classes. Lower is better.",
     ),
     "weighted_precision": (
         "Weighted precision",
-        "Precision where half of the fakes are found, if REAL videos were a hundred times as many. Higher is better.",
+        "Precision at the threshold that finds half of the fakes, if there were a hundred times as many REAL videos. Higher is better.",
     ),
-    "brier": ("Brier score", "Mean squared error of the probability. Lower is better."),
+    "brier": ("Brier score", "The mean squared error of the probability. Lower is better."),
     "calibration_error": (
         "Calibration error",
-        "How far the probability lies from the share of FAKE, on average over ten bins. Lower is better.",
+        "How far the probability is from the share of FAKE, on average over ten bins. Lower is better.",
     ),
 }
 """Name and meaning of each score."""
@@ -100,15 +100,15 @@ def summarise_scores(scores: list[Score], videos: int | None) -> str:
     loss, auc = by_name.get("log_loss"), by_name.get("roc_auc")
     if loss is None:
         return "No classifier has been scored on this run yet."
-    subject = f"Over {videos:,} labelled videos the" if videos else "The"
+    subject = f"Over {videos:,} labelled videos, the" if videos else "The"
     text = f"{subject} log loss is {loss.value:.3f}{show_interval(loss)}"
     if loss.baseline is not None:
-        text += f"; the best constant answer gets {loss.baseline:.3f}: {judge_loss(loss)}"
+        text += f". The best constant answer gets {loss.baseline:.3f}: {judge_loss(loss)}"
     return f"{text}. ROC AUC is {auc.value:.3f}{show_interval(auc)}." if auc else f"{text}."
 
 
 def summarise_predictions(predictions: pa.Table) -> str:
-    """Return in one sentence how the probabilities of new videos, which nobody has labelled, fall."""
+    """Return in one sentence how many unlabelled videos are likely FAKE."""
     scored = predictions.filter(pc.equal(predictions.column("status"), "ok")).column("probability").to_numpy()
     return f"{int((scored >= 0.5).sum()):,} of {len(scored):,} videos with a face have a probability of FAKE of 0.5 or more."
 
@@ -121,12 +121,12 @@ def show_interval(score: Score) -> str:
 def judge_loss(loss: Score) -> str:
     """Say whether a log loss beats that of a constant, as far as its interval allows to say it."""
     if loss.baseline is None or loss.low is None or loss.high is None:
-        return "without an interval, which of them is better may be luck"
+        return "without an interval, the difference may be luck"
     if loss.high < loss.baseline:
         return "the model knows more than the base rate"
     if loss.low > loss.baseline:
         return "the model is worse than the base rate alone"
-    return "that lies in the interval, so this run does not show that the model knows more than the base rate"
+    return "that is inside the interval, so this run does not show that the model knows more than the base rate"
 
 
 def select_judged(predictions: pa.Table, column: str) -> tuple[Float64Array, BoolArray]:

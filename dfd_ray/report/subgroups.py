@@ -11,10 +11,10 @@ from dfd_ray.report.scores import MEANINGS, Score
 
 KINDS = {
     "part": ("Part of the corpus", ""),
-    "method": ("Method", "All REAL videos and the FAKE ones that were made by the method."),
+    "method": ("Method", "All REAL videos, and the FAKE ones that were made by this method."),
     "resolution": ("Resolution", "The frame's shorter side, in pixels."),
     "face_size": ("Size of the face", "The median width of a video's faces, in pixels."),
-    "skin_tone": ("Skin tone", "By the angle of the cheeks' colour (ITA); the light of the scene is part of it."),
+    "skin_tone": ("Skin tone", "Measured by the angle of the cheeks' colour (ITA). The light of the scene changes it, so it is not the person's own tone."),
 }
 """What parts the videos: title, and how it is measured."""
 ROWS_AT_MOST = 60

@@ -68,7 +68,7 @@ def test_explanations_that_are_damaged_are_no_heat_map(new_run: Callable[..., Pa
 
 def test_the_largest_errors_carry_pictures_and_the_page_says_so(whole_run: Path, page_of: Callable[..., Page]) -> None:
     page, data = page_of(whole_run, pictured_rows=5)
-    assert "the 5 largest errors carry pictures" in page
+    assert "Only the 5 largest errors have pictures." in page
     table = data["table-data"]
     assert table["pictured"] == 5
     assert all(faces is None for faces in table["faces"][5:])

@@ -41,8 +41,8 @@ def test_every_section_is_there_once_and_in_order(whole_page: Page) -> None:
 
 def test_the_first_sentence_is_the_result(whole_page: Page) -> None:
     text = text_of(whole_page[0])
-    assert "Over 40 labelled videos the log loss is 0.432 (95 % interval 0.382 to 0.482)" in text
-    assert "the best constant answer gets 0.562: the model knows more than the base rate" in text
+    assert "Over 40 labelled videos, the log loss is 0.432 (95 % interval 0.382 to 0.482)." in text
+    assert "The best constant answer gets 0.562: the model knows more than the base rate." in text
     assert "ROC AUC is 0.876 (95 % interval 0.826 to 0.926)." in text
 
 
@@ -52,8 +52,8 @@ def test_the_counts_are_those_of_the_tables(whole_page: Page) -> None:
     # Three FAKE videos are broken: ten REAL ones give ten faces each, twenty-seven FAKE ones four.
     assert "Faces 208 REAL 100 48 % FAKE 108 52 %" in text
     assert "37 ok 1 error: broken_stream 1 error: empty 1 no_face" in text
-    assert "3 of 40 videos." in text
-    assert "REAL to FAKE is 1 : 3.00 in videos and 1 : 1.08 in faces: 10 frames are taken" in text
+    assert "3 of 40 videos gave no face." in text
+    assert "REAL to FAKE is 1 : 3.00 in videos and 1 : 1.08 in faces. A REAL video gives 10 frames and a FAKE one 4." in text
 
 
 def test_subgroups_stand_in_their_natural_order_beside_what_the_files_give_away(whole_page: Page) -> None:
@@ -83,8 +83,8 @@ def test_the_share_of_faces_that_look_like_another_fold_s_is_told_and_that_there
     whole_page: Page, new_run: Callable[..., Path], page_of: Callable[..., Page]
 ) -> None:
     text = text_of(whole_page[0])
-    assert "Of 10,000 labelled faces looked up, 1,262 (12.62 %) are nearer to a face of another fold than to any other" in text
-    assert "21 such pairs, the 1 with the most faces shown" in text
+    assert "Of 10,000 labelled faces that were checked, 1,262 (12.62 %) are nearer to a face of another fold than to any other face" in text
+    assert "There are 21 such pairs; the table shows the 1 with the most faces." in text
     run = new_run(8)
     summary = run / "summaries" / "analyze.json"
     told = json.loads(summary.read_text())
@@ -92,7 +92,7 @@ def test_the_share_of_faces_that_look_like_another_fold_s_is_told_and_that_there
         told["leaks"] = {"looked_up": looked_up, "faces": 0, "share": share, "pairs": 0, "nearest": []}
         summary.write_text(json.dumps(told))
         text = text_of(page_of(run)[0])
-        assert ("Of 500 labelled faces looked up, 0 (0.00 %) are nearer" in text) == (looked_up > 0)
+        assert ("Of 500 labelled faces that were checked, 0 (0.00 %) are nearer" in text) == (looked_up > 0)
         assert ("Is the same footage in two folds?" in text) == (looked_up > 0)
         assert "such pair" not in text
 
@@ -107,7 +107,7 @@ def test_what_training_does_to_faces_is_shown(whole_page: Page) -> None:
 
 def test_the_time_of_each_job_and_of_all_is_told(whole_page: Page) -> None:
     text = text_of(whole_page[0])
-    assert "Train took the most; all jobs together took 10 min 28 s." in text  # 0.4 + 93.1 + 120 + 12 + 400 + 2
+    assert "The job train took the most. All jobs together took 10 min 28 s." in text  # 0.4 + 93.1 + 120 + 12 + 400 + 2
     assert "preprocess 1 min 33 s 40 0.43 1 no_face, 1 empty, 1 broken_stream" in text
 
 
@@ -217,7 +217,7 @@ def test_summaries_may_lack_everything(new_run: Callable[..., Path], page_of: Ca
     (run / "evaluation" / "metrics.json").write_text('{"videos": 0}')
     (run / "models" / "history.json").write_text('{"folds": [{"fold": 0, "epochs": []}]}')
     text = text_of(page_of(run)[0])
-    assert "How good are the probabilities? dfd-ray evaluate makes this part." in text
+    assert "How good are the probabilities? Run dfd-ray evaluate to make this part." in text
 
 
 def test_what_is_damaged_is_left_out_and_named(new_run: Callable[..., Path], page_of: Callable[..., Page]) -> None:
@@ -226,8 +226,8 @@ def test_what_is_damaged_is_left_out_and_named(new_run: Callable[..., Path], pag
     (run / "faces" / "part-1.parquet").write_bytes(b"PAR1 cut")
     (run / "config.yaml").write_text("unheard_of: 1\n")
     text = text_of(page_of(run)[0])
-    assert "evaluation/metrics.json cannot be read and was left out." in text
-    assert "faces/part-1.parquet is cut off and was left out." in text
+    assert "evaluation/metrics.json cannot be read. The page leaves it out." in text
+    assert "faces/part-1.parquet is cut off. The page leaves it out." in text
     assert "4 not processed yet" in text
     assert "configuration cannot be read (unknown field 'unheard_of'" in text
 

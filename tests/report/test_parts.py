@@ -75,11 +75,11 @@ def test_the_limits_hold_and_are_said(whole_run: Path, page_of: Callable[..., Pa
     assert "<b>50 of 208 faces</b> are drawn, sampled evenly" in page
     assert len(data["map-data"]["cluster"]) == 50
     assert page.count('<figure class="video">') == 4
-    assert "Faces of 4 videos of the 37 that have some, evenly chosen" in page
+    assert "These are faces from 4 videos, evenly chosen from the 37 that have a face." in page
     assert len(data["table-data"]["video_id"]) == 7
-    assert "<b>The 7 worst of 40 videos</b>" in page
+    assert "The table shows <b>7 of 40 videos</b>: the largest errors." in page
     assert page.count('class="sheet"') == 2
-    assert "The 2 largest of 10 clusters" in page
+    assert "These are the 2 largest of 10 clusters" in page
 
 
 def test_nothing_may_be_asked_for_either(whole_run: Path, page_of: Callable[..., Page]) -> None:
@@ -114,7 +114,7 @@ def test_the_quality_of_both_pictures_is_beside_them(whole_page: Page) -> None:
 def test_footage_that_is_in_two_folds_is_named(whole_page: Page) -> None:
     page = whole_page[0]
     assert '<td>a&lt;b&gt;.mp4</td><td>c.mp4</td><td class="num">1,234</td><td class="num">0.250</td>' in page
-    assert "21 such pairs, the 1 with the most faces shown" in page
+    assert "There are 21 such pairs; the table shows the 1 with the most faces." in page
 
 
 def test_sprites_shrink_until_they_fit() -> None:

@@ -1,4 +1,4 @@
-// What a row of the table of videos opens to. It is made when it is asked for.
+// What a row of the table of videos opens to, made when the row is opened.
 function make(name, className, ...children) {
   const element = document.createElement(name);
   if (className) element.className = className;
@@ -22,7 +22,7 @@ function picture(uri, alt) {
   return image;
 }
 
-// A dot for each face, joined by frame; the drawing is stretched, so that its text is not inside it but around it.
+// A dot for each face, joined by frame. The drawing is stretched, so its text is around it, not inside.
 function chart(index) {
   const chances = videos.chances[index], frames = videos.frames[index] ?? chances.map((_, number) => number + 1);
   const word = videos.frames[index] ? "frame" : "face", first = Math.min(...frames), last = Math.max(...frames), raw = videos.raw_probability[index];
@@ -42,8 +42,8 @@ function chart(index) {
   });
   const scale = make("div", "scale", make("span", "", "1"), make("span", "", "0.5"), make("span", "", "0"));
   const ends = make("div", "ends", make("span", "", `${word} ${first}`), last > first ? make("span", "", `${word} ${last}`) : "");
-  const used = videos.faces_used[index], whole = raw === null ? "" : ` The line across is the video's, ${raw.toFixed(3)}, of ${used} face${used === 1 ? "" : "s"}.`;
-  const caption = make("figcaption", "", `Each dot is a face: its probability of FAKE, before calibration.${whole}`);
+  const used = videos.faces_used[index], whole = raw === null ? "" : ` The level line is the video's probability, ${raw.toFixed(3)}, from ${used} face${used === 1 ? "" : "s"}.`;
+  const caption = make("figcaption", "", `Each dot is the probability of FAKE of one face, before calibration.${whole}`);
   return make("figure", "chart", make("div", "plane", scale, drawing), ends, caption);
 }
 
@@ -57,23 +57,23 @@ function portraits(index) {
 
 function heat(index) {
   const found = videos.heat[index].map(([frame, plain, hot]) =>
-    make("figure", "", picture(plain, `Face in frame ${frame}`), picture(hot, "The same face, red where it speaks for FAKE"), make("figcaption", "", `frame ${frame}`)));
-  const caption = make("p", "dim", "Where the classifiers look (Grad-CAM): red is where a face speaks most for FAKE to them. On a REAL face, too, some place is the reddest.");
+    make("figure", "", picture(plain, `Face in frame ${frame}`), picture(hot, "The same face, red where it makes the classifiers answer FAKE"), make("figcaption", "", `frame ${frame}`)));
+  const caption = make("p", "dim", "Where the classifiers look (Grad-CAM). Red marks the places that make them answer FAKE. A REAL face has a reddest place, too.");
   return [make("div", "portraits heat", ...found), caption];
 }
 
-// Why there is no face to see, in a sentence; empty where it is not known.
+// Says in a sentence why there is no face to see; empty where that is not known.
 function remark(index) {
-  if (videos.status[index] === "no_face") return "Read to the end, no face found.";
+  if (videos.status[index] === "no_face") return "The video was read to the end. No face was found.";
   if (videos.reason[index]) return videos.reason[index];
-  if (index >= videos.pictured && videos.faces.some(one => one)) return `Only the first ${videos.pictured} rows, as the page opens, carry pictures of faces.`;
+  if (index >= videos.pictured && videos.faces.some(one => one)) return `Only the first ${videos.pictured} rows of the unsorted table have pictures of faces.`;
   return "";
 }
 
 function details(index) {
   const facts = [["fold", videos.fold[index]], ["status", videos.status[index]], ["faces used", videos.faces_used[index]], ["before calibration", videos.raw_probability[index]?.toFixed(3)]];
-  const told = facts.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => make("span", "", `${name} `, make("b", "", `${value}`)));
-  const inside = make("div", "inside", make("p", "told dim", ...told));
+  const shown = facts.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => make("span", "", `${name} `, make("b", "", `${value}`)));
+  const inside = make("div", "inside", make("p", "values dim", ...shown));
   if (videos.faces[index]) inside.append(portraits(index));
   else if (remark(index)) inside.append(make("p", "dim", remark(index)));
   if (videos.chances[index]) inside.append(chart(index));

@@ -1,12 +1,12 @@
 "use strict";
-// Data of the page, by the id of the element that carries it; null where the run has none.
+// Returns the data in the element of this id; null where the run has none.
 const island = id => {
   const element = document.getElementById(id);
   return element ? JSON.parse(element.textContent) : null;
 };
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// A string such as "--real" is a CSS variable: figures know no colours of their own, so they follow light and dark.
+// Replaces strings such as "--real", which are CSS variables, by their values, so that figures follow light and dark.
 function resolve(value) {
   if (typeof value === "string") return /^--[a-z]+$/.test(value) ? css(value) : value;
   if (Array.isArray(value)) return value.map(resolve);

@@ -1,4 +1,4 @@
-// The map: two clouds of the same faces, one way to colour both, and a panel with the face under the pointer.
+// The map: two clouds of the same faces in the same colours, and a panel with the face under the pointer.
 const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b3a125", "#8f5fbf", "#44aa99", "#a8604a"];
 const faces = island("map-data");
 const pointer = { x: 0, y: 0 };

@@ -1,4 +1,4 @@
-// The table of videos: rows are made as they are asked for, so that twenty thousand of them cost nothing.
+// The table of videos. Rows are made when they are shown, so that a table of twenty thousand opens at once.
 const ROWS_AT_ONCE = 100;
 const videos = island("table-data");
 
@@ -98,7 +98,7 @@ function setUpTable() {
   text.addEventListener("input", refresh);
   status.addEventListener("change", refresh);
   more.addEventListener("click", showMore);
-  matchMedia("(max-width: 520px)").addEventListener("change", refresh);  // other columns, so open rows would not fit
+  matchMedia("(max-width: 520px)").addEventListener("change", refresh);  // the columns change, so open rows would not fit
   refresh();
 }
 
