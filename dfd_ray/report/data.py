@@ -1,4 +1,4 @@
-"""What a run folder holds, read without its pictures: whatever is there, and None for what is not."""
+"""What a run folder holds, read without its pictures. What is not there is None."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.arrays import Int64Array
 from dfd_ray.config import Config, parse_config
 from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.store.storage import join, open_location, read_bytes, read_json
@@ -23,18 +24,18 @@ ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything about a run that is small: tables have a row per video at most, and no images."""
+    """What is small of a run: tables with at most one row per video, and no images."""
 
     run: str
     config: Config
-    """That of the run where it is stored and readable, else the one given."""
+    """The run's own configuration; the one of this report if that cannot be read."""
     config_yaml: str
     corpus: str
     demo: bool
     margin: float
-    """With which the stored crops were cut."""
+    """The margin of the stored crops, as a share of the box."""
     summaries: dict[str, dict[str, Any]]
-    """By job; only those that ran."""
+    """By job, for the jobs that ran."""
     manifest: pa.Table | None
     """`video_id`, `label`."""
     outcomes: pa.Table | None
@@ -43,21 +44,21 @@ class RunData:
     face_files: list[str]
     score_files: list[str]
     projection_files: list[str]
-    history: list[dict[str, Any]] | None
-    """One entry per fold: `fold`, `epochs`."""
+    history: list[Any] | None
+    """One `figures.Fold` per fold."""
     metrics: dict[str, Any] | None
     examples: list[dict[str, Any]]
     """What training does to faces: `kind`, `name`, `pictures` as JPEGs in base64."""
     explanations: list[dict[str, Any]]
     """Where the classifiers look: `video_id`, `frames`, `pictures` as pairs of JPEGs in base64, a face and its heat."""
     remarks: list[str]
-    """What is damaged, a sentence each."""
+    """One sentence for each damaged file."""
 
 
 def read_run(run: str, config: Config) -> RunData:
-    """Read a run folder; what is absent is None or empty, what is damaged is absent and named in `remarks`.
+    """Read a run folder. What is absent is None or empty. What is damaged counts as absent and is named in `remarks`.
 
-    Raises RunError when there is neither a manifest nor a summary: then this is no run.
+    Raises RunError when the folder has neither a manifest nor a summary.
     """
     remarks: list[str] = []
     summaries = {job: found for job in JOBS if (found := read_object(run, f"summaries/{job}.json", remarks)) is not None}
@@ -91,7 +92,7 @@ def read_run(run: str, config: Config) -> RunData:
 
 
 def read_object(run: str, name: str, remarks: list[str]) -> dict[str, Any] | None:
-    """Return a JSON file's object; None when it is absent or, with a remark, when it is something else."""
+    """Return a JSON file's object. Return None when the file is absent, and add a remark when it holds something else."""
     try:
         value = read_json(join(run, name))
     except RunError:
@@ -105,7 +106,7 @@ def read_object(run: str, name: str, remarks: list[str]) -> dict[str, Any] | Non
 
 
 def list_readable_files(run: str, table: str, remarks: list[str]) -> list[str]:
-    """Return the files of a table whose footers can be read; a remark counts the others."""
+    """Return the files of a table whose footers can be read, without empty ones. Add a remark for each of the others."""
     filesystem, _ = open_location(run)
     files = table_files(run, table)
     readable = []
@@ -119,14 +120,16 @@ def list_readable_files(run: str, table: str, remarks: list[str]) -> list[str]:
 
 
 def read_config(run: str, given: Config, remarks: list[str]) -> tuple[Config, str]:
-    """Return the configuration stored with the run and its YAML; the one given where there is none to read."""
+    """Return the run's stored configuration and its YAML, or the given one if none can be read."""
     try:
         text = read_bytes(join(run, "config.yaml")).decode()
         return parse_config(text, "config.yaml"), text
     except FileNotFoundError:
         pass
     except (ConfigurationError, UnicodeDecodeError) as error:
-        remarks.append(f"The run's own configuration cannot be read ({error}). The page shows the configuration of this report.")
+        remarks.append(
+            f"The run's own configuration cannot be read ({error}). The page shows the configuration of this report."
+        )
     return given, given.to_yaml()
 
 
@@ -158,7 +161,7 @@ def count_labels(table: pa.Table, weight: str | None = None) -> dict[str, int]:
     return counts
 
 
-def space_evenly(count: int, limit: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def space_evenly(count: int, limit: int) -> Int64Array:
     """Return at most `limit` positions of `count`, evenly spaced from the first to the last, ascending int64."""
     if count <= limit:
         return np.arange(count)

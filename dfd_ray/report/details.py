@@ -1,10 +1,9 @@
-"""What the rows of the table of videos open to: faces, probabilities face by face, and where the classifiers look."""
+"""What a row of the table of videos opens to: its faces, their probabilities, and where the classifiers look."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +17,16 @@ from dfd_ray.report.points import Portrait
 from dfd_ray.store.tables import flatten_faces, iterate_batches
 
 FACES_DRAWN = 160
-"""Faces of a video that its chart has a dot for, at most."""
+"""Most faces of a video that its chart shows."""
 PORTRAIT_PIXELS, PORTRAIT_QUALITY = 72, 72
 HEAT_PIXELS, HEAT_FACES = 120, 3
 REASON_LENGTH = 300
-"""Characters of what a decoder said, at most."""
+"""Most characters of a decoder's message that are shown."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The probabilities of FAKE of a video's faces, before calibration, in the order of the frames."""
+    """The probability of FAKE of each face of a video, before calibration, in the order of the frames."""
 
     frames: list[int] | None
     """The frame of each face; None where the faces are not kept, as in a folder of `predict`."""
@@ -37,9 +36,9 @@ class Curve:
 
 
 def read_curves(data: RunData, videos: Sequence[str]) -> dict[str, Curve]:
-    """Return the curve of each of some videos that was scored; the tables are read in batches, without a picture.
+    """Return the curve of each of these videos that was scored. The tables are read in batches, without pictures.
 
-    Float64Array that are not one for each face, as after faces were found again, are no curve.
+    A video whose number of scores is not its number of faces has no curve: its faces were found again after scoring.
     """
     wanted = pa.array(videos, pa.string())
     places = read_places(data, wanted)
@@ -55,7 +54,7 @@ def read_curves(data: RunData, videos: Sequence[str]) -> dict[str, Curve]:
 
 
 def read_places(data: RunData, wanted: pa.Array) -> dict[str, Int64Array]:
-    """Return frame and number of each face (n, 2) of the wanted videos, from the files that hold them."""
+    """Return the frame and the number of each face (n, 2) of the wanted videos, from the files that hold them."""
     if data.outcomes is None:
         return {}
     holding = data.outcomes.filter(pc.is_in(data.outcomes.column("video_id"), value_set=wanted))
@@ -72,15 +71,16 @@ def read_places(data: RunData, wanted: pa.Array) -> dict[str, Int64Array]:
 
 
 def make_curve(chances: Float64Array, place: Int64Array | None) -> Curve:
-    """Return the curve of a video's faces, evenly thinned where there are very many."""
+    """Return the curve of a video's faces, with at most FACES_DRAWN faces, evenly chosen."""
     chosen = space_evenly(len(chances), FACES_DRAWN)
     frames, faces = (None, None) if place is None else place[chosen].T.tolist()
     return Curve(frames, faces, np.round(chances[chosen], 3).tolist())
 
 
-def read_heat(data: RunData, videos: Sequence[str]) -> dict[str, list[list[Any]]]:
+def read_heat(data: RunData, videos: Sequence[str]) -> dict[str, list[list[int | str]]]:
     """Return frame, face and heat map, both as data: URIs, of the faces that were explained, by video."""
-    wanted, found = set(videos), {}
+    wanted = set(videos)
+    found: dict[str, list[list[int | str]]] = {}
     for one in data.explanations:
         if isinstance(one, dict) and one.get("video_id") in wanted:
             faces = zip(one.get("frames") or [], one.get("pictures") or [], strict=False)
@@ -95,10 +95,10 @@ def read_heat(data: RunData, videos: Sequence[str]) -> dict[str, list[list[Any]]
 
 def make_details_island(
     data: RunData, rows: pa.Table, pictured: int, portraits: dict[str, list[Portrait]]
-) -> dict[str, list[Any] | int]:
-    """Return what each row of the table opens to, column by column, ready for JSON; None where there is nothing.
+) -> dict[str, Sequence[object] | int]:
+    """Return what each row of the table opens to, column by column, ready for JSON. A missing value is None.
 
-    Only the first `pictured` rows carry pictures.
+    Only the first `pictured` rows have pictures.
     """
     videos = rows.column("video_id").to_pylist()
     curves, heat = read_curves(data, videos), read_heat(data, videos[:pictured])
@@ -116,8 +116,8 @@ def make_details_island(
     }
 
 
-def show_portraits(portraits: list[Portrait], curve: Curve | None) -> list[list[Any]] | None:
-    """Return frame, probability of FAKE (None where it is not known) and picture of some faces of a video."""
+def show_portraits(portraits: list[Portrait], curve: Curve | None) -> list[list[object]] | None:
+    """Return the frame, the probability of FAKE (None if unknown) and the picture of some faces of a video."""
     if not portraits:
         return None
     known: dict[tuple[int, int], float] = {}

@@ -1,12 +1,12 @@
 """Plotly figures as plain dictionaries.
 
-A string such as `--real` is a CSS variable: the page's script puts in its value, in light and in dark.
+A string such as `--real` is a CSS variable. The page's script replaces it by its value, in light and in dark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +18,31 @@ from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin
 EPOCHS_DRAWN = 200
 UNIT = [-0.03, 1.05]
 
-Figure = dict[str, Any]
+Trace = dict[str, object]
+Epoch = dict[str, float]
+"""`epoch` from 1, and its losses and AUC by name; a value that is missing or null is not drawn."""
 
 
-def make_axis(title: str, **more: Any) -> dict[str, Any]:
+class Figure(TypedDict):
+    """What plotly.js draws."""
+
+    data: list[Trace]
+    layout: Mapping[str, object]
+
+
+class Fold(TypedDict):
+    """The training of a fold, as `models/history.json` has it."""
+
+    fold: NotRequired[int]
+    epochs: NotRequired[list[Epoch]]
+
+
+def make_axis(title: str, **more: object) -> dict[str, object]:
     """Return an axis with a title."""
     return {"title": {"text": title, "standoff": 8}, **more}
 
 
-def draw_diagonal() -> dict[str, Any]:
+def draw_diagonal() -> Trace:
     """Return the dotted line from (0, 0) to (1, 1)."""
     line = {"color": "--dim", "width": 1, "dash": "dot"}
     return {
@@ -40,7 +56,7 @@ def draw_diagonal() -> dict[str, Any]:
     }
 
 
-def draw_training_curves(history: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+def draw_training_curves(history: Sequence[Fold]) -> dict[str, Figure]:
     """Return the figures `training-loss` and, where some epoch has one, `training-auc`, from the folds' epochs."""
     figures = {
         "training-loss": draw_curves(
@@ -56,11 +72,11 @@ def draw_training_curves(history: Sequence[dict[str, Any]]) -> dict[str, Figure]
     return figures
 
 
-def draw_curves(history: Sequence[dict[str, Any]], title: str, kinds: Sequence[tuple[str, str, str, str]]) -> Figure:
-    """Return a thin line per fold and, with several folds, a thick one of their mean, for each (key, name, colour, dash)."""
-    traces = []
+def draw_curves(history: Sequence[Fold], title: str, kinds: Sequence[tuple[str, str, str, str]]) -> Figure:
+    """Return a thin line per fold for each (key, name, colour, dash), and a thick one of the mean of several folds."""
+    traces: list[Trace] = []
     for key, name, colour, dash in kinds:
-        by_epoch: dict[int, list[float]] = {}
+        by_epoch: dict[float, list[float]] = {}
         for fold in history:
             epochs = [epoch for epoch in fold.get("epochs", []) if epoch.get(key) is not None]
             for epoch in epochs:
@@ -77,13 +93,13 @@ def draw_curves(history: Sequence[dict[str, Any]], title: str, kinds: Sequence[t
     return {"data": traces, "layout": layout}
 
 
-def choose_epoch_step(history: Sequence[dict[str, Any]]) -> int:
-    """Return how many epochs lie between two ticks: eight ticks at most, and none between epochs."""
+def choose_epoch_step(history: Sequence[Fold]) -> int:
+    """Return the number of epochs between two ticks, so that there are at most eight."""
     last = max((epoch["epoch"] for fold in history for epoch in fold.get("epochs", [])), default=1)
     return int(-(-last // 8))
 
 
-def draw_curve(x: list[int], y: list[float], name: str, colour: str, dash: str, bold: bool = False) -> dict[str, Any]:
+def draw_curve(x: list[float], y: list[float], name: str, colour: str, dash: str, bold: bool = False) -> Trace:
     """Return one line; thin and pale unless bold."""
     return {
         "type": "scatter",
@@ -99,18 +115,19 @@ def draw_curve(x: list[int], y: list[float], name: str, colour: str, dash: str, 
     }
 
 
-def draw_level(value: float, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def draw_level(value: float, history: Sequence[Fold]) -> Trace:
     """Return a dotted level line over all epochs."""
     epochs = [epoch["epoch"] for fold in history for epoch in fold.get("epochs", [])]
     return draw_diagonal() | {"x": [min(epochs), max(epochs)], "y": [value, value]}
 
 
 def draw_roc_curve(roc: dict[str, list[float]]) -> Figure:
-    """Return the ROC curve, with the point where videos are called FAKE from 0.5 on."""
+    """Return the ROC curve, with a ring at the threshold 0.5."""
     fpr, tpr, threshold = roc.get("fpr", []), roc.get("tpr", []), roc.get("threshold", [])
     line = {"color": "--accent", "width": 2.5, "shape": "hv"}
     hover = "finds %{y:.0%} of FAKE<br>accuses %{x:.0%} of REAL<extra></extra>"
-    traces = [draw_diagonal(), {"type": "scatter", "x": fpr, "y": tpr, "mode": "lines", "line": line, "hovertemplate": hover}]
+    drawn: Trace = {"type": "scatter", "x": fpr, "y": tpr, "mode": "lines", "line": line, "hovertemplate": hover}
+    traces: list[Trace] = [draw_diagonal(), drawn]
     reached = [i for i, value in enumerate(threshold) if value >= 0.5]
     if reached and len(threshold) == len(fpr):
         last = reached[-1]
@@ -128,13 +145,13 @@ def draw_roc_curve(roc: dict[str, list[float]]) -> Figure:
 def draw_reliability(predictions: pa.Table, stored: Sequence[ReliabilityBin] | None) -> Figure | None:
     """Return how often videos given a probability are FAKE, before and after calibration; None without labels.
 
-    `stored` is what `evaluation/metrics.json` has of it; without it, which an older run lacks, there are no intervals.
+    `stored` is `reliability` of `evaluation/metrics.json`. An older run lacks it; its bins then have no intervals.
     """
     rows = stored or compare_by_bin(predictions, "probability")
     if not rows:
         return None
     raw = compare_by_bin(predictions, "raw_probability")
-    traces = [
+    traces: list[Trace] = [
         draw_diagonal(),
         draw_bins(raw, "uncalibrated", "--dim", "circle-open"),
         draw_bins(rows, "calibrated", "--accent", "circle"),
@@ -156,8 +173,8 @@ def draw_reliability(predictions: pa.Table, stored: Sequence[ReliabilityBin] | N
     return {"data": traces, "layout": layout}
 
 
-def draw_bins(rows: Sequence[ReliabilityBin], name: str, colour: str, symbol: str) -> dict[str, Any]:
-    """Return bins as joined points, the larger the more videos they hold."""
+def draw_bins(rows: Sequence[ReliabilityBin], name: str, colour: str, symbol: str) -> Trace:
+    """Return bins as joined points. A bin with more videos is larger."""
     most = max((row["n"] for row in rows), default=1)
     return {
         "type": "scatter",
@@ -180,7 +197,7 @@ def draw_histogram(predictions: pa.Table) -> Figure | None:
         return None
     centres = [(i + 0.5) / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
     hover = "%{y} videos<extra>%{fullData.name}, %{x:.2f} ± 0.05</extra>"
-    traces = [
+    traces: list[Trace] = [
         {
             "type": "bar",
             "x": centres,

@@ -1,10 +1,9 @@
-"""A few faces of a few videos, to look at: is what was found a face, and is the box where it should be?"""
+"""A few faces of a few videos, to check by eye: is it a face, and is the box in the right place?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +23,29 @@ VIDEOS_AT_ONCE = 8
 """Rows read with their images: some 40 faces of 30 kB each, times this."""
 
 
+class StoredFace(TypedDict):
+    """What is read of a face in `faces/`."""
+
+    frame_index: int
+    box: list[float] | None
+    landmarks: list[float] | None
+    probability: float
+    image: bytes
+
+
+class StoredVideo(TypedDict):
+    """What is read of a row of `faces/`."""
+
+    video_id: str
+    label: str | None
+    width: int | None
+    height: int | None
+    faces: list[StoredFace]
+
+
 @dataclass(frozen=True)
 class SampleFace:
-    """A crop and what was found on it."""
+    """A crop, and where its box and landmarks are."""
 
     uri: str
     frame_index: int
@@ -45,7 +64,7 @@ class SampleVideo:
 
 
 def sample_videos(data: RunData, limit: int) -> list[SampleVideo]:
-    """Return faces of at most `limit` videos that have some, REAL and FAKE in equal parts as far as they go.
+    """Return faces of at most `limit` videos that have some, as many REAL as FAKE ones where there are enough.
 
     Only the files that hold the chosen videos are read, a few rows at a time.
     """
@@ -64,7 +83,7 @@ def sample_videos(data: RunData, limit: int) -> list[SampleVideo]:
 
 
 def choose_videos(outcomes: pa.Table, limit: int) -> pa.Table:
-    """Return at most `limit` rows of videos with faces, evenly spaced in each class, REAL and FAKE taking turns."""
+    """Return at most `limit` rows of videos with faces, evenly spaced in each class, REAL and FAKE alternating."""
     has_face = np.asarray(outcomes.column("face_count")) > 0
     labels = np.array(outcomes.column("label").to_pylist(), dtype=object)
     classes = [np.flatnonzero(has_face & (labels == name)) for name in LABELS]
@@ -79,9 +98,9 @@ def choose_videos(outcomes: pa.Table, limit: int) -> pa.Table:
     return outcomes.take(pa.array(turns, pa.int64()))
 
 
-def sample_video(row: dict[str, Any], margin: float, limit: int) -> SampleVideo:
+def sample_video(row: StoredVideo, margin: float, limit: int) -> SampleVideo:
     """Return a row of `faces/` with at most `limit` of its faces, evenly spaced."""
-    faces: Sequence[dict[str, Any]] = row["faces"]
+    faces = row["faces"]
     chosen = [faces[i] for i in space_evenly(len(faces), limit)]
     return SampleVideo(
         video_id=row["video_id"],
@@ -91,12 +110,13 @@ def sample_video(row: dict[str, Any], margin: float, limit: int) -> SampleVideo:
     )
 
 
-def sample_face(face: dict[str, Any], margin: float, width: int | None, height: int | None) -> SampleFace:
-    """Return one face, small, with the overlay where the size of its frame is known."""
-    known = width and height and face["box"] and face["landmarks"]
+def sample_face(face: StoredFace, margin: float, width: int | None, height: int | None) -> SampleFace:
+    """Return one face, made small, with its overlay if the size of its frame is known."""
+    box, landmarks = face["box"], face["landmarks"]
+    known = width and height and box and landmarks
     return SampleFace(
         uri=to_uri(decode_square(face["image"], PIXELS), QUALITY),
         frame_index=face["frame_index"],
         probability=face["probability"],
-        overlay=place_on_crop(face["box"], face["landmarks"], margin, width or 0, height or 0) if known else None,
+        overlay=place_on_crop(box or [], landmarks or [], margin, width or 0, height or 0) if known else None,
     )

@@ -1,4 +1,4 @@
-"""Where a face's box and landmarks lie on its crop."""
+"""Where a face's box and landmarks are on its crop."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Overlay:
 
 
 def place_on_crop(box: Sequence[float], landmarks: Sequence[float], margin: float, width: int, height: int) -> Overlay | None:
-    """Return the overlay of a crop, or None where the box holds nothing of the frame.
+    """Return the overlay of a crop, or None if the box is outside the frame.
 
-    `box` is x1, y1, x2, y2 and `landmarks` are x, y pairs, in pixels of a frame of `width` x `height`. The crop is the
-    region stretched to a square, so the two directions have their own scale.
+    `box` is x1, y1, x2, y2 and `landmarks` are x, y pairs, in pixels of a frame of `width` x `height`. The crop is
+    that region stretched to a square, so each direction has its own scale.
     """
     left, top, right, bottom = crop_region(box, margin, width, height)
     if right <= left or bottom <= top:

@@ -1,4 +1,4 @@
-"""The page of explanations: faces of new videos, and where the classifiers look on them."""
+"""Heat maps of faces, which show where the classifiers look: a page of their own, and pictures for the report."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ROW_PIXELS = 120
 
 @dataclass(frozen=True)
 class ExplainedVideo:
-    """A video, its probability of FAKE, and some of its faces, each plain and with the heat laid over it."""
+    """A video, its probability of FAKE, and some of its faces, each plain and with its heat map on top."""
 
     video_id: str
     probability: float
     frames: list[int]
     pictures: list[tuple[bytes, bytes]]
-    """JPEGs."""
+    """The face and its heat map, both as JPEG."""
 
 
 def write_heat_map_page(out: str, explanations: list[ExplainedVideo]) -> str:
@@ -46,7 +46,7 @@ def write_heat_map_page(out: str, explanations: list[ExplainedVideo]) -> str:
 
 
 def write_heat_maps(out: str, explanations: list[ExplainedVideo]) -> None:
-    """Write `<out>/explanations.json`: the same pictures, smaller, for the rows of the report of `out`."""
+    """Write `<out>/explanations.json`: the same pictures, smaller, for the report of `out`."""
     stored = [
         {
             "video_id": one.video_id,
@@ -60,5 +60,5 @@ def write_heat_maps(out: str, explanations: list[ExplainedVideo]) -> None:
 
 
 def shrink_to_base64(picture: bytes) -> str:
-    """Return a picture, small, as a JPEG in base64."""
+    """Return a picture of ROW_PIXELS as a JPEG in base64."""
     return to_uri(decode_square(picture, ROW_PIXELS), QUALITY).partition(",")[2]

@@ -1,4 +1,4 @@
-"""Pictures made small enough to live inside a page: re-encoded crops, sheets of faces, and sprites."""
+"""Pictures small enough to be part of a page: re-encoded crops, sheets of faces, and sprites."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from dfd_ray.arrays import Image
 
 SPRITE_STEPS = ((48, 75), (40, 65), (32, 55), (24, 40))
-"""Pixels and JPEG quality of a sprite, tried in turn until the sheets fit their budget."""
+"""Pixels and JPEG quality of a sprite. They are tried in turn until the sheets fit their budget."""
 SPRITE_COLUMNS = 32
 """Sprites in a row and rows in a sheet: 1536 x 1536 pixels at most, which any phone decodes."""
 GREY = 128
@@ -20,7 +20,7 @@ GREY = 128
 
 @dataclass(frozen=True)
 class Sprites:
-    """Many small pictures in few images: number n is in sheet n // columns², row by row."""
+    """Many small pictures in few images. Number n is in sheet n // columns², row by row."""
 
     sheets: list[str]
     """data: URIs."""
@@ -30,7 +30,7 @@ class Sprites:
 
 
 def decode_square(data: bytes | None, size: int) -> Image:
-    """Return a picture as (size, size, 3) uint8 in OpenCV's channel order; grey where it is none."""
+    """Return a picture as (size, size, 3) uint8 in OpenCV's channel order. What is not a picture is grey."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         return np.full((size, size, 3), GREY, np.uint8)
@@ -46,7 +46,7 @@ def to_uri(image: Image, quality: int) -> str:
 
 
 def tile_pictures(images: Sequence[Image], columns: int) -> Image:
-    """Return pictures of one size side by side, row by row; what is left of the last row is grey."""
+    """Return pictures of one size side by side, row by row. The rest of the last row is grey."""
     size = images[0].shape[0]
     rows = -(-len(images) // columns)
     sheet = np.full((rows * size, min(columns, len(images)) * size, 3), GREY, np.uint8)
@@ -57,7 +57,7 @@ def tile_pictures(images: Sequence[Image], columns: int) -> Image:
 
 
 def make_sprites(pictures: Sequence[bytes | None], budget: int) -> Sprites:
-    """Return pictures as sprites whose URIs have `budget` characters at most, if the smallest step allows."""
+    """Return pictures as sprites. Their URIs have at most `budget` characters, unless the smallest step needs more."""
     per_sheet = SPRITE_COLUMNS**2
     for size, quality in SPRITE_STEPS:
         parts = [pictures[start : start + per_sheet] for start in range(0, len(pictures), per_sheet)]
@@ -70,7 +70,7 @@ def make_sprites(pictures: Sequence[bytes | None], budget: int) -> Sprites:
 
 
 def reencode_base64(text: object, size: int) -> str:
-    """Return a stored picture as a data: URI of (size, size) pixels, made anew; grey where it is none."""
+    """Return a stored picture, re-encoded at (size, size) pixels, as a data: URI. What is not a picture is grey."""
     try:
         data = base64.b64decode(text, validate=True) if isinstance(text, str) else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What was run, in rows: jobs and their time, settings, outcomes, and how far the map can be trusted."""
+"""Rows about the run: its jobs and their time, settings, outcomes, and the quality of the map."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ QUALITIES = {
     "trustworthiness": "Are neighbours on the map also neighbours among the embeddings? 1 means all of them.",
     "neighbour_preservation": "The share of a face's 15 nearest neighbours that the map keeps near. 1 means all.",
 }
-"""Measures of a picture; each may also be stored with `_pca` behind its name, for the first components alone."""
+"""Measures of a map. With `_pca` after its name, a measure is that of the first components alone."""
 CLUSTER_QUALITIES = {
     "silhouette": "How far apart the clusters are, from -1 to 1. Near 0 they touch.",
     "stability": "Are the same clusters found in 80 % of the faces? 1 means the same ones, 0 no more alike than by chance.",
     "purity_video": "The share of clustered faces that are of their cluster's commonest video.",
     "purity_group": "The same for groups of linked videos, which are people and scenes.",
-    "purity_label": "The same for REAL and FAKE. If it equals the share of the commoner label, clusters say nothing about what is FAKE.",
+    "purity_label": "The same for REAL and FAKE. At the share of the commoner label, clusters say nothing about fakes.",
 }
 
 
@@ -72,7 +72,7 @@ def read_job(name: str, summary: dict[str, Any]) -> Job:
 
 
 def list_changed_settings(config: Config) -> list[tuple[str, str, str]]:
-    """Return name, value and default of the settings that are not the defaults; places and resources left out."""
+    """Return name, value and default of the settings that differ from the default, without locations and resources."""
     default, own = flatten(Config()), flatten(config)
     skipped = ("corpus", "run", "resources.")
     return [
@@ -82,9 +82,9 @@ def list_changed_settings(config: Config) -> list[tuple[str, str, str]]:
     ]
 
 
-def flatten(config: Config) -> dict[str, Any]:
+def flatten(config: Config) -> dict[str, object]:
     """Return every setting as `section.field`."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for section, values in config.model_dump(mode="json").items():
         flat |= (
             {f"{section}.{name}": value for name, value in values.items()} if isinstance(values, dict) else {section: values}
@@ -92,13 +92,13 @@ def flatten(config: Config) -> dict[str, Any]:
     return flat
 
 
-def show_value(value: Any) -> str:
-    """Return a setting's value as a person writes it."""
+def show_value(value: object) -> str:
+    """Return a setting's value as text."""
     return "null" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def count_statuses(data: RunData) -> dict[str, int]:
-    """Return the videos by how they ended: ok, no_face, `error: reason`, and those not processed yet."""
+    """Return the number of videos by outcome: ok, no_face, `error: reason`, and not processed yet."""
     if data.outcomes is None:
         return {}
     names = (
@@ -113,7 +113,7 @@ def count_statuses(data: RunData) -> dict[str, int]:
 
 
 def list_broken_videos(data: RunData) -> pa.Table | None:
-    """Return the videos that gave no face, those with an error first; None where all gave one."""
+    """Return the videos that gave no face, those with an error first, or None if all gave one."""
     if data.outcomes is None:
         return None
     failed = data.outcomes.filter(pc.not_equal(data.outcomes.column("status"), "ok"))
@@ -121,7 +121,7 @@ def list_broken_videos(data: RunData) -> pa.Table | None:
 
 
 def list_map_qualities(quality: dict[str, Any]) -> list[Quality]:
-    """Return the measures of the two pictures."""
+    """Return the measures of the two maps."""
     return [
         Quality(name.replace("_", " ").capitalize(), meaning, quality.get(name), quality.get(f"{name}_pca"))
         for name, meaning in QUALITIES.items()

@@ -1,4 +1,4 @@
-"""The page itself: what was read becomes one HTML file with everything inside."""
+"""The page itself: one HTML file with everything inside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dfd_ray.sections import Report
 from dfd_ray.store.storage import absolute_uri, join, write_bytes
 
 SIZE_LIMIT = 14_500_000
-"""bytes; a page that would be larger is drawn again with half of everything."""
+"""Most bytes of a page. A larger page is made again with half of everything."""
 NAME_LENGTH = 120
 EXAMPLES_AT_MOST, EXAMPLE_PIXELS = 40, 120
 SCRIPTS = ("figures.js", "map.js", "details.js", "table.js")
@@ -41,16 +41,16 @@ SECTIONS = {
     "broken": ("Which videos gave no face?", ""),
     "settings": ("Which settings were used?", ""),
 }
-"""The sections in their order: title, and the job that makes what they show where that may still be missing."""
+"""The sections in order: the title, and the job to run if the section is missing."""
 ORDERS = {False: "largest errors", True: "most likely fakes"}
-"""What stands first in the table of videos; in a folder of `predict` there are no errors to know of."""
+"""What comes first in the table of videos. In a folder of `predict` no errors are known."""
 
 
 def build_report(run: str, config: Config) -> str:
     """Write `<run>/report/index.html` from whatever the run has, and return its location.
 
-    The page opens offline, loads nothing, and has less than 15 MB. A part that is not there is named, with the job that
-    makes it. How much is shown is in `config.report`. Raises RunError where there is no run at all.
+    The page opens offline, loads nothing, and has less than 15 MB. It names each missing part and the job that makes it.
+    `config.report` sets how much it shows. Raises RunError if the folder holds no run.
     """
     data = read_run(run, config)
     location = join(absolute_uri(run), "report", "index.html")
@@ -59,7 +59,7 @@ def build_report(run: str, config: Config) -> str:
 
 
 def render_within(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> bytes:
-    """Return the page as UTF-8, with less of everything until it has at most `most` bytes or nothing is left to cut."""
+    """Return the page as UTF-8, halving how much it shows until it has at most `most` bytes or nothing is left to cut."""
     page = render(data, limits).encode()
     smaller = Report(
         max_points=max(10, limits.max_points // 2),
@@ -72,7 +72,7 @@ def render_within(data: RunData, limits: Report, most: int = SIZE_LIMIT) -> byte
 
 
 def render(data: RunData, limits: Report) -> str:
-    """Return the page as HTML; every name from outside is escaped, in the text and in the scripts' data."""
+    """Return the page as HTML. Every name from outside is escaped, in the text and in the scripts' data."""
     rows = scores.sort_by_error(data.predictions, limits.max_rows) if data.predictions is not None else None
     pictured = rows.column("video_id").to_pylist()[: limits.pictured_rows] if rows is not None else []
     points = choose_points(data, limits.max_points, limits.clusters, pictured)
@@ -147,14 +147,14 @@ def list_sections(data: RunData, samples: list[SampleVideo], points: Points | No
 
 
 def is_prediction(data: RunData) -> bool:
-    """Return whether this is a folder of `predict`, whose videos nobody has labelled."""
+    """Return whether this is a folder of `predict`, whose videos have no labels."""
     return "predict" in data.summaries and "index" not in data.summaries
 
 
 def list_absent_parts(data: RunData, samples: list[SampleVideo], points: Points | None, scored: bool) -> list[tuple[str, str]]:
-    """Return title and job of each section that is not there although a job could make it.
+    """Return the title and the job of each section that is missing and that a job could make.
 
-    A section that is empty because the job found nothing to show is left out without a word here.
+    A section that is empty because its job found nothing to show is not listed.
     """
     if is_prediction(data):
         return []
@@ -164,7 +164,7 @@ def list_absent_parts(data: RunData, samples: list[SampleVideo], points: Points 
 
 
 def draw_figures(data: RunData) -> dict[str, figures.Figure]:
-    """Return the figures but the map, by the id of their place on the page."""
+    """Return the figures except the map, by the id of their place on the page."""
     drawn = figures.draw_training_curves(data.history) if data.history else {}
     if roc := (data.metrics or {}).get("roc"):
         drawn["roc"] = figures.draw_roc_curve(roc)
@@ -198,7 +198,7 @@ def read_quality(data: RunData) -> dict[str, Any]:
     return quality if isinstance(quality, dict) else {}
 
 
-def read_probabilities(predictions: pa.Table | None) -> dict[str, float]:
+def read_probabilities(predictions: pa.Table | None) -> dict[str, object]:
     """Return the probability of FAKE of each video that has one."""
     if predictions is None:
         return {}
@@ -206,7 +206,7 @@ def read_probabilities(predictions: pa.Table | None) -> dict[str, float]:
     return {name: scores.round_for_json(value) for name, value in pairs if value is not None}
 
 
-def as_json(value: Any) -> Markup:
+def as_json(value: object) -> Markup:
     """Return a value as JSON that cannot end, or begin, a script element."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
@@ -215,7 +215,7 @@ def as_json(value: Any) -> Markup:
 
 
 def hash_script(text: str) -> str:
-    """Return the name by which the page's security policy lets a script run, and no other."""
+    """Return the hash by which the page's security policy lets this script run."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
@@ -233,13 +233,13 @@ def read_plotly() -> str:
 
 
 def shorten(name: str) -> str:
-    """Return a name with its middle left out where it is very long."""
+    """Return a name, without its middle if it is longer than NAME_LENGTH."""
     half = (NAME_LENGTH - 1) // 2
     return name if len(name) <= NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
 
 
 def show_duration(seconds: float | None) -> str:
-    """Return seconds as a person says them."""
+    """Return seconds as text in hours, minutes or seconds."""
     if seconds is None:
         return ""
     if seconds < 60:
@@ -250,7 +250,7 @@ def show_duration(seconds: float | None) -> str:
 
 
 def show_thousands(value: float | None) -> str:
-    """Return a whole number with its thousands apart."""
+    """Return a whole number with a comma between thousands."""
     return "" if value is None else f"{value:,.0f}"
 
 

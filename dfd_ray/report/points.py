@@ -1,4 +1,4 @@
-"""The faces that the map and the cluster sheets show: few enough for a page, evenly chosen."""
+"""The faces that the map and the cluster sheets show, evenly chosen and few enough for a page."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dfd_ray.store.tables import iterate_batches
 
 POINT_COLUMNS = ["video_id", "frame_index", "face_index", "label", "cluster", "x", "y", "z", "pca", "thumbnail"]
 PICTURES = 6000
-"""Points of the map that carry a picture, at most: beyond, a browser has too many pixels to decode."""
+"""Most points of the map with a picture. With more, a browser has too many pixels to decode."""
 SPRITE_BUDGET = 4_000_000
 """Characters of all pictures of the map."""
 SHEET_ROWS, SHEET_COLUMNS = 3, 8
 SHEET_PIXELS, SHEET_QUALITY = 64, 75
 PORTRAITS = 8
-"""Faces of a video that its row in the table of videos opens to, at most."""
+"""Most faces of a video that its row in the table of videos shows."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Points:
     table: pa.Table
     """`POINT_COLUMNS` but the thumbnail, a row per drawn face."""
     pictured: Int64Array
-    """Which rows carry a picture; number n of them is sprite n."""
+    """Rows with a picture. Number n of them is sprite n."""
     sprites: Sprites
     sheets: list[ClusterSheet]
     portraits: dict[str, list[Portrait]]
@@ -69,9 +69,9 @@ class Points:
 
 
 def choose_points(data: RunData, limit: int, sheets: int, videos: Sequence[str] = ()) -> Points | None:
-    """Return at most `limit` points of a run's map, `sheets` cluster sheets and faces of `videos`; None where there is no map.
+    """Return at most `limit` points of a run's map, `sheets` cluster sheets and faces of `videos`, or None if there is no map.
 
-    The table is passed twice: once without its pictures, and once more for the rows chosen.
+    The table is read twice: once without its pictures, and once more for the chosen rows.
     """
     if not data.projection_files:
         return None
@@ -122,7 +122,7 @@ def make_portraits(faces: pa.Table) -> list[Portrait]:
 def sample_by_cluster(cluster: Int32Array, limit: int) -> Int64Array:
     """Return at most `limit` positions, ascending: every cluster (and the noise) keeps its share, evenly spaced.
 
-    What rounding leaves over goes first to clusters that would vanish, the largest first.
+    Places left over by rounding go first to clusters that would have none, the largest first.
     """
     if len(cluster) <= limit:
         return np.arange(len(cluster))
@@ -159,10 +159,10 @@ def make_sheet(cluster: int, facts: pa.Table, thumbnails: Sequence[bytes | None]
     )
 
 
-def make_map_island(points: Points, probability: dict[str, float]) -> dict[str, Any]:
-    """Return what the map draws, ready for JSON: columns of numbers, one entry per point, names told once.
+def make_map_island(points: Points, probability: dict[str, object]) -> dict[str, Any]:
+    """Return what the map draws, ready for JSON: columns with one entry per point, and each video's name once.
 
-    `probability` of FAKE by video. Missing numbers are None, a point without a picture has sprite -1.
+    `probability` of FAKE by video. Missing numbers are None. A point without a picture has sprite -1.
     """
     table = points.table
     names = table.column("video_id").combine_chunks().dictionary_encode()
@@ -193,7 +193,7 @@ def list_principal_axes(scores: Sequence[Sequence[float] | None]) -> list[list[f
 
 
 def round_coordinates(values: Sequence[float | None]) -> list[float | None] | None:
-    """Return numbers rounded to a ten-thousandth of their range, which no eye sees; None where there are none."""
+    """Return numbers rounded to a ten-thousandth of their range, which is not visible, or None if there are none."""
     numbers = np.array(values, np.float64)
     known = np.isfinite(numbers)
     if not known.any():

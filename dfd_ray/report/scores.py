@@ -21,15 +21,21 @@ MEANINGS = {
         "As if there were as many REAL as FAKE videos. Lower is better.",
     ),
     "roc_auc": ("ROC AUC", "The chance that a FAKE video scores above a REAL one. Higher is better."),
-    "average_precision": ("Average precision", "How many of the videos at the top of the list are FAKE, if sorted by probability. Higher is better."),
-    "balanced_accuracy": ("Balanced accuracy", "Share of videos called right at the threshold 0.5, as the mean of both classes. Higher is better."),
+    "average_precision": (
+        "Average precision",
+        "How many of the videos at the top of the list are FAKE, if sorted by probability. Higher is better.",
+    ),
+    "balanced_accuracy": (
+        "Balanced accuracy",
+        "Share of videos called right at the threshold 0.5, as the mean of both classes. Higher is better.",
+    ),
     "equal_error_rate": (
         "Equal error rate",
         "Share of videos called wrong, at the threshold where it is the same for both classes. Lower is better.",
     ),
     "weighted_precision": (
         "Weighted precision",
-        "Precision at the threshold that finds half of the fakes, if there were a hundred times as many REAL videos. Higher is better.",
+        "Precision where half of the fakes are found, with a hundred times as many REAL videos. Higher is better.",
     ),
     "brier": ("Brier score", "The mean squared error of the probability. Lower is better."),
     "calibration_error": (
@@ -44,7 +50,7 @@ SHARES = ("roc_auc", "average_precision", "balanced_accuracy", "equal_error_rate
 
 @dataclass(frozen=True)
 class Score:
-    """A score, its 95 % interval, and what an answer that knows nothing but the base rate gets."""
+    """A score, its 95 % interval, and the score of answering the base rate."""
 
     name: str
     title: str
@@ -54,15 +60,15 @@ class Score:
     high: float | None
     baseline: float | None
     top: float
-    """Where the ruler that shows them ends; it begins at 0."""
+    """The end of the ruler that shows them. It begins at 0."""
 
     @property
     def interval(self) -> str:
-        """The interval as text; empty where there is none."""
+        """The interval as text, empty if there is none."""
         return "" if self.low is None or self.high is None else f"{self.low:.3f} to {self.high:.3f}"
 
     def percent(self, value: float) -> float:
-        """Return where a value lies on the ruler, in percent of its length."""
+        """Return the place of a value on the ruler, in percent of its length."""
         return round(100 * min(max(value / self.top, 0.0), 1.0), 2)
 
 
@@ -83,7 +89,7 @@ def list_scores(metrics: dict[str, Any]) -> list[Score]:
 
 
 def score_base_rate(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return what answering the base rate for every video gets, by score."""
+    """Return the scores of answering the base rate for every video, by name."""
     constants, by_class = metrics.get("constants") or {}, metrics.get("by_class") or {}
     known = {"log_loss": constants.get("natural"), "log_loss_balanced": constants.get("balanced")}
     known |= {"roc_auc": 0.5, "balanced_accuracy": 0.5, "equal_error_rate": 0.5}
@@ -95,7 +101,7 @@ def score_base_rate(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def summarise_scores(scores: list[Score], videos: int | None) -> str:
-    """Return the result in one sentence or two: log loss beside the constant's, what that means, and AUC."""
+    """Return the result in one to three sentences: the log loss, the best constant's and what that means, and the AUC."""
     by_name = {score.name: score for score in scores}
     loss, auc = by_name.get("log_loss"), by_name.get("roc_auc")
     if loss is None:
@@ -119,7 +125,7 @@ def show_interval(score: Score) -> str:
 
 
 def judge_loss(loss: Score) -> str:
-    """Say whether a log loss beats that of a constant, as far as its interval allows to say it."""
+    """Say whether a log loss beats that of the best constant, if its interval shows it."""
     if loss.baseline is None or loss.low is None or loss.high is None:
         return "without an interval, the difference may be luck"
     if loss.high < loss.baseline:
@@ -151,7 +157,7 @@ def count_by_bin(predictions: pa.Table) -> dict[str, list[int]]:
 
 
 def sort_by_error(predictions: pa.Table, limit: int) -> pa.Table:
-    """Return at most `limit` rows, by log loss from the largest; the unlabelled come last, likely fakes first."""
+    """Return at most `limit` rows, the largest log loss first. Unlabelled videos come last, likely fakes first."""
     probability = predictions.column("probability").to_numpy().astype(np.float64)
     labels = np.array(predictions.column("label").to_pylist(), dtype=object)
     given = np.where(labels == "FAKE", probability, np.where(labels == "REAL", 1 - probability, np.nan))
@@ -160,14 +166,14 @@ def sort_by_error(predictions: pa.Table, limit: int) -> pa.Table:
     return predictions.take(pa.array(order[:limit]))
 
 
-def make_table_island(rows: pa.Table) -> dict[str, list[Any]]:
-    """Return predictions column by column, ready for JSON; what is missing or not a number is None."""
+def make_table_island(rows: pa.Table) -> dict[str, list[object]]:
+    """Return predictions column by column, ready for JSON. What is missing or not a number is None."""
     columns = ("video_id", "label", "fold", "probability", "raw_probability", "faces_used", "status")
     return {name: [round_for_json(value) for value in rows.column(name).to_pylist()] for name in columns}
 
 
-def round_for_json(value: Any) -> Any:
-    """Return a float with four digits, None for what JSON has no number for, and anything else unchanged."""
+def round_for_json(value: object) -> object:
+    """Return a float with four digits, None for NaN or infinity, and anything else unchanged."""
     if not isinstance(value, float):
         return value
     return round(value, 4) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Where the probabilities are good and where not, and what the files alone give away."""
+"""The scores of subgroups of videos, and what the files alone give away."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ KINDS = {
     "method": ("Method", "All REAL videos, and the FAKE ones that were made by this method."),
     "resolution": ("Resolution", "The frame's shorter side, in pixels."),
     "face_size": ("Size of the face", "The median width of a video's faces, in pixels."),
-    "skin_tone": ("Skin tone", "Measured by the angle of the cheeks' colour (ITA). The light of the scene changes it, so it is not the person's own tone."),
+    "skin_tone": (
+        "Skin tone",
+        "By the angle of the cheeks' colour (ITA). Light changes it, so it is not the person's own tone.",
+    ),
 }
-"""What parts the videos: title, and how it is measured."""
+"""How videos are split: the title, and how it is measured."""
 ROWS_AT_MOST = 60
-"""Rows of a kind; DFDC has 50 parts."""
+"""Most rows of a kind. DFDC has 50 parts."""
 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Some of the videos, and how well they are told apart."""
+    """Some of the videos, and their scores."""
 
     name: str
     real: int
     fake: int
     log_loss: Score | None
     roc_auc: Score | None
-    """None where one class only is there."""
+    """None if there is only one class."""
 
 
 def list_subgroups(metrics: dict[str, Any]) -> list[tuple[str, str, list[Subgroup]]]:
-    """Return title, meaning and rows of each way to part the videos that `evaluation/metrics.json` has."""
+    """Return title, meaning and rows of each split of the videos in `evaluation/metrics.json`."""
     stored = metrics.get("subgroups") or {}
     found = []
     for kind in [*KINDS, *(kind for kind in stored if kind not in KINDS)]:
@@ -69,13 +72,13 @@ def read_score(name: str, stored: dict[str, Any], baseline: float | None, top: f
 
 
 def read_metadata_probe(metrics: dict[str, Any]) -> Score | None:
-    """Return the AUC of what sees the files' facts only, or None where it was not measured."""
+    """Return the AUC of the model that sees only the files' facts, or None if it was not measured."""
     probe = metrics.get("metadata_probe") or {}
     return read_score("roc_auc", probe.get("roc_auc") or {}, 0.5, 1.0)
 
 
-def order_naturally(name: str) -> tuple[Any, ...]:
-    """Return a key that puts small before large, light before dark, numbered names by their numbers and the unknown last."""
+def order_naturally(name: str) -> tuple[int, int, list[tuple[int, str]]]:
+    """Return a sort key: small before large, light before dark, numbered names by number, unknown last."""
     if name == "unknown":
         return (2, 0, [])
     if name in TONES:

@@ -83,7 +83,10 @@ def test_the_share_of_faces_that_look_like_another_fold_s_is_told_and_that_there
     whole_page: Page, new_run: Callable[..., Path], page_of: Callable[..., Page]
 ) -> None:
     text = text_of(whole_page[0])
-    assert "Of 10,000 labelled faces that were checked, 1,262 (12.62 %) are nearer to a face of another fold than to any other face" in text
+    assert (
+        "Of 10,000 labelled faces that were checked, 1,262 (12.62 %) are nearer to a face of another fold "
+        "than to any other face of their own video." in text
+    )
     assert "There are 21 such pairs; the table shows the 1 with the most faces." in text
     run = new_run(8)
     summary = run / "summaries" / "analyze.json"
