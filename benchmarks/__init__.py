@@ -1,1 +1,1 @@
-"""What the project claims, measured: ours beside its peers, in one run. `python -m benchmarks` runs all of them."""
+"""Measurements of what the project claims, beside its peers and in one run. `python -m benchmarks` runs all of them."""

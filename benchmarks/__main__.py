@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME ...] [--folder CORPUS]
 
-One that fails is named at the end, and costs the others nothing. All of them take hours; `python -m benchmarks.ablations` and
-`python -m benchmarks.transfer`, which train for hours more and need videos of others, are given by themselves.
+If one fails, the others still run, and it is named at the end. All of them take hours. `python -m benchmarks.ablations` and
+`python -m benchmarks.transfer` train for hours more and need other people's videos, so they are not among them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import sys
 from benchmarks import page
 
 NAMES = [*(name for name in page.SECTIONS if name not in ("ablations", "transfer")), "autoscaling"]
-"""Those of the page, and one that draws its figure into the documentation instead."""
+"""The benchmarks of the page, and one that draws a figure for the documentation instead."""
 ON_VIDEOS = ("preprocess", "detection", "detectors", "embed", "capacity", "autoscaling")
-"""Those that take a folder of DFDC-shaped parts; without one they make the demo corpus."""
+"""The benchmarks that take a folder of DFDC-shaped parts. Without one they make the demo corpus."""
 
 
 def main() -> int:

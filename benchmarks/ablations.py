@@ -2,12 +2,12 @@
 
     python -m benchmarks.ablations CORPUS --out FOLDER [--seeds 2] [--rows "no augmentation" ...]
 
-Each row is a run of the project's own jobs in FOLDER: `index`, `preprocess`, `train`, `evaluate`; tables that it has in common
-with an earlier row are linked, not made again. Started again, it goes on where it was stopped, and the table is of all that
-FOLDER holds. The first row is run whatever rows are named: each is compared with it, seed by seed. The budget is about
-the same for every row: three folds, and as many epochs as show some 2,500 faces (of 69 clips) to each model. However many
-frames it learns from, a row is judged by eight, or by one where there is one. Sigmoid against softmax is no row: two logits
-under softmax are the sigmoid of their difference, the same model.
+Each row is a run of the project's own jobs in FOLDER: `index`, `preprocess`, `train`, `evaluate`. Tables that a row shares with
+the first one are linked, not made again. When started again, the benchmark resumes. The table covers all of FOLDER. The first
+row always runs, because each row is compared with it, seed by seed. Every row has about the same budget: three folds, and
+as many epochs as show each model some 2,500 faces (of 69 clips). A row is scored on eight frames per video, whatever number
+it learns from, or on one if it has only one. There is no row for sigmoid against softmax: two logits under softmax are the
+sigmoid of their difference, so both are the same model.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from dfd_ray.verdict.metrics import Ranking, entropy, percentile_interval, resam
 CONFIG = Path(__file__).parent.parent / "configs" / "best.yaml"
 COMMON = ("index.folds=3", "train.epochs=4", "embed.batch_size=8")
 JOBS = {"index": "manifest", "preprocess": "faces", "train": "models", "evaluate": "scores"}
-"""Each job, and the table of it that rows may have in common."""
+"""Each job, and its table, which rows may share."""
 SEEDED = ("models", "scores")
 """Tables that differ from seed to seed."""
 SCORES = ("log_loss", "log_loss_balanced", "roc_auc")
 MOST_SEEDS = 10
 REPLICATES = 2000
-"""Of the bootstrap over groups of linked videos."""
+"""Replicates of the bootstrap over groups of linked videos."""
 
 
 class Row(NamedTuple):
-    """A row of the table: its name, and the settings in which it differs from the first."""
+    """A row of the table: its name, and the settings that differ from the first row."""
 
     name: str
     settings: tuple[str, ...] = ()
@@ -75,22 +75,22 @@ ROWS = [
 
 
 class Outcome(NamedTuple):
-    """How good a row's probabilities are, out of fold."""
+    """The scores of a row's out-of-fold probabilities."""
 
     seeds: int
     values: dict[str, float]
     """Each score, the mean over the seeds."""
     replicates: dict[str, Float64Array]
-    """The same of every replicate; the n-th is of the same videos in every row."""
+    """Each score of every replicate. The n-th replicate has the same videos in every row."""
 
 
 def locate_run(out: Path, row: Row, seed: int) -> Path:
-    """Return where a row's run of a seed is kept."""
+    """Return the folder of a row's run with a seed."""
     return out / f"{row.name.replace(' ', '-')}-{seed}"
 
 
 def run_row(corpus: str, out: Path, row: Row, seed: int) -> None:
-    """Run what is missing of a row."""
+    """Run the jobs of a row that have not finished."""
     run = locate_run(out, row, seed)
     settings = (*COMMON, f"train.seed={seed}", *row.settings)
     changed = {setting.split(".")[0] for setting in row.settings}
@@ -110,7 +110,7 @@ def run_job(job: str, run: Path, corpus: str, settings: tuple[str, ...]) -> None
 
 
 def link_table(source: Path, run: Path, table: str) -> None:
-    """Give a run a table of another one, without a copy of its bytes; it appears whole or not at all."""
+    """Link a table of another run into this one. The table appears whole or not at all."""
     half = run / f".{table}"
     shutil.rmtree(half, ignore_errors=True)
     shutil.copytree(source / table, half, copy_function=os.link)
@@ -118,7 +118,7 @@ def link_table(source: Path, run: Path, table: str) -> None:
 
 
 def score_runs(runs: list[Path]) -> Outcome:
-    """Return how good the predictions of some runs are, one a seed."""
+    """Return the scores of the predictions of some runs, one per seed."""
     values, replicates = [], []
     for run in runs:
         label, probability, member = read_judged(run, "probability")
@@ -138,7 +138,7 @@ def take_known(scores: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def read_judged(run: Path, column: str) -> tuple[Int64Array, Float64Array, Int64Array]:
-    """Return label (1 for FAKE), number and group (from 0) of each video with a number in a column of `predictions/`."""
+    """Return label (1 for FAKE), value and group (from 0) of each video with a value in a column of `predictions/`."""
     predictions, videos = read_table(str(run), "predictions"), read_table(str(run), "manifest", ["video_id", "group"])
     predictions = predictions.filter(predictions.column(column).is_valid())
     group = videos.column("group").take(pc.index_in(predictions.column("video_id"), videos.column("video_id")))
@@ -162,7 +162,7 @@ def format_row(name: str, row: Outcome, best: Outcome | None) -> str:
 
 
 def with_interval(value: float, replicates: Float64Array, style: str) -> str:
-    """Return a score and its interval in words."""
+    """Return a score and its interval as text."""
     ends = percentile_interval(replicates.tolist())
     return f"{value:{style}} ({ends['low']:{style}} to {ends['high']:{style}})"
 

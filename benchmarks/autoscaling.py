@@ -1,10 +1,10 @@
-"""A cluster that grows and shrinks with `preprocess`, on one machine: Ray's own autoscaler, whose machines are processes here.
+"""A cluster on one machine that grows and shrinks with `preprocess`. Ray's own autoscaler starts processes as its nodes.
 
     python -m benchmarks.autoscaling [FOLDER]
 
-There is no CPU at first; nodes are added when work queues, actors come to be on them, and the nodes leave when nothing is
-left to do. `docs/images/autoscaling.svg` shows it: when nodes come and go, not how fast they are, since all share the cores of
-one machine. Without a folder of DFDC-shaped parts it is the demo corpus.
+The cluster starts without a CPU. Nodes are added when work queues, actors start on them, and the nodes leave when no work is
+left. `docs/images/autoscaling.svg` shows when nodes come and go. It does not show speed, because all nodes share the cores of
+one machine. Without a folder of DFDC-shaped parts, the benchmark makes the demo corpus.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from dfd_ray.store.tables import count_rows
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "autoscaling.svg"
 NODES = 3
-"""Nodes at most, beside the head."""
+"""Most nodes, besides the head."""
 CPUS = 2
-"""Of a node, to the scheduler."""
+"""CPUs that a node offers the scheduler."""
 STORE = 100 * 2**20
 """Bytes of a node's object store."""
 IDLE_SECONDS = 20.0
-"""A node goes when it has had nothing to do for so long."""
+"""A node leaves after this long without work."""
 ENVIRONMENT = {
     "RAY_FAKE_CLUSTER": "1",
     "RAY_enable_autoscaler_v2": "1",  # as `ray up` and KubeRay have it
@@ -51,34 +51,34 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 SETUP = ("initialization", "setup", "head_setup", "worker_setup")
-"""Commands that machines of their own would need; Ray wants to be told that there are none."""
+"""Commands that real machines would need. Ray wants a list for each, even if it is empty."""
 FRAMES = ("preprocess.frames_real=20", "preprocess.frames_fake=10", "preprocess.search_every=1")
 TASKS = ("resources.videos_per_task=1", "resources.videos_per_file=4")
-"""Small tasks of much work each, so that there is a queue."""
+"""Few videos per task, so that tasks queue."""
 JOB_ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_DATA_MIN_GAP_BETWEEN_AUTOSCALING_REQUESTS": "2"}
-"""Ray Data asks for nodes every 10 seconds; here they start in less."""
+"""Ray Data asks for nodes every 10 seconds by default. Here nodes start faster."""
 LIMIT = 300.0
-"""Seconds that a job may take."""
+"""Most seconds of a job."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What there is at a moment."""
+    """The state of the cluster at one moment."""
 
     seconds: float
-    """Since the job was started."""
+    """Since the start of the job."""
     nodes: int
-    """Beside the head."""
+    """Without the head."""
     busy: float
-    """CPUs that tasks and actors hold."""
+    """CPUs held by tasks and actors."""
     waiting: int
-    """Tasks and actors that no node has room for."""
+    """Tasks and actors without a node."""
     videos: int
     """Rows in the table."""
 
 
 def make_cluster_config(address: str) -> dict[str, Any]:
-    """Return what `cluster.yaml` is on a cloud, for nodes that are processes of this machine."""
+    """Return the equivalent of `cluster.yaml` for nodes that are processes of this machine."""
     head, worker = "ray.head.default", "cpu"
     return {
         "cluster_name": "one-machine",
@@ -112,10 +112,10 @@ def make_cluster_config(address: str) -> dict[str, Any]:
 
 @contextmanager
 def autoscaling_cluster(folder: Path) -> Iterator[str]:
-    """Have a head without CPUs and an autoscaler within; yield its address.
+    """Start a head without CPUs but with an autoscaler, and yield its address.
 
     `ray.cluster_utils.AutoscalingCluster` opens a file that the wheel lacks, and ends every other Ray on the machine.
-    `folder` is short: the sockets in it may not exceed 107 characters.
+    `folder` must be short: the path of a socket has at most 107 characters.
     """
     port, client_port = free_ports(2)
     address = f"127.0.0.1:{port}"
@@ -136,7 +136,7 @@ def autoscaling_cluster(folder: Path) -> Iterator[str]:
 
 
 def await_head(head: subprocess.Popen[bytes], output: Path) -> None:
-    """Wait until Ray says that it has started: the autoscaler, too, is there by then."""
+    """Wait until Ray reports that it has started. The autoscaler has started by then, too."""
     deadline = time.monotonic() + LIMIT
     while "Ray runtime started" not in (said := output.read_text()):
         if head.poll() is not None or time.monotonic() > deadline:
@@ -145,7 +145,7 @@ def await_head(head: subprocess.Popen[bytes], output: Path) -> None:
 
 
 def end_family(head: subprocess.Popen[bytes]) -> None:
-    """End a head and all that it started, which the nodes are."""
+    """End a head and every process it started, which includes the nodes."""
     if head.poll() is not None:
         return
     family = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
@@ -156,7 +156,7 @@ def end_family(head: subprocess.Popen[bytes]) -> None:
 
 
 def look(address: str, run: str, started: float) -> Look:
-    """Return what there is now."""
+    """Return the state of the cluster now."""
     status = get_cluster_status(address)
     nodes = [node for node in [*status.active_nodes, *status.idle_nodes] if node.instance_id != FAKE_HEAD_NODE_ID]
     demand = status.resource_demands.ray_task_actor_demand
@@ -170,7 +170,7 @@ def look(address: str, run: str, started: float) -> Look:
 
 
 def watch(address: str, run: str) -> list[Look]:
-    """Run `preprocess` in a process of its own, and look every second until it is done and the nodes have left."""
+    """Run `preprocess` in its own process, and look every second until it has ended and the nodes have left."""
     words = [word for setting in (*FRAMES, *TASKS) for word in ("--set", setting)]
     command = [sys.executable, "-m", "dfd_ray.cli", "preprocess", "--run", run, *words]
     started = time.monotonic()
@@ -192,7 +192,7 @@ def watch(address: str, run: str) -> list[Look]:
 
 
 def count_nodes_used(run: str) -> int:
-    """Return on how many nodes the actors were that found faces, by what Ray Data says of the finished job."""
+    """Return the number of nodes that ran detection actors, as Ray Data reports it for the finished job."""
     said = (Path(run) / "logs" / "faces-stats.txt").read_text()
     found = re.search(r"MapBatches\(ExtractAndDetect\).*?(\d+) nodes used", said, re.DOTALL)
     assert found is not None, said

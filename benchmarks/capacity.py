@@ -1,14 +1,14 @@
-"""Is `dfd-ray plan` right? Its arithmetic and a simulation beside `preprocess` as measured on clusters of one to four nodes.
+"""Is `dfd-ray plan` right? Its arithmetic and a simulation, beside `preprocess` measured on clusters of one to four nodes.
 
     python -m benchmarks.capacity [FOLDER OF DFDC-SHAPED PARTS]
 
-Without a folder the demo corpus is made. The nodes are processes of this machine, with one actor at work on each; more nodes
-than cores share those, and the plan is asked for the cores. What a frame costs is measured first, by the stages one after the
-other on as many cores at once as the nodes will keep busy: cores that share a memory, or a core, slow each other. Start-up is
-left out of all three by subtraction: every video twice less every video once.
+Without a folder, the benchmark makes the demo corpus. The nodes are processes of this machine with one actor each. If there are
+more nodes than cores, they share the cores, and the plan is made for the cores. The cost of a frame is measured first, stage by
+stage, on as many cores at once as the nodes will use, because busy cores slow each other down. All three numbers leave out
+start-up: they are the time for every video twice minus that for every video once.
 
-The simulation knows what the arithmetic does not: that a task is some videos and cannot be parted, so that at the end some
-nodes wait for the last.
+Unlike the arithmetic, the simulation knows that a task holds several videos and cannot be split, so that some nodes wait for
+the last task.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STORE = 200 * 2**20
 
 
 def measure_rates(rows: list[Row], busy: int) -> dict[str, float]:
-    """Return frames a second and core of each stage, while so many cores are at it."""
+    """Return frames per second and core of each stage while `busy` cores work."""
     with get_context("spawn").Pool(busy) as pool:
         found = pool.map(measure_stages, [rows[start::busy] for start in range(busy)], chunksize=1)
     names = {"decode": "decode", "detect": "to_rgb, detect, crop, encode"}
@@ -48,13 +48,13 @@ def measure_rates(rows: list[Row], busy: int) -> dict[str, float]:
 
 
 def simulate(rows: list[Row], nodes: int, rates: dict[str, float], videos_per_task: int) -> float:
-    """Return the seconds until the last of the tasks is done, each in its turn given to the node that is free first."""
+    """Return the seconds until the last task ends, if each task goes to the first free node."""
     seconds = [
         sum(frames_wanted(row["label"], SETTINGS.preprocess) for row in rows[start : start + videos_per_task])
         * sum(1 / rate for rate in rates.values())
         for start in range(0, len(rows), videos_per_task)
     ]
-    share = min(1.0, CORES / nodes)  # of a core, that a node has
+    share = min(1.0, CORES / nodes)  # of a core, for each node
     free = [0.0] * nodes
     for needed in seconds:
         heapq.heapreplace(free, free[0] + needed / share)
@@ -63,7 +63,7 @@ def simulate(rows: list[Row], nodes: int, rates: dict[str, float], videos_per_ta
 
 @contextmanager
 def start_cluster(nodes: int) -> Iterator[None]:
-    """Have a head that does no work and some nodes; RAY_ADDRESS names it, as for every job on a cluster."""
+    """Start a head that does no work, and some nodes. RAY_ADDRESS names the head, as for every job on a cluster."""
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
@@ -79,7 +79,7 @@ def start_cluster(nodes: int) -> Iterator[None]:
 
 
 def measure(rows: list[Row], nodes: int) -> float:
-    """Return the seconds that the job takes for the videos on some nodes, start-up left out."""
+    """Return the seconds that the job takes for the videos on some nodes, without start-up."""
     pool = Pool(min_size=nodes, max_size=nodes)
     config: Config = SETTINGS.model_copy(update={"resources": SETTINGS.resources.model_copy(update={"detect": pool})})
     with tempfile.TemporaryDirectory() as scratch, start_cluster(nodes):

@@ -1,11 +1,11 @@
-"""Clustering against the number of points: time and agreement with the people that the points were made from.
+"""Clustering methods by number of points: time, and agreement with the people that the points were made from.
 
     python -m benchmarks.clustering [--limit SECONDS] [--most POINTS]
 
-K-Means and its mini-batch variant and agglomerative clustering are told the number of people, DBSCAN takes as radius the
-90th percentile of the distance to the 15th neighbour; HDBSCAN is told nothing. Each HDBSCAN is given `min_samples` 15; the
-package `hdbscan` finds its own, approximate tree, and so does `fast-hdbscan` with so many columns (left out, and said, where
-`pynndescent` is not installed, which it needs for that: `pip install -e '.[bench]'`).
+K-Means, its mini-batch variant and agglomerative clustering get the number of people. DBSCAN gets the 90th percentile of the
+distance to the 15th neighbour as its radius. HDBSCAN gets neither. Each HDBSCAN has `min_samples` 15. The packages `hdbscan`
+and, with this many columns, `fast-hdbscan` compute an approximate tree. `fast-hdbscan` needs `pynndescent` for that; without it
+(`pip install -e '.[bench]'`) the result lists the method as left out.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run_hdbscan_package(points: Float32Array, _people: int) -> Any:
 
 
 def run_fast_hdbscan(points: Float32Array, _people: int) -> Any:
-    """Return the labels of the package `fast-hdbscan`, which with 50 columns is approximate."""
+    """Return the labels of the package `fast-hdbscan`, which is approximate with 50 columns."""
     import fast_hdbscan
 
     return fast_hdbscan.HDBSCAN(min_cluster_size=SMALLEST, min_samples=SMALLEST, reproducible=True).fit_predict(points)
@@ -90,7 +90,7 @@ def score(cluster: Callable[[Float32Array, int], Any], points: Float32Array, per
 
 
 def measure_agreement(points: Float32Array, _person: Any) -> Result:
-    """Compare ours with `hdbscan` on the same points; `seconds` are both's."""
+    """Compare ours with `hdbscan` on the same points. `seconds` is the time of both together."""
     (slow, fast), seconds = time_call(lambda: (run_hdbscan_package(points, 0), run_our_hdbscan(points, 0)))
     return {"seconds": seconds, "adjusted_rand_index": float(adjusted_rand_score(slow, fast))}
 

@@ -1,4 +1,4 @@
-"""Methods of analysis against the number of points: each run in a process of its own, stopped at a time limit, and drawn."""
+"""Measure methods of analysis by number of points, each in its own process and with a time limit, and draw the results."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ DIMENSIONS = 50
 VIDEOS, FACES = 25, 10
 """Videos of a person and faces of a video."""
 BLOCK = 1_500
-"""Vectors at once, as many as 128 videos have faces."""
+"""Vectors at once: about the faces of 128 videos."""
 
 Result = dict[str, float | None]
 Method = Callable[[Float32Array, Int64Array], Result]
-"""Takes points (n, 50) and whose face each is (n,); returns what was measured, `seconds` among it."""
+"""Takes points (n, 50) and the person of each (n,). Returns its measurements, `seconds` among them."""
 
 
 def make_faces(count: int) -> tuple[Float32Array, Int64Array]:
     """Return points (n, 50) shaped like PCA's scores of faces, and the person of each (n,).
 
-    Near-duplicates within a video, videos scattered about their person, variance that falls with the component.
+    Faces of a video are near-duplicates, videos scatter around their person, and later components have less variance.
     """
     rng = np.random.default_rng(0)
     face = np.arange(count)
@@ -41,9 +41,9 @@ def make_faces(count: int) -> tuple[Float32Array, Int64Array]:
 
 
 def widen(points: Float32Array, width: int) -> Iterator[Float32Array]:
-    """Yield points (n, d) as vectors of `width` dimensions, as a network gives them, block by block, always the same.
+    """Yield points (n, d) as vectors of `width` dimensions, like a network's, block by block and always the same.
 
-    They are turned, and there is noise in every dimension.
+    The points are rotated into all dimensions, and every dimension gets noise.
     """
     rng = np.random.default_rng(1)
     turned, _ = np.linalg.qr(rng.normal(size=(width, points.shape[1])))
@@ -67,7 +67,7 @@ def measure(methods: dict[str, Method], sizes: Sequence[int], limit: float) -> d
 
 
 def run_limited(method: Method, size: int, limit: float) -> dict[str, Any]:
-    """Return what a method measured, or why it was `stopped`."""
+    """Return the measurements of a method, or the reason under `stopped`."""
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_run, args=(method, size, sender))
@@ -84,7 +84,7 @@ def run_limited(method: Method, size: int, limit: float) -> dict[str, Any]:
 
 
 def _run(method: Method, size: int, sender: Connection) -> None:
-    method(*make_faces(300))  # imports, and what is compiled at first use
+    method(*make_faces(300))  # imports, and compiles what is compiled at first use
     points = make_faces(size)
     sender.send("ready")
     sender.send(method(*points))
@@ -101,9 +101,9 @@ def parse_options(purpose: str) -> argparse.Namespace:
     """Read the options that both benchmarks have."""
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument(
-        "--limit", type=float, default=600.0, help="seconds a method may take, the measures of quality among them, start-up not"
+        "--limit", type=float, default=600.0, help="most seconds of a method, with its measures of quality, without start-up"
     )
-    parser.add_argument("--most", type=int, default=SIZES[-1], help="points at most")
+    parser.add_argument("--most", type=int, default=SIZES[-1], help="most points")
     options = parser.parse_args()
     options.sizes = [size for size in SIZES if size <= options.most]
     return options

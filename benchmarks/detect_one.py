@@ -1,10 +1,10 @@
-"""One face detector on frames, in whatever Python has it; `benchmarks.detectors` calls this file, by its path.
+"""Run one face detector on frames, in the Python that has it. `benchmarks.detectors` calls this file by its path.
 
     python benchmarks/detect_one.py DETECTOR FRAMES.npy SECONDS
 
-Prints JSON: the `frames` done in the seconds, the `seconds` they took, and of each frame its `boxes`, x0, y0, x1, y1 and
-probability (1 where the detector gives none). What is imported or compiled at first use is not timed: a frame is looked at
-before.
+Prints JSON: the number of `frames` done, the `seconds` they took, and the `boxes` of each frame as x0, y0, x1, y1 and
+probability (1 if the detector gives none). One frame is searched before the clock starts, so imports and what is compiled at
+first use are not timed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 BATCH = 15
-"""Frames at once, of those that take several; the report's 60 of 1080 x 1920 do not fit into 24 GiB."""
+"""Frames at once for detectors that take several. The report's 60 of 1080 x 1920 do not fit into 24 GiB."""
 
 Boxes = list[list[float]]
 Detect = Callable[[Any], list[Boxes]]
@@ -114,7 +114,7 @@ ONE_AT_A_TIME = set(DETECTORS) - {"dfd_ray", "facenet-pytorch, batched"}
 
 
 def main(name: str, path: str, limit: float) -> None:
-    """Look at as many of the frames as the seconds allow, and print what was found."""
+    """Search as many frames as the seconds allow, and print the result."""
     frames = np.load(path, mmap_mode="r")
     detect = DETECTORS[name]()
     count = 1 if name in ONE_AT_A_TIME else BATCH

@@ -1,14 +1,15 @@
-"""Our search for faces beside facenet-pytorch's own MTCNN, whose weights it runs: the same faces? how much faster?
+"""Our face detector beside facenet-pytorch's MTCNN, whose weights it uses: does it find the same faces, and how much faster?
 
     python -m benchmarks.detection [FOLDER OF DFDC-SHAPED PARTS]
 
-Without a folder the demo corpus is made. On the frames that `preprocess` samples of every video, one thread, CPU seconds of
-the process: facenet-pytorch's `MTCNN(keep_all=True)` one full-size frame at a time, and ours as `preprocess` runs it, once
-with every frame searched whole and once with faces followed between one search in eight.
+Without a folder, the benchmark makes the demo corpus. It takes the frames that `preprocess` samples of every video, with one
+thread, and counts CPU seconds of the process. facenet-pytorch's `MTCNN(keep_all=True)` gets one full-size frame at a time. Ours
+runs as in `preprocess`: once with every frame searched whole, and once with one frame in eight searched and faces followed.
 
-A face of the reference counts if its probability is 0.95 or more and its side 1/24 of the frame's shorter side; it is found
-if one of ours overlaps it by half (IoU). Landmarks are off by the mean distance of the five, as a share of the face's width.
-One of ours of 0.9 or more is `unseen` if it overlaps none of the reference's, of whatever probability, by half.
+A face of the reference counts if its probability is at least 0.95 and its side at least 1/24 of the frame's shorter side. It
+is found if one of ours overlaps it by half (IoU). The error of landmarks is the mean distance of the five, as a share of the
+face's width. A face of ours with at least 0.9 is `unseen` if it overlaps no face of the reference, whatever its probability,
+by half.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from dfd_ray.video import decode_video
 
 SETTINGS = Config().preprocess
 WAYS = (SETTINGS.search_every, 1)
-"""Frames of which one is searched whole."""
+"""One frame in this many is searched whole."""
 PROBABLE, SMALLEST, SURE, OVERLAP = 0.95, 1 / 24, 0.9, 0.5
 
 
@@ -49,7 +50,7 @@ class Agreement:
         self.best: list[float] = []
         """The largest overlap (IoU) of each face of the reference."""
         self.landmark_errors: list[float] = []
-        """Of each that was found, a share of the face's width."""
+        """Of each face found, as a share of its width."""
         self.reported = self.unseen = 0
 
     def add(self, frame: npt.NDArray[np.uint8], reference: Faces, found: Faces) -> None:
@@ -67,7 +68,7 @@ class Agreement:
         self.unseen += int((shared[:, sure].max(axis=0, initial=0.0) < OVERLAP).sum())
 
     def summary(self) -> dict[str, float]:
-        """Return what there is to tell."""
+        """Return the counts and means."""
         met = [overlap for overlap in self.best if overlap >= OVERLAP]
         return {
             "found": len(met),

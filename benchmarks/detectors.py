@@ -2,19 +2,19 @@
 
     make bench-peers && python -m benchmarks.detectors [FOLDER OF VIDEOS] [--limit SECONDS]
 
-Without a folder the demo corpus is made. The frames are ten that follow each other of each of thirty videos all over the
-folder, scaled to each size, in turn of each video one. A detector stops after the seconds and says how many frames it had
-looked at by then. dlib, TensorFlow's MTCNN and OpenCV's Haar cascades come from an environment of their own (`.venv-peers`);
-one that is not there is a row that says so.
+Without a folder, the benchmark makes the demo corpus. It takes ten consecutive frames of each of thirty evenly chosen videos,
+scales them to each size, and takes one of each video in turn. A detector stops after the given seconds and reports how many
+frames it has searched. dlib, TensorFlow's MTCNN and OpenCV's Haar cascades have their own environment (`.venv-peers`). A
+detector that is not installed is a row that says so.
 
-- `agreement`: of the faces that facenet-pytorch, unbatched, gives a probability of 0.95 or more, how many another finds, on
-  the frames that both have looked at; and how many it finds a frame that facenet-pytorch does not see. Boxes agree from an
-  overlap (IoU) of 0.3 on: the detectors frame a face differently.
-- `accuracy`: the share of frames in which a face is found, after the report's section 3.2.2.2. The videos are the labels: in
-  DFDC's and FaceForensics++'s a face is to be seen throughout, by the way they were chosen; of the demo's, one has none.
+- `agreement`: on the frames that both have searched, the share of faces with a probability of 0.95 or more in unbatched
+  facenet-pytorch that a detector finds, and the number per frame that it finds and facenet-pytorch does not. Boxes agree from
+  an overlap (IoU) of 0.3 on, because detectors frame a face differently.
+- `accuracy`: the share of frames with a face found, as in the report's section 3.2.2.2. DFDC and FaceForensics++ chose their
+  videos so that a face is visible throughout. One video of the demo has none.
 
-Then the report's experiment of section 3.2.2.3, every tenth frame of ten videos: OpenCV's `read`, its `grab` and `retrieve`,
-and ours, which decodes nothing but the groups of pictures that it needs.
+Then it repeats the report's experiment of section 3.2.2.3 on every tenth frame of ten videos: OpenCV's `read`, its `grab` and
+`retrieve`, and ours, which decodes only the groups of pictures that it needs.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ PEERS = Path(__file__).parent.parent / ".venv-peers" / "bin" / "python"
 OF_PEERS = {"dlib, HOG", "dlib, CNN", "mtcnn on TensorFlow", "OpenCV, Haar"}
 REFERENCE = "facenet-pytorch"
 SURE, SEEN, OVERLAP = 0.95, 0.9, 0.3
-"""Probability of a face of the reference, of one that counts as found, and the overlap from which two boxes are of one face."""
+"""Least probability of a face of the reference and of a face found, and least overlap of two boxes of one face."""
 EVERY, VIDEOS = 10, 10
 
 
 def list_readable(folder: Path) -> list[Path]:
-    """Return the videos that have frames enough."""
+    """Return the videos that have enough frames."""
     found = []
     for path in sorted(folder.rglob("*.mp4")):
         capture = cv2.VideoCapture(str(path))
@@ -62,7 +62,7 @@ def list_readable(folder: Path) -> list[Path]:
 
 
 def read_frames(videos: list[Path], height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return FRAMES frames (n, height, width, 3) RGB of evenly chosen videos: one of each, then of each the next one."""
+    """Return FRAMES frames (n, height, width, 3) RGB of evenly chosen videos: the first of each, then the second of each."""
     runs = FRAMES // RUN
     chosen = [videos[i * len(videos) // runs] for i in range(runs)]
     frames = []
@@ -76,7 +76,7 @@ def read_frames(videos: list[Path], height: int, width: int) -> np.ndarray[Any, 
 
 
 def run(name: str, frames: Path, limit: float) -> dict[str, Any]:
-    """Return what a detector did, or under `missing` why it did nothing."""
+    """Return the result of a detector, or the reason under `missing`."""
     python = str(PEERS) if name in OF_PEERS else sys.executable
     if not Path(python).exists():
         return {"missing": "not installed; `make bench-peers` installs it"}
@@ -88,7 +88,7 @@ def run(name: str, frames: Path, limit: float) -> dict[str, Any]:
 
 
 def compare(found: list[list[list[float]]], reference: list[list[list[float]]]) -> dict[str, float | None]:
-    """Return how far one detector's boxes agree with the reference's on the frames that both looked at."""
+    """Return how well a detector's boxes agree with the reference's on the frames that both have searched."""
     wanted = met = extra = 0
     both = min(len(found), len(reference))
     for ours, theirs in zip(found, reference, strict=False):
@@ -104,7 +104,7 @@ def compare(found: list[list[list[float]]], reference: list[list[list[float]]]) 
 
 
 def measure_size(videos: list[Path], size: tuple[int, int], limit: float) -> dict[str, dict[str, Any]]:
-    """Return, by detector, frames a second, agreement and accuracy at one size."""
+    """Return frames per second, agreement and accuracy of each detector at one size."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "frames.npy"
         np.save(path, read_frames(videos, *size))
@@ -127,7 +127,7 @@ def measure_size(videos: list[Path], size: tuple[int, int], limit: float) -> dic
 
 
 def read_all(path: Path) -> int:
-    """Decode and convert every frame, and keep every tenth: the loop that the report starts from."""
+    """Decode and convert every frame, and keep every tenth, as the report's first loop does."""
     capture, kept, number = cv2.VideoCapture(str(path)), 0, 0
     while capture.read()[0]:
         kept += number % EVERY == 0
@@ -136,7 +136,7 @@ def read_all(path: Path) -> int:
 
 
 def grab_and_retrieve(path: Path) -> int:
-    """Decode every frame, and convert every tenth: the report's improvement."""
+    """Decode every frame, and convert every tenth, as the report's improved loop does."""
     capture, kept, number = cv2.VideoCapture(str(path)), 0, 0
     while capture.grab():
         if number % EVERY == 0:
@@ -146,7 +146,7 @@ def grab_and_retrieve(path: Path) -> int:
 
 
 def sample(path: Path) -> int:
-    """Decode as many frames, spread evenly, with ours."""
+    """Decode the same number of evenly spaced frames with ours."""
     count = -(-int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)) // EVERY)
     try:
         return len([frame.to_rgb() for frame in decode_video(str(path), count).frames])
@@ -155,7 +155,7 @@ def sample(path: Path) -> int:
 
 
 def measure_reading(videos: list[Path]) -> dict[str, dict[str, float]]:
-    """Return, by way of reading, seconds and frames for ten videos, one after the other."""
+    """Return the seconds and frames of each way to read ten videos, one after the other."""
     chosen = videos[:: max(1, len(videos) // VIDEOS)][:VIDEOS]
     result = {}
     for name, read in (("read", read_all), ("grab and retrieve", grab_and_retrieve), ("dfd_ray", sample)):
@@ -190,7 +190,7 @@ def main() -> None:
     """Measure, print, draw, and keep the result."""
     parser = argparse.ArgumentParser(description="Face detectors on 300 frames of three sizes")
     parser.add_argument("folder", nargs="?", type=Path, help="videos; default the demo corpus")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds a detector may take for a size")
+    parser.add_argument("--limit", type=float, default=60.0, help="most seconds of a detector for a size")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         videos = list_readable(options.folder or make_demo_corpus(Path(scratch) / "demo-corpus"))

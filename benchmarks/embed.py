@@ -2,16 +2,16 @@
 
     python -m benchmarks.embed [FOLDER OF VIDEOS]
 
-Without a folder the demo corpus is made; the faces are those that our detector finds. EfficientNet-B7 and B0 have random
-weights, Lite0 those of its pip package. One thread each, the ways in turn, CPU seconds of the process, decoding of the
-JPEG included:
+Without a folder, the benchmark makes the demo corpus. Our detector finds the faces. EfficientNet-B7 and B0 have random weights,
+Lite0 has those of its pip package. Each way has one thread, the ways take turns, and CPU seconds of the process include
+decoding the JPEGs:
 
 - `report`: its code in 3.3.1.2, with timm's net: one image at a time, PIL, fp32.
 - `fp32`, `bf16`: our embedder.
 
-`ceiling` is what a bare matrix product reaches in each arithmetic, in GFLOP/s: no way of computing the same network is
-faster than that many by the network's own GFLOP a face. Through Ray, start-up is left out by subtraction: the
-time for many faces less that for a few.
+`ceiling` is the speed of a bare matrix product in each arithmetic, in GFLOP/s. Divided by the network's GFLOP per face, it is
+the most faces per second of any implementation. Through Ray, the time is that for many faces minus that for a few, which leaves
+out start-up.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ from dfd_ray.store.tables import read_metadata, with_metadata
 from dfd_ray.video import decode_video
 
 BACKBONES = {"tf_efficientnet_b7": 8, "tf_efficientnet_b0": 32, "tf_efficientnet_lite0": 32}
-"""Networks, and how many faces each takes in a round."""
+"""Networks, and the number of faces of each in a round."""
 ROUNDS = 3
 SIZE = 240
-"""Pixels of a crop, and of the networks' input: the report's loop takes the crops as they are."""
+"""Pixels of a crop and of the networks' input. The report's loop takes the crops as they are."""
 FACES, FACES_PER_VIDEO = 64, 8
 RAY_BACKBONE, RAY_ONCE, RAY_MORE = "tf_efficientnet_b0", 4, 24
-"""What goes through Ray, and how many times the faces."""
+"""The network that runs through Ray, and how often the faces are repeated."""
 
 
 def find_faces(folder: Path) -> list[bytes]:
-    """Return crops as JPEG, of videos spread evenly over a folder."""
+    """Return crops as JPEG, from evenly chosen videos of a folder."""
     detector, faces = FaceDetector(), []
     videos = sorted(folder.rglob("*.mp4"))
     for video in videos[:: max(1, len(videos) // 30)]:
@@ -86,7 +86,7 @@ def embed_as_the_report(module: nn.Module, faces: list[bytes]) -> Float32Array:
 
 
 def make_table(faces: list[bytes]) -> pa.Table:
-    """Return faces as rows of `faces/`, `FACES_PER_VIDEO` a video."""
+    """Return faces as rows of `faces/`, with FACES_PER_VIDEO per video."""
     rows = [
         {
             "video_id": f"{start:06}.mp4",
@@ -114,7 +114,7 @@ def compare_directions(left: Float32Array, right: Float32Array) -> float:
 
 
 def compare(backbone: str, faces: list[bytes]) -> dict[str, Any]:
-    """Return images a CPU second of the report's loop and of ours, and our vectors' similarity to fp32."""
+    """Return images per CPU second of the report's loop and of ours, and the similarity of our vectors to fp32."""
     config = make_config(backbone)
     plain, _ = create_backbone(backbone, weights=config.embed.weights, image_size=SIZE)
     plain = plain.to(memory_format=torch.contiguous_format)
@@ -165,7 +165,7 @@ def measure_ceiling() -> dict[str, float]:
 
 
 def time_job(faces: list[bytes], scratch: Path) -> dict[str, Any]:
-    """Return faces per second, by the clock, of one actor through Ray and of the same class in a plain loop."""
+    """Return faces per second, by wall clock, of one actor through Ray and of the same class in a plain loop."""
     seconds: dict[str, float] = {}
     with shared_session():
         for name, times in (("warm-up", 1), ("once", RAY_ONCE), ("more", RAY_MORE)):

@@ -1,10 +1,10 @@
-"""All of `dfd-ray analyze` but its tables: PCA, 3-D t-SNE, HDBSCAN and their quality, for as many faces as the report mapped.
+"""`dfd-ray analyze` without its tables: PCA, 3-D t-SNE, HDBSCAN and their quality, for as many faces as the report mapped.
 
     python -m benchmarks.face_map [FACES] [COMMAND-LINE SETTINGS, such as analyze.dimensions=2]
 
-The report took 45 minutes for some 130,000 faces. Vectors have 2,560 numbers, as EfficientNet-B7's: the points that
-`benchmarks.curves` shapes like PCA's scores of faces, turned into all dimensions, and noise in every one. `cpu_seconds` is the
-CPU time of it all, which says what it costs whatever else the machine does.
+The report took 45 minutes for some 130,000 faces. Vectors have 2,560 numbers, like EfficientNet-B7's: the points of
+`benchmarks.curves`, rotated into all dimensions, with noise in every one. `cpu_seconds` is the CPU time of everything, which
+does not depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REPORT_MINUTES = 45
 
 
 def reduce(points: Float32Array, components: int) -> tuple[Float32Array, float]:
-    """Return PCA's scores of the vectors, and the seconds that took without making the vectors."""
+    """Return PCA's scores of the vectors, and the seconds it took, without making the vectors."""
     moments, seconds = Moments.empty(WIDTH), 0.0
     for block in widen(points, WIDTH):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a measurement was made on, and where it is kept."""
+"""The machine of a measurement, and the file that keeps it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 ANALYSIS = ("scikit-learn", "hdbscan", "fast-hdbscan", "openTSNE")
 PACKAGES = ("ray", "torch", "openvino", "av", "opencv-python-headless", "facenet-pytorch", "timm", "pyarrow", *ANALYSIS)
 EXTENSIONS = ("amx_tile", "avx512f", "avx2")
-"""Instruction sets that a network's speed depends on, the best first; the flags' names in /proc/cpuinfo."""
+"""Instruction sets that decide a network's speed, the best first, as the flags in /proc/cpuinfo name them."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -39,13 +39,13 @@ def describe_machine() -> dict[str, Any]:
 
 
 def name_machine(machine: dict[str, Any]) -> str:
-    """Return a name for the file of a machine's results."""
+    """Return the name of the file of a machine's results."""
     words = f"{machine['processor']} {machine['instructions']} {machine['cores']} cores"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def keep_result(name: str, result: Mapping[str, object]) -> None:
-    """Print a result as JSON, and keep it among those of this machine in `benchmarks/results/<machine>.json`."""
+    """Print a result as JSON, and add it to this machine's `benchmarks/results/<machine>.json`."""
     machine = describe_machine()
     arguments = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
     entry = {"command": " ".join(["python -m", f"benchmarks.{name}", *arguments]), "machine": machine, **result}

@@ -24,7 +24,7 @@ times better ours is.
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: how ours and a peer did, and whether less is better."""
+    """One comparison: our value, a peer's value, and whether less is better."""
 
     what: str
     unit: str
@@ -62,7 +62,7 @@ def preprocess_rows(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def embed_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Compare each network with the report's loop, in the precision that `auto` would take of it here."""
+    """Compare each network with the report's loop, in each precision."""
     for name, found in result["backbones"].items():
         speed = found["images_per_cpu_second"]
         for precision in ("fp32", "bf16"):
@@ -85,7 +85,7 @@ def detection_rows(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def detectors_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Compare with each detector at each size, and the ways to read every tenth frame."""
+    """Compare ours with each detector at each size, and the ways to read every tenth frame."""
     for size, detectors in result["sizes"].items():
         ours = detectors["dfd_ray"]
         for name, theirs in detectors.items():
@@ -99,7 +99,7 @@ def detectors_rows(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def describe_accuracy(whose: str, detector: dict[str, Any]) -> str:
-    """Return in words in how many of its frames a detector finds a face, and how many of facenet-pytorch's faces."""
+    """Say in how many of its frames a detector finds a face, and how many of facenet-pytorch's faces it finds."""
     met = detector["agreement"]["of_reference"]
     return f"{whose} finds a face in {detector['accuracy']:.1%} of {detector['frames']} and {met:.1%} of facenet-pytorch's"
 
@@ -113,13 +113,13 @@ def pca_rows(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def face_map_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Compare what `analyze` computes with the time that the report gives for its own."""
+    """Compare the time of `analyze` with the time that the report gives."""
     what = f"PCA, {result['tsne']['dimensions']}-D t-SNE and HDBSCAN of {result['faces']:,} faces, and how good they are"
     yield Row(what, "s", result["seconds"]["total"], "the report, as it says", result["report_seconds"], True)
 
 
 def scale_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Compare what a video costs in the smallest corpus and in larger ones."""
+    """Compare the cost of a video in the smallest corpus with that in larger ones."""
     first, *others = result["results"]
     for other in others:
         what, peer = f"a video of {other['rows']:,}", f"of {first['rows']:,}"
@@ -131,7 +131,7 @@ def scale_rows(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def curve_rows(ours: str) -> Callable[[dict[str, Any]], Iterator[Row]]:
-    """Return what compares a method with the others at the most points that both came to within the limit."""
+    """Return a function that compares a method with each other one at the most points that both finished."""
 
     def rows(result: dict[str, Any]) -> Iterator[Row]:
         done = {
@@ -147,7 +147,7 @@ def curve_rows(ours: str) -> Callable[[dict[str, Any]], Iterator[Row]]:
 
 
 def capacity_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Compare what `dfd-ray plan` says of a cluster, and what a simulation does, with what the job took."""
+    """Compare the time that `dfd-ray plan` and a simulation predict with the time that the job took."""
     for one in result["results"]:
         seconds = one["seconds"]
         for name, peer in (("plan", "as planned"), ("simulated", "as simulated")):
@@ -178,7 +178,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]] | None]
     "ablations": ("What training needs", None),
     "transfer": ("What carries over", None),
 }
-"""Title of each benchmark's section, and what makes its rows; None where the result holds a table of its own."""
+"""Title of each benchmark's section, and the function of its rows; None if the result holds its own table."""
 
 
 TABLE_HEAD = ("| | ours | peer | peer's | ratio |", "|---|---|---|---|---|")
@@ -187,7 +187,7 @@ PICTURES = {
     "reduction": "Time and quality of each method by the number of points",
     "clustering": "Time and quality of each method by the number of points",
 }
-"""What the pictures show that a benchmark draws."""
+"""What the picture of a benchmark shows."""
 
 
 def describe(machine: dict[str, Any]) -> str:

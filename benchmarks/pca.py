@@ -2,8 +2,8 @@
 
     python -m benchmarks.pca [ROWS] [ROWS STREAMED]
 
-Both take float32 and as many threads as numpy's BLAS does. Then the moments of a million rows, made and forgotten block by
-block, are merged: `peak_gib` is the most memory that this process has ever held, measured before scikit-learn has run.
+Both take float32 and the threads of numpy's BLAS. The benchmark also merges the moments of a million rows, made block by block
+and never kept. `peak_gib` is the most memory of this process until then, before scikit-learn runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dfd_ray.arrays import Float32Array
 ROWS, STREAMED = 130_000, 1_000_000
 DIMENSIONS, COMPONENTS = 2560, 50
 BLOCK = 1_500
-"""Rows at once, as many as 128 videos have faces."""
+"""Rows at once: about the faces of 128 videos."""
 
 
 def make_blocks(rows: int) -> Iterator[Float32Array]:
@@ -38,7 +38,7 @@ def make_blocks(rows: int) -> Iterator[Float32Array]:
 
 
 def merge_moments(rows: int) -> tuple[Moments, float]:
-    """Return the moments of rows that are never together, and the seconds that took without making the rows."""
+    """Return the moments of rows that are never in memory together, and the seconds it took, without making the rows."""
     moments, seconds = Moments.empty(DIMENSIONS), 0.0
     for block in make_blocks(rows):
         started = time.perf_counter()

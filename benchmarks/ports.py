@@ -1,4 +1,4 @@
-"""Ports for servers on loopback, of benchmarks and of tests."""
+"""Free ports on loopback, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on."""
+    """Return loopback ports that no process listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,14 +1,14 @@
-"""Preprocessing of videos: the report's recipe, the floor that decoding sets, and our pipeline through Ray.
+"""Preprocessing videos: the report's recipe, decoding alone, and our pipeline through Ray.
 
     python -m benchmarks.preprocess [FOLDER OF DFDC-SHAPED PARTS]
 
-Without a folder the demo corpus is made. All on the same videos and the same number of frames of each, with all cores:
+Without a folder, the benchmark makes the demo corpus. Every way gets the same videos, the same number of frames and all cores:
 
 - `recipe`: the report's: OpenCV grab/retrieve, facenet-pytorch's MTCNN batched at full size, crop, JPEG.
-- `floor`: nothing but decoding the frames that we sample, byte for byte, one process a core.
-- `loop`: our functions in a plain loop, one process a core, Parquet written.
-- `ray`: `dfd-ray preprocess`, Parquet written. Start-up is left out by subtraction: the time of every video twice less
-  that of every video once.
+- `floor`: only decoding the frames that we sample, byte for byte, one process per core.
+- `loop`: our functions in a plain loop, one process per core, which writes Parquet.
+- `ray`: `dfd-ray preprocess`, which writes Parquet. The time is that for every video twice minus that for every video once,
+  which leaves out start-up.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from dfd_ray.video import decode_video
 from dfd_ray.video.decoder_process import decode_row
 
 REAL, FAKE = 13, 27
-"""Videos taken of a corpus; as many frames of the one label as of the other would be 1 to 5."""
+"""Videos taken from a corpus. A ratio of 1 to 5 would give as many frames of each label."""
 RECIPE_BATCH = 8
 """Frames the recipe's MTCNN takes at once."""
 CORES = torch.get_num_threads()
@@ -55,7 +55,7 @@ Row = dict[str, Any]
 
 
 def choose_videos(corpus: str) -> list[Row]:
-    """Return the first REAL videos that can be read, and FAKE ones spread evenly over the corpus."""
+    """Return the first REAL videos that can be read, and evenly chosen FAKE ones."""
     rows = build_manifest(corpus, SETTINGS)[0].to_pylist()
     for row in rows:
         try:
@@ -126,7 +126,7 @@ def _one_thread() -> None:
 
 
 def decode_only(row: Row) -> None:
-    """Decode the frames wanted of a video."""
+    """Decode the wanted frames of a video."""
     count = frames_wanted(row["label"], SETTINGS.preprocess)
     decode_video(row["uri"], count, enough_references=SETTINGS.preprocess.most_frames)
 
@@ -165,7 +165,7 @@ def measure_stages(rows: list[Row]) -> dict[str, float]:
 
 
 def time_job(rows: list[Row], scratch: Path, settings: Config = SETTINGS) -> dict[str, float]:
-    """Time the job itself on the videos once and twice."""
+    """Time the job on the videos, once and twice."""
     seconds: dict[str, float] = {}
     with shared_session():
         for name, times in [("warm-up", 0), ("once", 1), ("twice", 2)]:

@@ -1,10 +1,10 @@
-"""Reduction to three dimensions against the number of points: time, and how many neighbours survive.
+"""Reduction to three dimensions by number of points: time, and how many neighbours stay neighbours.
 
     python -m benchmarks.reduction [--limit SECONDS] [--most POINTS]
 
-From vectors of 512 dimensions: PCA alone, t-SNE alone, PCA to 50 and t-SNE as `dfd-ray analyze` runs them, and UMAP (left
-out, and said, where `umap-learn` is not installed: it is no dependency, `pip install -e '.[bench]'`). Of 4,096 points and more
-UMAP's time has the search for neighbours compiled in it, some 40 seconds.
+From vectors of 512 dimensions: PCA alone, t-SNE alone, PCA to 50 and t-SNE as in `dfd-ray analyze`, and UMAP. Without
+`umap-learn` (`pip install -e '.[bench]'`) the result lists UMAP as left out. From 4,096 points on, UMAP's time includes some 40
+seconds of compiling its search for neighbours.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run_umap(vectors: Float32Array) -> Float32Array:
 
 
 def score(reduce: Callable[[Float32Array], Float32Array], points: Float32Array, _person: Any) -> Result:
-    """Time a method, and count the neighbours that it keeps."""
+    """Time a method, and measure how many neighbours it keeps."""
     vectors = np.concatenate(list(widen(points, WIDTH)))
     low, seconds = time_call(lambda: reduce(vectors))
     return {

@@ -1,21 +1,19 @@
-"""Preprocessing of manifests of 1,000, 10,000 and 119,154 videos: does a video's cost, or the memory, grow with the corpus?
+"""Preprocess manifests of 1,000, 10,000 and 119,154 videos: does the cost of a video, or the memory, grow with the corpus?
 
     python -m benchmarks.scale [--begun-from ROWS] [ROWS ...]
 
-The rows name a handful of tiny clips over and over, so that what is measured is everything but decoding and detection.
-Each job is killed (SIGKILL) when 99 % of its rows are committed, and the same command is given again: `seconds_to_go_on` is
-how long it takes until the first row is committed that was not there before (null where the kill came too late to leave one),
-and `resume_seconds` how long to the end, the last hundredth of the work included.
+The rows repeat a handful of tiny clips, so the benchmark measures everything except decoding and detection. Each job is
+killed (SIGKILL) when 99 % of its rows are committed, and started again with the same command. `seconds_to_go_on` is the time
+until it commits the first new row (null if the kill came too late to leave one). `resume_seconds` is the time to its end,
+with the last hundredth of the work.
 
-A run of `--begun-from` rows or more is not done from its start, which takes the better part of an hour for 119,154: its table
-and its commits are written as the job would have left them at 98 %, with the rows of a smaller run under other names. The job
-then has the whole manifest, all the files and all the commits before it; memory that it would have gathered is not seen.
+A run of `--begun-from` rows or more does not start at zero, which takes most of an hour for 119,154 rows. Its table and
+commits are written as the job would have left them at 98 %, with the rows of a smaller run under other names. The job then
+has the whole manifest, all files and all commits to deal with. Memory that it would have gathered before does not show.
 
-`cpu_ms_per_row` is the CPU time of all of the job's processes, looked at every second; it says what a row costs whatever else
-the machine does.
-`spilled_mib` is what Ray wrote to the disk for want of room in its object store. `peak_gib` is the most that the job's
-processes held together at any look, shared pages counted once (PSS);
-`driver_peak_gib` is the driver's own.
+`cpu_ms_per_row` is the CPU time of all of the job's processes, read every second. It does not depend on what else the machine
+does. `spilled_mib` is what Ray wrote to disk because its object store was full. `peak_gib` is the most memory of all of the
+job's processes together, with shared pages counted once (PSS). `driver_peak_gib` is the driver's own.
 """
 
 from __future__ import annotations
@@ -43,16 +41,16 @@ from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import count_rows, read_table, table_files
 
 DFDC = 119_154
-"""Videos of the corpus that this is made for."""
+"""Videos of DFDC."""
 SIZES = (1_000, 10_000, DFDC)
 CLIPS = 5
 BEGUN, SETTLED = 0.98, 0.99
-"""Share of the rows that a run may have at its beginning, and share at which it is killed."""
+"""Share of the rows that a begun run has, and share at which a run is killed."""
 ROWS_A_FILE = Resources().videos_per_file
 LOOK = 5.0
-"""Seconds between two looks at the memory; a look reads the page tables of twenty processes."""
+"""Seconds between two looks at the memory. A look reads the page tables of twenty processes."""
 LOOK_CPU = 1.0
-"""Seconds between two looks at the CPU time; what a process uses between the last of them and its end is lost."""
+"""Seconds between two looks at the CPU time. What a process uses after the last look is lost."""
 SETTINGS = ("--set", "preprocess.frames_real=1", "--set", "preprocess.frames_fake=1")
 
 
@@ -88,7 +86,7 @@ def make_manifest(run: Path, clips: list[Path], rows: int) -> None:
 
 
 def begin(run: Path, finished: Path, rows: int) -> None:
-    """Leave a run as a job that was killed at BEGUN would have: the rows of a finished run under the manifest's names."""
+    """Write a run as a job killed at BEGUN would have left it, with the rows of a finished run under the manifest's names."""
     found = read_table(str(finished), "faces")
     manifest = read_table(str(run), "manifest", ["video_id", "label", "group", "fold"]).slice(0, int(BEGUN * rows))
     for table in ("faces", "checkpoints/faces"):
@@ -109,13 +107,13 @@ def measure_memory(driver: psutil.Process) -> tuple[float, float]:
     for process in [driver, *driver.children(recursive=True)]:
         try:
             held[process.pid] = process.memory_full_info().pss / 2**30
-        except psutil.Error:  # it ended as we looked
+        except psutil.Error:  # the process has ended
             continue
     return sum(held.values()), held.get(driver.pid, 0.0)
 
 
 def note_cpu_seconds(driver: psutil.Process, used: dict[psutil.Process, float]) -> float:
-    """Note the CPU time, user and system, of a process and its descendants, and return the sum of all that were ever noted."""
+    """Note the user and system CPU time of a process and its descendants, and return the sum of all that was ever noted."""
     for process in [driver, *driver.children(recursive=True)]:
         try:
             used[process] = sum(process.cpu_times()[:2])
@@ -125,13 +123,13 @@ def note_cpu_seconds(driver: psutil.Process, used: dict[psutil.Process, float]) 
 
 
 def read_spilled(ray_folder: Path) -> int:
-    """Return what Ray's log says that it spilled, in MiB."""
+    """Return the MiB that Ray spilled, by its log."""
     logs = (path.read_text(errors="replace") for path in ray_folder.glob("session_*/logs/raylet*"))
     return max((int(size) for log in logs for size in re.findall(r"Spilled (\d+) MiB", log)), default=0)
 
 
 def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
-    """Run the job until `rows` rows are committed, and kill it there unless it is done; return times and memory."""
+    """Run the job until `rows` rows are committed, then kill it unless it has ended. Return times and memory."""
     command = [sys.executable, "-m", "dfd_ray.cli", "preprocess", "--run", str(run), *SETTINGS]
     started = time.perf_counter()
     job = psutil.Popen(command, env=os.environ | {"RAY_TMPDIR": str(ray_folder)})
@@ -142,7 +140,7 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
     peak = driver_peak = 0.0
     while job.poll() is None:
         time.sleep(0.2)
-        files = len(table_files(str(run), "faces"))  # whose footers are read only when enough of them are there
+        files = len(table_files(str(run), "faces"))  # their footers are read only when there are enough
         if not first and files > begun and (done := count_rows(str(run), "faces")) > before:
             first, before, used_before = time.perf_counter(), done, note_cpu_seconds(job, used)
         if first and time.perf_counter() - looked_cpu > LOOK_CPU:
@@ -170,7 +168,7 @@ def run_until(run: Path, rows: int, ray_folder: Path) -> dict[str, Any]:
 
 
 def measure(folder: Path, clips: list[Path], rows: int, finished: Path | None) -> dict[str, Any]:
-    """Return what a manifest of `rows` videos costs; most of its table is taken from a finished run, if one is given."""
+    """Return the cost of a manifest of `rows` videos. If a finished run is given, most of the table comes from it."""
     run = folder / f"run-{rows}"
     make_manifest(run, clips, rows)
     ray_folder = folder / "ray"
@@ -187,7 +185,7 @@ def measure(folder: Path, clips: list[Path], rows: int, finished: Path | None) -
 
 
 def main() -> None:
-    """Measure each size, and report."""
+    """Measure each size, print, and keep the result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description="Does a video's cost grow with the corpus?")
     parser.add_argument("rows", nargs="*", type=int, default=list(SIZES), help="sizes of the manifests")
     parser.add_argument("--begun-from", type=int, metavar="ROWS", help="size from which runs begin at 98 %% of their rows")

@@ -2,20 +2,19 @@
 
     python -m benchmarks.train [RUN]
 
-Without a run, one is drawn: faces of noise, as many as 40 REAL and 40 FAKE videos give. Its faces are read, shuffled,
-augmented and batched as `train` does (the recipe `best`, self-blended faces among them), by Lite0 at 160 pixels, 16 faces a
-step.
+Without a run, the benchmark makes one with faces of noise, from 40 REAL and 40 FAKE videos. Faces are read, shuffled, augmented
+and batched as in `train` (the recipe `best`, with self-blended faces), for Lite0 at 160 pixels with 16 faces per step.
 
-- `input`: the batches are taken and thrown away;
-- `step`: one batch is learnt from, again and again;
-- `together`: what `train` does;
-- `step_2`: as `step`, by two workers of a core, each with its batch of 16, which agree on their gradients.
+- `input`: takes the batches and drops them;
+- `step`: learns from one batch again and again;
+- `together`: does what `train` does;
+- `step_2`: like `step`, with two workers of one core, each with its own batch of 16, which share their gradients.
 
-All in Ray Train, one epoch as a warm-up and `EPOCHS` measured, each from its first batch on; faces a second, of all workers
-together. `epoch_start_seconds` is how long that batch takes to come: the faces are put in a new order first. Of `input` more
-than one batch is done by then, so that it looks quicker than it could go on.
-The bars: together at least 0.9 of the slower of input and step, two workers at least 1.7 times one. The two are fed from
-memory: faces are augmented by other processes, for which a machine of two cores has none left beside them.
+All run in Ray Train, with one epoch to warm up and `EPOCHS` measured ones, each from its first batch on. Speeds are faces per
+second of all workers together. `epoch_start_seconds` is the time until the first batch, because the faces are reordered first.
+`input` has more than one batch ready by then, so it looks faster than it stays.
+The targets: `together` reaches at least 0.9 of the slower of `input` and `step`, and two workers at least 1.7 times one. The
+two workers take their batch from memory: other processes augment faces, and a machine of two cores has none left for them.
 """
 
 from __future__ import annotations
@@ -51,10 +50,10 @@ from dfd_ray.store.tables import with_metadata
 
 EPOCHS = 2
 VIDEOS, FACES = 40, 16
-"""Of each class, and faces of each, where a run is drawn."""
+"""Videos of each class and faces of each video, if the benchmark makes the run."""
 CROP, SIZE = 200, 160
 WAYS = [("input", "input", 1), ("step", "step", 1), ("together", "together", 1), ("step_2", "step", 2)]
-"""Name, what is done, and by how many workers."""
+"""Name, way, and number of workers."""
 SETTINGS = [
     f"preprocess.crop_size={CROP}",
     "train.backbone=tf_efficientnet_lite0",
@@ -65,7 +64,7 @@ SETTINGS = [
     "train.frozen_layers=4",
 ]
 LANDMARKS = [0.32, 0.36, 0.68, 0.36, 0.5, 0.56, 0.36, 0.76, 0.64, 0.76]
-"""Of a face, as shares of its box."""
+"""Landmarks of a face, as shares of its box."""
 
 
 def draw_run(run: Path) -> None:
@@ -89,7 +88,7 @@ def draw_run(run: Path) -> None:
 
 
 def measure(job: dict[str, Any]) -> None:
-    """Run some epochs one way, on a worker; the first worker writes seconds to the first batch and after, of all but one."""
+    """Run epochs one way on a worker. The first one writes each measured epoch's seconds before and after its first batch."""
     run, plan, way = cast(Run, job["run"]), cast(FoldPlan, job["plan"]), job["way"]
     torch.set_num_threads(1)
     settings, rank, device = run.config.train, ray.train.get_context().get_world_rank(), get_device()
@@ -116,7 +115,7 @@ def measure(job: dict[str, Any]) -> None:
 
 
 def measure_way(run: Run, way: str, workers: int) -> tuple[float, float]:
-    """Return the speed of one way, in faces a second, and how long an epoch takes to start."""
+    """Return the speed of one way in faces per second, and the seconds until an epoch's first batch."""
     settings = run.config.train.model_copy(update={"workers": workers})
     run = Run(run.location, run.config.model_copy(update={"train": settings}))
     plan = plan_fold(run.config, 1, read_labelled(run))

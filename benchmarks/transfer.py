@@ -1,11 +1,11 @@
-"""How well a training carries over: to fakes, and real people, of other sources than it learnt from.
+"""How well a model works on fakes and real people of sources it did not learn from.
 
     python -m benchmarks.transfer PEOPLE CORPUS --out FOLDER [--seeds 2] [--rows "no augmentation" ...]
 
-PEOPLE is a folder of videos of real people; a model learns from these alone, its FAKE faces blended of them. It is tested on
-all of CORPUS, which is of other sources and is never learnt from. The jobs are the project's own, and what is there
-already is not done again. The AUC has its interval over groups of linked videos. The log loss weighs both classes
-alike; the probabilities it is of are calibrated on half of the groups and scored on the other, over twenty halvings.
+PEOPLE is a folder of videos of real people. A model learns from these alone; its FAKE faces are blended from them. The test
+is all of CORPUS, which comes from other sources and is never learned from. The jobs are the project's own, and finished ones
+do not run again. The AUC has an interval over groups of linked videos. The log loss weighs both classes equally. Its
+probabilities are calibrated on half of the groups and scored on the other half, over twenty random halves.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROWS = [
 
 
 def run_row(people: str, corpus: str, out: Path, row: Row, seed: int) -> Path:
-    """Run what is missing of a row, and return its run."""
+    """Run the jobs of a row that have not finished, and return its run."""
     own = tuple(setting for setting in row.settings if setting.startswith("preprocess"))
     settings = (*COMMON, f"index.extra_real={people}", f"train.seed={seed}", *row.settings)
     found, run = out / "-".join(["faces", *own]), locate_run(out, row, seed)
@@ -54,7 +54,7 @@ def run_row(people: str, corpus: str, out: Path, row: Row, seed: int) -> Path:
 
 
 def write_parted(source: Path, target: Path) -> None:
-    """Copy a table so that the corpus is one fold, held out; each video of the people is also there as FAKE, to be blended."""
+    """Copy a table with the corpus as one held-out fold, and with each video of the people also as FAKE, to be blended."""
     half = target.parent / f".{target.name}"
     half.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.glob("*.parquet")):
@@ -76,7 +76,7 @@ def replace_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArra
 
 def score(run: Path) -> tuple[str, dict[str, float]]:
     """Return AUC and log loss of a run, as cells of Markdown and as numbers."""
-    label, raw, member = read_judged(run, "raw_probability")  # what was learnt from has none
+    label, raw, member = read_judged(run, "raw_probability")  # videos that the model learned from have none
     ranking = Ranking(label, raw)
     auc = take_known(ranking.scores(np.ones(len(label))))["roc_auc"]
     replicates = [row["roc_auc"] for row in resample(ranking, member, REPLICATES, seed=0)]
@@ -86,7 +86,7 @@ def score(run: Path) -> tuple[str, dict[str, float]]:
 
 
 def score_halves(label: Int64Array, raw: Float64Array, member: Int64Array, random: np.random.Generator) -> float:
-    """Return the log loss, both classes alike, where two random halves of the groups calibrate each other."""
+    """Return the log loss, with equal classes, of two random halves of the groups that calibrate each other."""
     while True:
         half = np.isin(member, random.permutation(member.max() + 1)[: (member.max() + 1) // 2])
         if all(len(np.unique(label[part])) == 2 for part in (half, ~half)):
