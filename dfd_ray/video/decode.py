@@ -58,7 +58,7 @@ def decode_video(
     candidates = stream.references if skip else np.arange(stream.frame_count, dtype=np.int64)
     chosen = set(choose_frames(candidates, count).tolist())
     # Opened again: seeking back to the start lost frames or was refused in 2 of 1,155 damaged files (Matroska, AVI), and
-    # opening takes 1.5 % of the time.
+    # opening takes 1 to 2 % of the time.
     with open_container(source, containers) as container:
         return Video(stream, _decode_chosen(container, stream, chosen, skip, max_pixels, check_deadline))
 

@@ -144,29 +144,31 @@ def test_only_frames_that_others_depend_on_are_chosen_when_they_suffice(make_cli
     assert {frame.index for frame in video.frames} <= set(video.stream.references.tolist())
 
 
-def test_the_decoder_really_skips_the_others(make_clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that receives the index of every frame that comes out of the decoder."""
     import dfd_ray.video.decode as module
 
-    seen: list[int] = []
+    indices: list[int] = []
     original = module._find_index
 
     def note(*arguments: Any) -> int:
-        seen.append(original(*arguments))
-        return seen[-1]
+        indices.append(original(*arguments))
+        return indices[-1]
 
     monkeypatch.setattr(module, "_find_index", note)
+    return indices
+
+
+def test_the_decoder_really_skips_the_others(make_clip: Any, decoded: list[int]) -> None:
     video = decode_video(str(make_clip()), 20)
-    assert set(seen) <= set(video.stream.references.tolist())
-    seen.clear()
+    assert set(decoded) <= set(video.stream.references.tolist())
+    decoded.clear()
     decode_video(str(make_clip()), len(video.stream.references) + 1)
-    assert len(set(seen)) > len(video.stream.references)
+    assert len(set(decoded)) > len(video.stream.references)
 
 
-def test_an_hour_costs_as_many_groups_of_pictures_as_frames(
-    make_clip: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import dfd_ray.video.decode as module
-
+def test_an_hour_costs_as_many_groups_of_pictures_as_frames(make_clip: Any, tmp_path: Path, decoded: list[int]) -> None:
     path = tmp_path / "hour.mp4"
     with av.open(str(make_clip())) as source, av.open(str(path), "w") as container:
         pictures = source.streams.video[0]
@@ -179,14 +181,6 @@ def test_an_hour_costs_as_many_groups_of_pictures_as_frames(
                 packet.stream, packet.time_base = stream, pictures.time_base
                 packet.pts, packet.dts = shown + repeat * length, sent + repeat * length
                 container.mux(packet)
-    decoded: list[int] = []
-    original = module._find_index
-
-    def note(*arguments: Any) -> int:
-        decoded.append(original(*arguments))
-        return decoded[-1]
-
-    monkeypatch.setattr(module, "_find_index", note)
     video = decode_video(str(path), 12)
     assert video.stream.frame_count == 90_000
     assert len(video.frames) == 12
