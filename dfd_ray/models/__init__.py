@@ -1,4 +1,4 @@
-"""Networks and their numbers: backbones, the classifier, augmentations, aggregation, calibration and metrics.
+"""Backbones, the classifier and its weights, and what training does to faces: augmenting, balancing, blending, mixing.
 
-Import the modules; this package itself imports nothing, so that `import dfd_ray.models` costs no torch.
+Import the modules. The package itself imports nothing, so that `import dfd_ray.models` does not load torch.
 """

@@ -1,4 +1,4 @@
-"""Augmentations of training faces, through albumentations; the one module that knows it."""
+"""Augment training faces. No other module imports albumentations."""
 
 from __future__ import annotations
 
@@ -6,53 +6,54 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import av
 import cv2
 import numpy as np
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # otherwise it looks up its newest version on the network when imported
 
 import albumentations as A
 
 from dfd_ray.arrays import Image
 
 Recipe = Literal["none", "report", "best"]
+Step: TypeAlias = A.BasicTransform | A.BaseCompose
 
 NOISE = (10**0.5 / 255, 50**0.5 / 255)
-"""Standard deviation as a share of 255: the variance of 10 to 50 that was albumentations' default in 2020."""
+"""Standard deviation as a share of 255. The variance, 10 to 50, was albumentations' default in 2020."""
 BLUR_SIGMA = (0.8, 0.8)
-"""Pixels: what OpenCV derives from a kernel of 3, as albumentations had it in 2020."""
+"""Pixels. OpenCV derives this sigma from a kernel of 3, albumentations' default in 2020."""
 DOWN_AND_UP = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
 RATE_FACTORS = (18, 38)
-"""x264's constant rate factors that `best` draws from: from hardly visible to what hosts of videos do at their worst."""
+"""Range of x264's constant rate factors in `best`: from a hardly visible loss to the worst of video hosts."""
 
 
 class H264(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Re-encodes an image by H.264 at a rate factor drawn from RATE_FACTORS."""
+    """Encodes and decodes an image by H.264 at a rate factor drawn from RATE_FACTORS."""
 
-    def get_params(self) -> dict[str, Any]:
+    def get_params(self) -> dict[str, int]:
         """Draw the rate factor."""
         return {"rate_factor": self.py_random.randint(*RATE_FACTORS)}
 
-    def apply(self, img: Image, rate_factor: int, **params: Any) -> Image:
+    def apply(self, img: Image, rate_factor: int, **params: object) -> Image:
         """Return the re-encoded image."""
         return recode_h264(img, rate_factor)
 
 
 def create_augmentation(size: int, recipe: Recipe, seed: int | None = None) -> Callable[[Image], Image]:
-    """Return a function from a face (h, w, 3) uint8 RGB to one of (size, size, 3) that training sees.
+    """Return a function that turns a face (h, w, 3) uint8 RGB into a training face (size, size, 3) uint8.
 
-    `recipe` "none" only resizes; "report" is `list_report_steps`, "best" `list_best_steps`. `seed` makes the sequence of calls
-    repeatable, None takes a new one. Raises ValueError for another recipe.
+    The recipe "none" only resizes; "report" does `list_report_steps`, "best" `list_best_steps`. A `seed` makes the sequence of
+    calls repeatable; None draws a new one. Raises ValueError for another recipe.
     """
     pipeline = A.Compose(list_steps(recipe, size), seed=seed)
     return lambda image: np.asarray(pipeline(image=image)["image"], np.uint8)
 
 
-def list_steps(recipe: Recipe, size: int) -> list[Any]:
-    """Return the augmentations of a recipe, in their order; ValueError for another recipe."""
+def list_steps(recipe: Recipe, size: int) -> list[Step]:
+    """Return the augmentations of a recipe in their order. Raises ValueError for another recipe."""
     if recipe == "none":
         return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR, area_for_downscale="image")]
     if recipe == "report":
@@ -63,9 +64,9 @@ def list_steps(recipe: Recipe, size: int) -> list[Any]:
 
 
 def show_steps(image: Image, recipe: Recipe, size: int, draws: int) -> list[tuple[str, list[Image]]]:
-    """Return each augmentation of a recipe by itself: its name, and `draws` pictures of it, whatever its probability.
+    """Return the name of each augmentation of a recipe, and `draws` pictures of its effect alone, always applied.
 
-    `image` (h, w, 3) uint8 RGB; the pictures are (size, size, 3) uint8. What only brings faces to one size is left out.
+    `image` is (h, w, 3) uint8 RGB; the pictures are (size, size, 3) uint8. Steps that only resize are left out.
     """
     shown = []
     for step in iterate_steps(list_steps(recipe, size)):
@@ -76,8 +77,8 @@ def show_steps(image: Image, recipe: Recipe, size: int, draws: int) -> list[tupl
     return shown
 
 
-def iterate_steps(steps: list[Any]) -> Iterator[Any]:
-    """Yield the augmentations in a list, and those that a choice among several holds, but for those that only resize."""
+def iterate_steps(steps: list[Step]) -> Iterator[Step]:
+    """Yield the augmentations in a list and inside its `OneOf`, except those that only resize."""
     for step in steps:
         if isinstance(step, A.OneOf):
             yield from iterate_steps(step.transforms)
@@ -86,10 +87,10 @@ def iterate_steps(steps: list[Any]) -> Iterator[Any]:
 
 
 def recode_h264(image: Image, rate_factor: int) -> Image:
-    """Return an image (h, w, 3) uint8 RGB as it looks after H.264: one key frame at x264's constant rate factor.
+    """Encode an image (h, w, 3) uint8 RGB as a key frame of H.264, and return it decoded, (h, w, 3) uint8.
 
-    4:2:0, as videos are; an odd row or column at the end is left as it is. Raises ValueError for an image of less than 16
-    pixels each way.
+    `rate_factor` is x264's constant rate factor. Colours are 4:2:0, as in videos; an odd last row or column stays as it is.
+    Raises ValueError for an image of less than 16 pixels each way.
     """
     height, width = (side - side % 2 for side in image.shape[:2])
     if min(height, width) < 16:
@@ -108,13 +109,13 @@ def recode_h264(image: Image, rate_factor: int) -> Image:
     return result
 
 
-def list_report_steps(size: int) -> list[Any]:
-    """Return the report's augmentations (section 2.2.5), completed where it elides by the list it follows.
+def list_report_steps(size: int) -> list[Step]:
+    """Return the report's augmentations (section 2.2.5); what it omits comes from the list that it follows.
 
-    Faces of any size become squares of `size` pixels, the aspect ratio kept and the rest black. Source of the blur, the
-    flip and the three resizes: `create_train_transforms` of the Deepfake Detection Challenge's winner
-    (S. Seferbekov, github.com/selimsef/dfdc_deepfake_challenge). Defaults that albumentations changed since are set
-    to what they were then.
+    Faces of any size become squares of `size` pixels, with their aspect ratio kept and the rest black. Source of the blur, the
+    flip and the three resizes: `create_train_transforms` by the winner of the Deepfake Detection Challenge
+    (S. Seferbekov, github.com/selimsef/dfdc_deepfake_challenge). Where albumentations has changed a default since, the old
+    value is set.
     """
     return [
         A.ImageCompression(quality_range=(60, 100), p=0.5),
@@ -132,7 +133,7 @@ def list_report_steps(size: int) -> list[Any]:
         A.PadIfNeeded(size, size, border_mode=cv2.BORDER_CONSTANT),
         A.OneOf([A.RandomBrightnessContrast(), A.FancyPCA(), A.HueSaturationValue()], p=0.7),
         A.ToGray(p=0.2),
-        # ShiftScaleRotate by its newer name: one factor for both axes, a shift for each.
+        # What was ShiftScaleRotate: one scale for both axes, a shift for each.
         A.Affine(
             translate_percent={"x": (-0.1, 0.1), "y": (-0.1, 0.1)},
             scale=(0.8, 1.2),
@@ -144,12 +145,12 @@ def list_report_steps(size: int) -> list[Any]:
     ]
 
 
-def list_best_steps(size: int) -> list[Any]:
-    """Return augmentations made for faces of other sources than the training's: squares of `size` pixels.
+def list_best_steps(size: int) -> list[Step]:
+    """Return augmentations that help with faces from other sources than the training's; squares of `size` pixels.
 
-    What differs between data sets and says nothing about forgery (framing, tone, sharpness, noise, encoding) is varied
-    for REAL and FAKE alike, so that none of it parts the classes. The strengths are our own, and mild: the traces of
-    blending are faint, and a small network has to find them within a few thousand faces.
+    They vary what differs between data sets and says nothing about forgery (framing, tone, sharpness, noise, encoding) for
+    REAL and FAKE alike, so that none of it separates the classes. The strengths are our own, and mild: the traces of blending
+    are faint, and a small network has to find them in a few thousand faces.
     """
     return [
         A.HorizontalFlip(p=0.5),

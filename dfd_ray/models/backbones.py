@@ -1,4 +1,4 @@
-"""Backbones: any timm model, its weights and its input, and the embeddings it makes of faces."""
+"""Build any timm model with its weights, and embed faces with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,30 @@ Images = npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]
 """Faces, RGB: one array (n, h, w, 3) uint8, or a sequence of arrays (h, w, 3) uint8, of any sizes."""
 
 
+class PretrainedConfig(TypedDict):
+    """The part of a timm model's `pretrained_cfg` that is read here."""
+
+    input_size: tuple[int, int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class TimmModel(Protocol):
+    """What timm adds to `nn.Module`, which declares every unknown attribute a tensor or a module."""
+
+    pretrained_cfg: PretrainedConfig
+    feature_info: list[dict[str, str]]
+
+    def get_classifier(self) -> nn.Module | tuple[nn.Module, ...]:
+        """Return the head, or the two heads of a network made for distillation."""
+
+    def group_matcher(self, coarse: bool) -> dict[str, object]:
+        """Return how the names of parameters map to groups of layers."""
+
+
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network expects: squares of `size` pixels; RGB in [0, 1] minus `mean`, over `std`, channel by channel."""
+    """The input of a network: squares of `size` pixels; RGB from 0 to 1, minus `mean`, divided by `std`, per channel."""
 
     size: int
     mean: tuple[float, float, float]
@@ -42,14 +63,13 @@ def create_backbone(
 ) -> tuple[nn.Module, InputSpec]:
     """Return a timm model in eval mode, on the CPU, in channels-last layout, and the input it expects.
 
-    `weights`: "auto" takes an installed pip package's file where there is one for the model, else the Hugging Face hub;
+    `weights` "auto" takes the file of an installed pip package if there is one for the model, else the Hugging Face hub;
     "package" and "hub" insist on one of them; "random" loads none; anything else is the path of a `.safetensors` or
-    `.pth` file. `num_classes` 0 gives a network whose output is the pooled features, otherwise logits; a head that
-    the weights do not hold for that number of classes is random (torch's global generator). Random weights without
-    a head are always the same ones, so that several processes embed alike. `drop_rate` is the dropout before the head;
-    `image_size` is in pixels, None for the model's own; `field` names the setting in messages.
-    Raises ConfigurationError if timm does not know the name or cannot build it so, WeightsError if weights cannot be
-    had.
+    `.pth` file. With `num_classes` 0 the network returns the pooled features, otherwise logits. If the weights have no head
+    for that number of classes, the head is random (torch's global generator). Random weights without a head are always the
+    same, so that several processes embed alike. `drop_rate` is the dropout before the head; `image_size` is in pixels, None
+    for the model's own; `field` is the setting that messages name. Raises ConfigurationError if timm does not know the name
+    or cannot build the model, and WeightsError if the weights cannot be found or loaded.
     """
     check_name(name)
     options: dict[str, Any] = {"num_classes": num_classes}
@@ -74,7 +94,7 @@ def create_backbone(
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigurationError, with the closest names, if timm has no such model or no such weights tag of it."""
+    """Raise ConfigurationError, with the closest names, if timm has no such model or no such tag of its weights."""
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         remedy = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists the names"
@@ -86,7 +106,7 @@ def check_name(name: str) -> None:
 
 
 def build_model(name: str, options: dict[str, Any]) -> nn.Module:
-    """Return a timm model with random weights; ConfigurationError if the model refuses an option."""
+    """Return a timm model with random weights. Raises ConfigurationError if the model refuses an option."""
     try:
         return timm.create_model(name, pretrained=False, **options)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
@@ -96,7 +116,7 @@ def build_model(name: str, options: dict[str, Any]) -> nn.Module:
 
 @contextlib.contextmanager
 def fix_seed() -> Iterator[None]:
-    """Make what is random inside the same every time, and leave the global generator as it was."""
+    """Seed torch inside the block, and restore the global generator after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
@@ -104,28 +124,29 @@ def fix_seed() -> Iterator[None]:
 
 def read_input_spec(module: nn.Module, image_size: int | None) -> InputSpec:
     """Return the input that a timm model's configuration asks for, at `image_size` pixels if given."""
-    config: dict[str, Any] = cast(Any, module).pretrained_cfg
-    mean, std = (cast("tuple[float, float, float]", tuple(map(float, config[key]))) for key in ("mean", "std"))
+    config = cast("TimmModel", module).pretrained_cfg
+    mean, std = (cast("tuple[float, float, float]", tuple(map(float, values))) for values in (config["mean"], config["std"]))
     return InputSpec(image_size or int(config["input_size"][-1]), mean, std)
 
 
 def feature_size(module: nn.Module) -> int:
-    """Return the number of pooled features of a timm model, the width of its embeddings."""
-    # Some models have a layer between pooling and head; timm's `num_features` is the width before that layer.
+    """Return the number of pooled features of a timm model, which is the length of its embeddings."""
+    # Some models have a layer between pooling and head. timm's `num_features` is the width before it.
     return int(cast(int, getattr(module, "head_hidden_size", None) or module.num_features))
 
 
 def normalise(
     images: torch.Tensor, spec: InputSpec, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """Turn RGB images into what a network takes.
+    """Turn RGB images into the input of a network.
 
-    `images` (n, h, w, 3) uint8 → (n, 3, size, size) of `dtype` in channels-last layout on `device`. Images of another
-    size are resized (bilinear, antialiased, the aspect ratio not kept). Raises ValueError for other shapes or dtypes.
+    `images` is (n, h, w, 3) uint8. Returns (n, 3, size, size) of `dtype` in channels-last layout on `device`. Images of
+    another size are resized (bilinear, antialiased; the aspect ratio is not kept). Raises ValueError for other shapes or
+    dtypes.
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
         raise ValueError(f"images must be (n, h, w, 3) uint8, not {tuple(images.shape)} {images.dtype}")
-    # Moved as bytes: a quarter of the traffic of float32.
+    # Moved as bytes, a quarter of the size of float32.
     pixels = images.to(device).permute(0, 3, 1, 2).float()
     if pixels.shape[2:] != (spec.size, spec.size):
         pixels = nn.functional.interpolate(pixels, (spec.size, spec.size), mode="bilinear", antialias=True)
@@ -143,12 +164,10 @@ def embed_faces(
 ) -> Float32Array:
     """Return a network's output for every face: embeddings, or logits if it has a head.
 
-    `images`: n RGB faces of any sizes, see `Images`. Returns (n, d) float32, d = `feature_size(module)` or the number
-    of classes. Computed on the module's device, as it is; `Embedder` is faster. Raises ValueError if the module is in
-    training mode, where batch normalisation would mix the faces of a batch and then remember them.
+    `images` are n RGB faces of any sizes (see `Images`). Returns (n, d) float32, where d is `feature_size(module)` or the
+    number of classes. Runs on the module's device; `Embedder` is faster. Raises ValueError in training mode.
     """
-    if module.training:
-        raise ValueError("the network is in training mode; call its .eval() first")
+    check_eval(module)
     device = next(module.parameters()).device
     width = int(cast(int, module.num_classes)) or feature_size(module)
     outputs = [np.empty((0, width), np.float32)]
@@ -156,6 +175,12 @@ def embed_faces(
         batch = normalise_all(images[start : start + batch_size], spec, device)
         outputs.append(module(batch).cpu().numpy())
     return np.concatenate(outputs)
+
+
+def check_eval(module: nn.Module) -> None:
+    """Raise ValueError in training mode, where batch normalisation mixes the faces of a batch and remembers them."""
+    if module.training:
+        raise ValueError("the network is in training mode; call its .eval() first")
 
 
 def normalise_all(images: Images, spec: InputSpec, device: torch.device) -> torch.Tensor:

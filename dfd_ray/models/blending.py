@@ -1,8 +1,8 @@
-"""Self-blended images: a fake made of one real face, by blending a slightly changed copy of it into itself.
+"""Make self-blended images: blend a slightly changed copy of a real face into itself.
 
-A network that learns to tell them from untouched faces has to look for the traces of blending (an edge, a change of
-colour, of noise or of sharpness), which forgeries of many makes share, and not for those of one generator. Source of
-the idea: K. Shiohara and T. Yamasaki, "Detecting deepfakes with self-blended images" (2022, arXiv 2204.08376).
+A network that learns to tell these fakes from untouched faces has to look for traces of blending (an edge, a change of
+colour, noise or sharpness). Most forgeries have such traces; those of one generator carry over less. Source of the
+idea: K. Shiohara and T. Yamasaki, "Detecting deepfakes with self-blended images" (2022, arXiv 2204.08376).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dfd_ray.arrays import Float32Array, Image
+from dfd_ray.arrays import Float32Array, Float64Array, Image
 
 OUTLINE = np.array(
     [
@@ -31,29 +31,29 @@ OUTLINE = np.array(
         (-0.6, -0.7),
     ]
 )
-"""Outline of a face from the forehead round to the chin: x in distances between the eyes, from their middle to the
-right; y in distances from the eyes to the mouth, downwards."""
+"""Outline of a face. x is in distances between the eyes, from their middle to the right; y is in distances from the eyes to
+the mouth, downwards."""
 PARTS = (
     (0.5, (-0.75, 1.75)),  # the whole outline, as a swapped face has it
     (0.2, (-0.45, 1.35)),  # brows to below the mouth
     (0.2, (0.45, 1.75)),  # the lower face, as where speech was put into a mouth
     (0.1, (-0.75, 0.5)),  # the upper face
 )
-"""What a mask covers: the chance of it, and its upper and lower end on the outline's y axis."""
+"""Parts of a face that a mask covers: probability, and upper and lower end on the y axis of the outline."""
 CORNER_JITTER = 0.08
 """Standard deviation of the shift of each corner of the outline, in distances between the eyes."""
 SMALLEST_EYE_DISTANCE = 4.0
-"""Pixels; landmarks closer together than this give no mask."""
+"""Pixels. Landmarks that span less than the square of this give no mask."""
 RATIOS = (0.4, 0.6, 0.8, 1.0, 1.0, 1.0)
-"""Weights of the copy inside the mask, each as likely."""
+"""Weights of the copy inside the mask, equally likely."""
 
 
 def self_blend(face: Image, landmarks: npt.ArrayLike, random: np.random.Generator) -> Image | None:
-    """Return a fake made of a real face: a changed and shifted copy of it, blended in through a soft mask.
+    """Blend a changed and shifted copy of a real face into it through a soft mask.
 
-    `face` (h, w, 3) uint8 RGB, at least 16 pixels each way; `landmarks` (5, 2) x and y in its pixels: left eye, right
-    eye, nose, left and right corner of the mouth as they lie in the picture. Returns a new (h, w, 3) uint8 array
-    that equals `face` outside the mask, or None where the landmarks span no face. Raises ValueError for other shapes or
+    `face` is (h, w, 3) uint8 RGB, at least 16 pixels each way; `landmarks` (5, 2) are x and y in its pixels of the left eye,
+    right eye, nose, left and right corner of the mouth, left and right as seen in the picture. Returns a new (h, w, 3) uint8
+    array that equals `face` outside the mask, or None if the landmarks span no face. Raises ValueError for other shapes or
     dtypes.
     """
     if face.ndim != 3 or face.shape[2] != 3 or face.dtype != np.uint8 or min(face.shape[:2]) < 16:
@@ -68,14 +68,12 @@ def self_blend(face: Image, landmarks: npt.ArrayLike, random: np.random.Generato
 
 
 def draw_mask(shape: tuple[int, ...], landmarks: npt.ArrayLike, random: np.random.Generator) -> Float32Array | None:
-    """Return a soft mask (h, w) float32 from 0 to 1 of a face or a part of it, or None where there is no extent.
+    """Return a soft mask (h, w) float32 from 0 to 1 of a face or a part of it, or None if the landmarks span no face.
 
-    `shape` h and w, `landmarks` as for `self_blend`. The outline is laid on the face by the affine map that eyes and
-    mouth fix, its corners are jittered; the filled shape is bent and blurred.
+    `shape` starts with h and w; `landmarks` as for `self_blend`. An affine map that eyes and mouth define puts the outline on
+    the face. Its corners are jittered, and the filled shape is bent and blurred.
     """
-    points = np.asarray(landmarks, np.float64)
-    if points.shape != (5, 2):
-        raise ValueError(f"landmarks must be (5, 2), not {points.shape}")
+    points = read_landmarks(landmarks)
     left, right, mouth = points[0], points[1], (points[3] + points[4]) / 2
     middle = (left + right) / 2
     across, down = right - left, mouth - middle
@@ -92,10 +90,18 @@ def draw_mask(shape: tuple[int, ...], landmarks: npt.ArrayLike, random: np.rando
     size = float(np.sqrt(area))
     mask = bend(mask, size * random.uniform(0.02, 0.12), size * random.uniform(0.2, 0.5), random)
     mask = cv2.GaussianBlur(mask, (0, 0), size * random.uniform(0.01, 0.15))
-    mask[mask < 1 / 255] = 0  # a tail that changes no pixel is no part of the mask
+    mask[mask < 1 / 255] = 0  # a weight this small changes no pixel
     if mask.max() < 0.5:
         return None
     return np.asarray(mask / mask.max(), np.float32)
+
+
+def read_landmarks(landmarks: npt.ArrayLike) -> Float64Array:
+    """Return landmarks (5, 2) as float64. Raises ValueError for another shape."""
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (5, 2):
+        raise ValueError(f"landmarks must be (5, 2), not {points.shape}")
+    return points
 
 
 def bend(mask: Float32Array, distance: float, smoothness: float, random: np.random.Generator) -> Float32Array:
@@ -114,10 +120,10 @@ def bend(mask: Float32Array, distance: float, smoothness: float, random: np.rand
 
 
 def change(face: Image, random: np.random.Generator) -> Image:
-    """Return a copy (h, w, 3) uint8 of another tone, and often of another sharpness, than the face.
+    """Return a copy (h, w, 3) uint8 of the face with another tone, and often another sharpness.
 
-    Only what is inside the mask is changed: changing the surroundings instead in half of the blends, as the paper does, or
-    never sharpening the copy, carried over worse to fakes of other makes (docs/transfer.md).
+    The inside of the mask is changed, never the surroundings. The paper changes the surroundings in half of the blends; that,
+    or never sharpening the copy, carried over worse to fakes of other makes (docs/transfer.md).
     """
     copy = face.astype(np.float32)
     copy = (
@@ -138,7 +144,7 @@ def change(face: Image, random: np.random.Generator) -> Image:
 
 
 def shift(face: Image, random: np.random.Generator) -> Image:
-    """Return the face moved by up to 3 %, scaled by up to 4 % and turned by up to 2 degrees, edges repeated."""
+    """Return the face moved by up to 3 %, scaled by up to 4 % and turned by up to 2 degrees, with its edges repeated."""
     height, width = face.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-2, 2), random.uniform(0.96, 1.04))
     matrix[:, 2] += random.uniform(-0.03, 0.03, 2) * (width, height)

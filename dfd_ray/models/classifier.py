@@ -1,8 +1,9 @@
-"""The classifier: a timm model with two logits, its file, and the score it gives a face."""
+"""Save, load and run a classifier of faces: a timm model with two logits."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from dfd_ray.models.backbones import Images, InputSpec, create_backbone, embed_f
 from dfd_ray.models.weights import first_line, read_state
 
 REAL, FAKE = 0, 1
-"""Columns of the logits, and values of a label."""
+"""Columns of the logits."""
 FORMAT_VERSION = 2
 METADATA_KEY = "dfd_ray"
 PATTERNS, PATTERN_SIZE = 4, 200
-"""Pictures that every classifier is tried on, and their side in pixels."""
+"""Number of the pictures that test a classifier, and their side in pixels."""
 GOLDEN_TOLERANCE = 0.05
-"""Most that the log-odds of a pattern may differ: a little over a hundredth of a probability."""
+"""Largest difference of a pattern's log-odds, a little over 0.01 in probability."""
 
 
 def save_classifier(
@@ -39,11 +40,11 @@ def save_classifier(
     crop_margin: float,
     extra: dict[str, str] | None = None,
 ) -> None:
-    """Write a classifier as one `.safetensors` file that says in its metadata how to build and feed it.
+    """Write a classifier as one `.safetensors` file whose metadata say how to build it and what input it takes.
 
-    `backbone` is the timm name, `crop_margin` the margin of the faces it was trained on as a share of the face's width,
-    `extra` any further facts. With it goes what it scores patterns that anyone can draw, see `check_golden`. Raises
-    ValueError if a name in `extra` is taken, or the module is in training mode.
+    `backbone` is the timm name, `crop_margin` the margin of the training faces as a share of the face's width, `extra` any
+    further facts. The metadata also hold its scores of fixed patterns (see `check_golden`). Raises ValueError if a name in
+    `extra` is taken, or the module is in training mode.
     """
     facts = {
         "format_version": FORMAT_VERSION,
@@ -68,9 +69,9 @@ def save_classifier(
 def load_classifier(path: str | PathLike[str]) -> tuple[nn.Module, InputSpec, dict[str, Any]]:
     """Return a classifier in eval mode on the CPU, its input, and the facts that were saved with it.
 
-    The facts are `format_version`, `backbone`, `input_size`, `mean`, `std`, `classes`, `crop_margin`, `golden`, and what was
-    given as `extra`. Raises WeightsError, in one line, if the file is missing, corrupt, no classifier, or of another
-    format, or if it does not score as it did when it was saved.
+    The facts are `format_version`, `backbone`, `input_size`, `mean`, `std`, `classes`, `crop_margin`, `golden`, and those
+    given as `extra`. Raises WeightsError, in one line, if the file is missing, corrupt, not a classifier, or of another
+    format, or if the classifier's scores have changed since it was saved.
     """
     facts = read_facts(Path(path))
     try:
@@ -86,7 +87,7 @@ def load_classifier(path: str | PathLike[str]) -> tuple[nn.Module, InputSpec, di
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return the metadata of a classifier's file; WeightsError if it is no such file, or another version's."""
+    """Return the metadata of a classifier's file. Raises WeightsError for another file or another version of the format."""
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
@@ -105,17 +106,17 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def draw_patterns() -> npt.NDArray[np.uint8]:
-    """Return pictures (PATTERNS, PATTERN_SIZE, PATTERN_SIZE, 3) uint8 of slanting waves, the same ones anywhere."""
+    """Return pictures (PATTERNS, PATTERN_SIZE, PATTERN_SIZE, 3) uint8 of slanting waves, the same on every machine."""
     n, y, x, channel = np.ogrid[:PATTERNS, :PATTERN_SIZE, :PATTERN_SIZE, :3]
     wave = np.abs(x * (n + 2 + channel) + y * (2 * n + 3 - channel) + 60 * channel) % 510
     return np.asarray(np.abs(wave - 255), np.uint8)
 
 
-def check_golden(module: nn.Module, spec: InputSpec, golden: Any, source: str) -> None:
-    """Raise WeightsError unless a classifier scores the patterns, where it is now, as it did when it was saved.
+def check_golden(module: nn.Module, spec: InputSpec, golden: Sequence[float], source: str) -> None:
+    """Raise WeightsError unless a classifier, on its present device, scores the patterns as it did when it was saved.
 
-    Wrong preprocessing, another version of a library or a GPU's arithmetic change scores without a word otherwise.
-    `golden` is the scores that were saved, `source` names the classifier. Raises ValueError if they are no such scores.
+    Wrong preprocessing, another version of a library or a GPU's arithmetic would otherwise change scores silently. `golden`
+    are the scores that were saved, (PATTERNS,); `source` names the classifier. Raises ValueError for another number of them.
     """
     saved = np.array([float(value) for value in golden])
     if saved.shape != (PATTERNS,):
@@ -130,17 +131,17 @@ def check_golden(module: nn.Module, spec: InputSpec, golden: Any, source: str) -
         )
 
 
-def read_triple(values: Any) -> tuple[float, float, float]:
-    """Return three numbers as a tuple; ValueError or TypeError if they are not three numbers."""
+def read_triple(values: Iterable[float]) -> tuple[float, float, float]:
+    """Return three numbers as a tuple. Raises ValueError or TypeError if they are not three numbers."""
     red, green, blue = map(float, values)
     return red, green, blue
 
 
 def score_faces(module: nn.Module, spec: InputSpec, images: Images, batch_size: int = 8) -> Float32Array:
-    """Return the log-odds of FAKE of every face.
+    """Return the log-odds of FAKE of every face, (n,) float32.
 
-    `images`: n RGB faces, see `Images`. Returns (n,) float32, the logit of FAKE minus that of REAL, whose sigmoid is
-    softmax's probability of FAKE. Raises ValueError if the module is in training mode or has not two classes.
+    `images` are n RGB faces (see `Images`). The log-odds are the logit of FAKE minus that of REAL; their sigmoid is the
+    softmax's probability of FAKE. Raises ValueError in training mode, and for a network without exactly two classes.
     """
     if module.num_classes != len(LABELS):
         raise ValueError(f"a classifier has {len(LABELS)} classes, this network has {module.num_classes}")

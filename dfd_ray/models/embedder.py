@@ -1,4 +1,4 @@
-"""A backbone made ready to embed many faces: OpenVINO on a CPU, torch on a GPU."""
+"""Embed many faces fast: by OpenVINO on a CPU, by torch on a GPU."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch import nn
 
 from dfd_ray.arrays import Float32Array
 from dfd_ray.errors import ResourceError
-from dfd_ray.models.backbones import Images, InputSpec, feature_size, normalise_all
+from dfd_ray.models.backbones import Images, InputSpec, check_eval, feature_size, normalise_all
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, Precision] = ("fp32", "bf16")
 
 CPU_BATCH = 2
-"""Faces at once on a CPU, where more of them leave the cache: with 8 B7 in bf16 takes a tenth longer."""
+"""Faces at once on a CPU. More do not fit the cache: with 8, B7 in bf16 takes a tenth longer."""
 
 LEAST_COSINE = 0.999
-"""Mean cosine similarity to fp32 below which bf16 is too coarse: EfficientNet-Lite0 with its weights has 0.9986."""
+"""Mean cosine similarity to fp32 below which bf16 is too coarse. Pretrained EfficientNet-Lite0 has 0.9986."""
 
 
 @cache
 def native_precision(device: str) -> Precision:
-    """Return the fastest arithmetic that "cpu" or "cuda" of this machine has in hardware: bf16, else fp32."""
+    """Return the fastest precision that "cpu" or "cuda" of this machine has in hardware: bf16, else fp32."""
     if device == "cpu":
         has_bf16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     else:
@@ -39,10 +39,10 @@ def native_precision(device: str) -> Precision:
 def choose_precision(
     module: nn.Module, spec: InputSpec, images: Images, *, device: str = "cpu"
 ) -> tuple[Precision, float | None]:
-    """Return bf16 if the device has it and it hardly changes the vectors of some faces, else fp32; and how much it does.
+    """Return bf16 if the device has it and the vectors of some faces hardly change, else fp32; and the similarity measured.
 
-    The second value is the mean cosine similarity of the faces' vectors in bf16 to those in fp32, None where it was not
-    measured: no bf16, or no faces. Which weights suffer from bf16 cannot be told from their architecture.
+    The similarity is the mean cosine of the faces' vectors in bf16 and in fp32. It is None if it was not measured, without
+    bf16 or without faces. It has to be measured because the architecture does not show which weights suffer from bf16.
     """
     if native_precision(device) == "fp32" or not len(images):
         return "fp32", None
@@ -53,11 +53,11 @@ def choose_precision(
 
 
 class Embedder:
-    """Turns faces into vectors; a face's vector on a CPU is the same to the bit whatever faces it is batched with.
+    """Turns faces into vectors. On a CPU, the vector of a face does not depend on the other faces of its batch, to the bit.
 
-    `module` is a timm model without a head, in eval mode, on the CPU, and `spec` its input. A GPU takes `batch_size` faces
-    at once; a CPU `CPU_BATCH`, on `torch.get_num_threads()` threads. Raises ValueError in training mode, ResourceError
-    if the device has no bf16 and is asked for it.
+    `module` is a timm model without a head, in eval mode, on the CPU; `spec` is its input. A GPU takes `batch_size` faces at
+    once, a CPU `CPU_BATCH`, on `torch.get_num_threads()` threads. Raises ValueError in training mode, and ResourceError for
+    bf16 on a device without it.
     """
 
     def __init__(
@@ -69,8 +69,7 @@ class Embedder:
         precision: Precision = "fp32",
         batch_size: int = 64,
     ) -> None:
-        if module.training:
-            raise ValueError("the network is in training mode; call its .eval() first")
+        check_eval(module)
         if precision == "bf16" and native_precision(device) != "bf16":
             raise ResourceError(f"this machine's {device} does not compute in bf16; --set embed.precision=fp32")
         self.spec = spec
@@ -110,7 +109,7 @@ def _compile_for_cpu(module: nn.Module, size: int, precision: Precision) -> Call
     example = torch.zeros(CPU_BATCH, 3, size, size)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are constant here
-        # Traced and frozen by hand: `convert_model` would run the network again to check the trace.
+        # Traced and frozen here because `convert_model` would run the network again to check the trace.
         frozen = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))  # type: ignore[no-untyped-call]
         model = ov.convert_model(frozen, example_input=example)
     model.reshape(list(example.shape))
@@ -123,7 +122,7 @@ def _compile_for_cpu(module: nn.Module, size: int, precision: Precision) -> Call
     request = ov.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(batch: torch.Tensor) -> Float32Array:
-        # Always the one shape: another would be computed in another order, and differ in the last bits.
+        # Always one shape: another is computed in another order, and differs in the last bits.
         missing = CPU_BATCH - len(batch)
         full = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)]) if missing else batch
         vectors: Float32Array = request.infer([full.contiguous().numpy()])[0][: len(batch)].copy()

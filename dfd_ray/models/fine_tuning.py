@@ -1,32 +1,33 @@
-"""How a network learns: its head's start, what keeps its initial weights, the optimiser and its learning rate."""
+"""Set up fine-tuning: the head's initial weights, frozen layers, the optimiser and its learning rate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from timm.models import group_parameters
 from torch import nn
 
 from dfd_ray.errors import ConfigurationError
+from dfd_ray.models.backbones import TimmModel
 
 Optimiser = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "polynomial"]
 MOMENTUM = 0.9
 POWER = 0.9
-"""Of the polynomial: L.-C. Chen et al., "DeepLab" (2016, arXiv 1606.00915)."""
+"""Exponent of the polynomial schedule. Source: L.-C. Chen et al., "DeepLab" (2016, arXiv 1606.00915)."""
 
 
 def start_head(module: nn.Module) -> None:
     """Start the head near zero, so that training begins at even odds.
 
-    timm's own initialisation of EfficientNet's head suits a thousand classes; for two it gives logits so large that the
-    first epoch is spent on unlearning them (a loss of 2.6 instead of 0.7).
+    timm initialises EfficientNet's head for a thousand classes. With two, the logits are so large that the first epoch only
+    unlearns them (a loss of 2.6 instead of 0.7).
     """
-    head = cast(Any, module).get_classifier()
-    # Networks made for distillation have two heads, and their logits are the mean.
+    head = cast("TimmModel", module).get_classifier()
+    # Networks made for distillation have two heads; their logits are averaged.
     for layer in nn.ModuleList(head if isinstance(head, tuple) else [head]).modules():
         if isinstance(layer, nn.Linear | nn.Conv2d) and len(layer.weight) == module.num_classes:
             nn.init.normal_(layer.weight, std=0.01)
@@ -35,18 +36,18 @@ def start_head(module: nn.Module) -> None:
 
 
 def freeze_layers(module: nn.Module, count: int) -> None:
-    """Let the first `count` groups of a timm model's layers keep their weights, and all others learn.
+    """Freeze the first `count` groups of a timm model's layers, and let all others learn.
 
     The groups are timm's own (`group_matcher`, coarse): the stem, the stages or blocks in their order, and last the head.
-    A few videos teach them little that holds elsewhere, and a step that does not go back through them is shorter.
-    Raises ConfigurationError if nothing would be left to learn, or timm has no groups of the network.
+    A few videos teach the first groups little that holds elsewhere, and a step without their gradients is shorter. Raises
+    ConfigurationError if no group is left to learn, or if timm has no groups for the network.
     """
     if not count:
         module.requires_grad_(True)
         return
     if not hasattr(module, "group_matcher"):
         raise ConfigurationError(f"train.frozen_layers = {count}: timm has no groups of {type(module).__name__}'s layers")
-    matcher = cast(Any, module).group_matcher(coarse=True)
+    matcher = cast("TimmModel", module).group_matcher(coarse=True)
     groups = group_parameters(module, matcher, return_values=True)
     if count >= len(groups):
         raise ConfigurationError(
@@ -58,16 +59,16 @@ def freeze_layers(module: nn.Module, count: int) -> None:
 
 
 def create_optimiser(module: nn.Module, name: Optimiser, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Return AdamW or SGD over all of a network's weights; those that are frozen have no gradient, and are left alone."""
+    """Return AdamW or SGD over all weights of a network. Frozen weights have no gradient, so that it does not change them."""
     if name == "sgd":
         return torch.optim.SGD(module.parameters(), learning_rate, MOMENTUM, weight_decay=weight_decay, nesterov=True)
     return torch.optim.AdamW(module.parameters(), learning_rate, weight_decay=weight_decay)
 
 
 def schedule_learning_rate(schedule: Schedule, warmup: float, updates: int) -> Callable[[int], float]:
-    """Return the learning rate's factor by update: a linear rise over the first share of them, then a fall to zero.
+    """Return a function from the number of an update to the factor of the learning rate: a linear rise, then a fall to zero.
 
-    `warmup` is that share, of `updates` in all. "cosine" falls by half a cosine, "polynomial" as (1 - done) ** POWER.
+    The rise takes the share `warmup` of the `updates`. "cosine" falls by half a cosine, "polynomial" as (1 - done) ** POWER.
     """
     rise = max(1, round(warmup * updates))
 
@@ -81,7 +82,7 @@ def schedule_learning_rate(schedule: Schedule, warmup: float, updates: int) -> C
 
 
 def set_training(module: nn.Module, freeze_norm: bool) -> None:
-    """Put a network in training mode, but for its batch normalisation if that keeps its means and variances."""
+    """Put a network in training mode. With `freeze_norm`, its batch normalisation keeps its means and variances."""
     module.train()
     if freeze_norm:
         for layer in module.modules():

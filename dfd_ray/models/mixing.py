@@ -1,8 +1,7 @@
-"""Mixed faces: a FAKE face and a REAL one laid on it, shown with a target between the two.
+"""Mix a FAKE face with a REAL one; the target of the mixed face is between the two.
 
-Without them a network soon knows its training faces by heart. Source: H. Zhang et al., "mixup: Beyond empirical risk
-minimization" (2018, arXiv 1710.09412). A fake shares its pose with the video it was made from; here, where frames of the two
-are not sampled in step, the five landmarks do the aligning, which works for any pair.
+Without mixed faces a network soon knows its training faces by heart. Source: H. Zhang et al., "mixup: Beyond empirical risk
+minimization" (2018, arXiv 1710.09412). The five landmarks align the two faces, so any pair can be mixed.
 """
 
 from __future__ import annotations
@@ -12,21 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from dfd_ray.arrays import Float64Array, Image
+from dfd_ray.models.blending import read_landmarks
 
 SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
-"""Bounds of how much the REAL face is resized; beyond them the landmarks of one are no face's."""
+"""Bounds of the scale of the REAL face. Beyond them the landmarks of one of the two are not those of a face."""
 
 
 def mix_faces(
     fake: Image, fake_landmarks: npt.ArrayLike, real: Image, real_landmarks: npt.ArrayLike, random: np.random.Generator
 ) -> tuple[Image, float] | None:
-    """Return a FAKE face mixed with a REAL one, and the share of the FAKE, drawn evenly from 0 to 1.
+    """Return a FAKE face mixed with a REAL one, and the share of the FAKE one, drawn uniformly from 0 to 1.
 
-    `fake` and `real` (h, w, 3) uint8 RGB of any sizes, the landmarks (5, 2) in pixels of each. The REAL face is moved, turned
-    and scaled so that its landmarks come nearest to those of the FAKE one; the result has the size of the FAKE. Returns None
-    where no such map is found. Raises ValueError for landmarks of another shape.
+    `fake` and `real` are (h, w, 3) uint8 RGB of any sizes; their landmarks (5, 2) are in pixels. `fit_similarity` aligns the
+    REAL face with the FAKE one. The result has the size of `fake`. Returns None if no such map exists. Raises ValueError for
+    landmarks of another shape.
     """
-    matrix = fit_similarity(np.asarray(real_landmarks, np.float64), np.asarray(fake_landmarks, np.float64))
+    matrix = fit_similarity(read_landmarks(real_landmarks), read_landmarks(fake_landmarks))
     if matrix is None:
         return None
     height, width = fake.shape[:2]
@@ -37,9 +37,10 @@ def mix_faces(
 
 
 def fit_similarity(source: Float64Array, target: Float64Array) -> Float64Array | None:
-    """Return the map (2, 3) of shift, turn and scale that brings points (5, 2) nearest to others, by least squares."""
-    if source.shape != (5, 2) or target.shape != (5, 2):
-        raise ValueError(f"landmarks must be (5, 2), not {source.shape} and {target.shape}")
+    """Fit the shift, turn and scale, (2, 3), that bring points (5, 2) nearest to others by least squares.
+
+    Returns None for points that are not finite, and for a scale out of bounds.
+    """
     if not (np.isfinite(source).all() and np.isfinite(target).all()):
         return None
     one, zero = np.ones(5), np.zeros(5)

