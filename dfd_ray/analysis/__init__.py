@@ -1,7 +1,7 @@
-"""PCA, t-SNE, HDBSCAN and their quality measures, on arrays; cuML or CPU libraries behind one call. Never imports ray.
+"""Run PCA, t-SNE and HDBSCAN on arrays, by cuML or by CPU libraries, and measure their quality.
 
-Importing this package costs numpy and pyarrow, nothing else: scikit-learn, openTSNE, hdbscan, torch and cuML are imported
-by the functions that need them.
+Importing this package loads numpy and pyarrow only. The functions import scikit-learn, openTSNE, hdbscan, torch and cuML
+when they need them.
 """
 
 from __future__ import annotations

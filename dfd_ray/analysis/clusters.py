@@ -1,4 +1,4 @@
-"""Clusters of any shape and number: HDBSCAN, by `hdbscan` or `fast-hdbscan` on the CPU, by cuML on a GPU."""
+"""Find clusters by HDBSCAN: `hdbscan` or `fast-hdbscan` on the CPU, cuML on a GPU."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from dfd_ray.arrays import AnyArray, Float32Array, Float64Array, Int32Array, fin
 from dfd_ray.labels import NOISE
 
 FAST_FROM = 5_000
-"""Points from which `fast-hdbscan` runs: it is several times as fast as `hdbscan`, and compiles for a minute when it is
-first used."""
+"""Number of points from which `fast-hdbscan` runs. It is several times as fast as `hdbscan`, but its first use compiles for a
+minute."""
 FAST_COLUMNS = 30
-"""Columns up to which it is exact by itself. With more it takes a graph of some nearest neighbours, which on 20,000 faces
-about videos about people, in 50 columns, joined what belongs apart: an adjusted Rand index of 0.1 to `hdbscan`. So with more
-it is given a graph that is complete enough: see `build_reachability_graph`."""
+"""Largest number of columns in which it is exact by itself. With more, it uses a graph of some nearest neighbours. On 20,000
+simulated faces in 50 columns that graph merged separate clusters: an adjusted Rand index of 0.1 to `hdbscan`. With more
+columns it therefore gets the graph of `build_reachability_graph`."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClusterResult:
-    """Clusters, and what really made them.
+    """Clusters, and the library and device that found them.
 
-    `labels` (n,) int32, from 0, with -1 for noise. `membership` (n,) float32 from 0 to 1, how firmly a point belongs to
-    its cluster; 0 for noise. `library` is "hdbscan", "fast-hdbscan", "cuml", or "none" when there were too few
-    points; `device` is where it ran.
+    `labels` (n,) int32 count from 0, with -1 for noise. `membership` (n,) float32, from 0 to 1, is how firmly a point belongs
+    to its cluster; 0 for noise. `library` is "hdbscan", "fast-hdbscan", "cuml", or "none" for too few points; `device` is
+    where it ran.
     """
 
     labels: Int32Array
@@ -38,7 +38,7 @@ class ClusterResult:
 
     @property
     def count(self) -> int:
-        """The number of clusters, noise not among them."""
+        """The number of clusters, without noise."""
         return len(np.unique(self.labels[self.labels != NOISE]))
 
 
@@ -52,14 +52,14 @@ def cluster_hdbscan(
 ) -> ClusterResult:
     """Find clusters as the regions that stay dense over the widest range of densities.
 
-    `points` (n, d) of any float dtype, Euclidean. A group of fewer than `min_cluster_size` points is never a cluster of
-    its own: it is noise, or the loose edge of a larger one. With fewer points than that, everything is noise.
-    `min_samples` neighbours define a point's density; None means `min_cluster_size`. The whole set is never a single
-    cluster. `device` is "cpu" or "cuda" (see `choose_device`); `jobs` is the number of CPU processes or threads, and
-    changes nothing in the result. From `FAST_FROM` points on, the CPU's library is `fast-hdbscan`; points whose distances
-    tie may fall otherwise. Both are exact on the CPU. The call of cuML cannot be tested without a GPU.
+    `points` is (n, d) of any float dtype; distances are Euclidean. A group of fewer than `min_cluster_size` points is noise, or
+    the loose edge of a larger cluster; with fewer points in all, everything is noise. `min_samples` is the number of neighbours
+    that define a point's density; None means `min_cluster_size`. The whole set is never a single cluster. `device` is "cpu" or
+    "cuda" (see `choose_device`). `jobs` is the number of CPU processes or threads, and does not change the result. The CPU
+    runs `fast-hdbscan` from `FAST_FROM` points on, else `hdbscan`. Both are exact, but points at equal distances may differ.
+    cuML cannot be tested without a GPU.
 
-    Raises ValueError for points that are no finite matrix, and for arguments out of range. Source: Campello, Moulavi
+    Raises ValueError if the points are not a finite matrix or an argument is out of range. Source: Campello, Moulavi
     and Sander, "Density-based clustering based on hierarchical density estimates" (2013), clusters selected by excess
     of mass; McInnes and Healy, "Accelerated hierarchical density based clustering" (2017).
     """
@@ -81,7 +81,7 @@ def cluster_hdbscan(
 def _run_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: int | None, jobs: int) -> ClusterResult:
     import hdbscan
 
-    # Its default is an approximate tree: of 5,000 points in 10 columns, an adjusted Rand index of 0.65 to the exact one.
+    # The default tree is approximate: for 5,000 points in 10 columns, an adjusted Rand index of 0.65 to the exact one.
     model = hdbscan.HDBSCAN(
         min_cluster_size=min_cluster_size, min_samples=min_samples, core_dist_n_jobs=jobs, approx_min_span_tree=False
     )
@@ -96,7 +96,7 @@ def _run_fast_hdbscan(points: Float64Array, min_cluster_size: int, min_samples: 
     numba.set_num_threads(min(jobs, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     cluster = partial(fast_hdbscan.HDBSCAN, min_cluster_size=min_cluster_size, min_samples=min_samples)
     if points.shape[1] <= FAST_COLUMNS:
-        # Without `reproducible`, edges of one length are taken in the order in which threads find them.
+        # Without `reproducible`, edges of equal length are taken in the order in which threads find them.
         model = cluster(reproducible=True).fit(points)
     else:
         model = cluster(metric="precomputed").fit(build_reachability_graph(points, min_samples or min_cluster_size, jobs))

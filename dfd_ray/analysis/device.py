@@ -1,4 +1,4 @@
-"""Where the analysis runs."""
+"""Choose the device of the analysis."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _REMEDY = "use --set analyze.device=cpu"
 
 
 def choose_device(requested: str = "auto") -> Device:
-    """Choose where t-SNE and HDBSCAN run: "cuda" if a GPU and cuML are both usable, otherwise "cpu".
+    """Choose the device of t-SNE and HDBSCAN: "cuda" if a GPU and cuML are usable, otherwise "cpu".
 
-    `requested` is "auto", "cpu" or "cuda". Raises ResourceError if "cuda" is requested and impossible, ValueError for
-    any other word.
+    `requested` is "auto", "cpu" or "cuda". Raises ResourceError if "cuda" is requested but not usable, and
+    ValueError for another word.
     """
     if requested not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be auto, cpu or cuda, got {requested!r}")
@@ -30,23 +30,23 @@ def choose_device(requested: str = "auto") -> Device:
 
 
 def check_device(device: str) -> None:
-    """Raise ValueError unless the device is a resolved one: "cpu" or "cuda"."""
+    """Raise ValueError unless the device is "cpu" or "cuda"."""
     if device not in ("cpu", "cuda"):
         raise ValueError(f"device must be cpu or cuda (see choose_device), got {device!r}")
 
 
 def _find_cuda_obstacle() -> str | None:
-    """Say in a few words why cuML cannot be used; None if it can."""
+    """Return in a few words why cuML cannot be used; None if it can."""
     import torch
 
-    # The GPU is looked for first: cuML cannot even be imported on a machine that has none.
+    # The GPU is checked first, because cuML cannot be imported without one.
     if not torch.cuda.is_available():
         return "no CUDA GPU is visible"
     try:
         import cuml  # noqa: F401
     except ImportError:
         return "cuML is not installed"
-    # A driver that is too old shows as whatever exception the first CUDA library that notices raises.
+    # If the driver is too old, the first CUDA library that needs it raises an exception of its own type.
     except Exception as error:
         return f"cuML cannot be imported ({' '.join(str(error).split()) or type(error).__name__})"
     return None

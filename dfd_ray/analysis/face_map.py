@@ -1,4 +1,4 @@
-"""What `analyze` computes once PCA has made the vectors small: the map, the clusters, and how good both are."""
+"""Map and cluster the PCA scores of faces, and measure how good the map and the clusters are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -30,32 +30,35 @@ from dfd_ray.analysis import (
 from dfd_ray.arrays import AnyArray, Float32Array, Float64Array, Int64Array
 from dfd_ray.sections import Analyze
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Facts = dict[str, str | int | float | None]
+"""What was computed and how, ready for JSON."""
 
 
 @dataclass(frozen=True)
 class Map:
-    """The points of the map, in the order of the scores."""
+    """The map and the clusters of the faces, in the order of the scores, and their quality."""
 
     tsne: TsneResult
     clusters: ClusterResult
     video: Int64Array
-    """Each face's video (n,): a row of `video_clusters`."""
+    """The video of each face (n,), as a row of `video_clusters`."""
     video_clusters: ClusterResult
-    facts: dict[str, dict[str, Any]]
-    """Of `clusters` and `video_clusters`: what was clustered, by how many neighbours."""
+    facts: dict[str, Facts]
+    """For `hdbscan` (`clusters`) and `hdbscan_videos` (`video_clusters`): what was clustered, and by how many neighbours."""
     quality: dict[str, float | None]
     leaks: list[Leak]
     looked_up: int
-    """Faces that the leaks were looked for among."""
+    """Number of faces that were searched for leaks."""
     seconds: dict[str, float]
 
 
 def map_and_cluster(scores: Float32Array, truth: dict[str, AnyArray], settings: Analyze, jobs: int) -> Map:
-    """Run t-SNE and HDBSCAN on PCA's scores, of faces and of videos, and measure them.
+    """Run t-SNE on the PCA scores of faces and HDBSCAN on those of faces and of videos, and measure the quality.
 
-    `scores` (n, d); `truth` has each face's video, group, fold and label, (n,) each. `jobs` is the number of CPU threads, 0 for
-    all of the machine's.
+    `scores` is (n, d) float32; `truth` has the `video`, `group`, `fold` and `label` of each face, (n,) each. `jobs` is the
+    number of CPU threads, 0 for all of the machine's.
     """
     device = choose_device(settings.device)
     threads = jobs or os.cpu_count() or 1
@@ -92,7 +95,7 @@ def map_and_cluster(scores: Float32Array, truth: dict[str, AnyArray], settings: 
         "stability": stability(space, clusters.labels, lambda some: cluster(some).labels),
         **{f"purity_{name}": purity(clusters.labels, truth[name]) for name in ("video", "group", "label")},
     }
-    facts = {
+    facts: dict[str, Facts] = {
         "hdbscan": {
             "of": "faces",
             "on": settings.cluster_on,
@@ -106,21 +109,21 @@ def map_and_cluster(scores: Float32Array, truth: dict[str, AnyArray], settings: 
             "neighbours": settings.min_cluster_videos,
         },
     }
-    labelled = truth["label"] != "none"  # the others are in no fold
+    labelled = truth["label"] != "none"  # only labelled videos have a fold
     leaks, looked_up = find_leaks(scores[labelled], truth["video"][labelled], truth["fold"][labelled])
     return Map(tsne, clusters, video, video_clusters, facts, quality, leaks, looked_up, seconds)
 
 
-def run_timed(function: Callable[..., T], *arguments: Any, **settings: Any) -> tuple[T, float]:
-    """Return what a function returns, and the seconds it took."""
+def run_timed(function: Callable[P, T], *arguments: P.args, **settings: P.kwargs) -> tuple[T, float]:
+    """Call a function, and return its result and the seconds it took."""
     started = time.monotonic()
     return function(*arguments, **settings), round(time.monotonic() - started, 3)
 
 
 def average_videos(scores: Float32Array, video: AnyArray) -> tuple[Int64Array, Float64Array]:
-    """Return each face's video (n,), from 0, and the mean scores of every video (v, d).
+    """Return the video of each face (n,), counted from 0, and the mean scores of each video (v, d).
 
-    Faces of a video are near-duplicates, so that clusters of faces are mostly videos; those of means can be people.
+    Faces of a video are near-duplicates, so clusters of faces are mostly videos. Clusters of means can be people.
     """
     names, row, sizes = np.unique(video, return_inverse=True, return_counts=True)
     sums = np.zeros((len(names), scores.shape[1]))
@@ -128,8 +131,8 @@ def average_videos(scores: Float32Array, video: AnyArray) -> tuple[Int64Array, F
     return row, sums / sizes[:, None]
 
 
-def describe_tsne(result: Map) -> dict[str, Any]:
-    """Return what made the map."""
+def describe_tsne(result: Map) -> Facts:
+    """Return the library, device and parameters that made the map, its divergence, and the seconds it took."""
     tsne = result.tsne
     return {
         "library": tsne.library,
@@ -143,8 +146,8 @@ def describe_tsne(result: Map) -> dict[str, Any]:
     }
 
 
-def describe_clusters(result: Map) -> dict[str, dict[str, Any]]:
-    """Return what made the clusters of faces (`hdbscan`) and of videos (`hdbscan_videos`)."""
+def describe_clusters(result: Map) -> dict[str, Facts]:
+    """Return how the clusters of faces (`hdbscan`) and of videos (`hdbscan_videos`) were made, and what was found."""
     made = {"hdbscan": result.clusters, "hdbscan_videos": result.video_clusters}
     return {
         name: {

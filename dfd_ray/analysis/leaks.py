@@ -1,4 +1,4 @@
-"""The same footage in two folds: faces whose nearest neighbour is in another fold, and nearer than any of their video."""
+"""Find the same footage in two folds: faces that are nearer to a face of another fold than to any of their own video."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 from dfd_ray.arrays import Float64Array, Int64Array, finite_matrix, sample_rows
 
 MEMORY_MIB = 256
-"""Of the distances that are held at once, however many faces there are."""
+"""Size of the distances in memory at once, whatever the number of faces."""
 
 
 @dataclass(frozen=True)
 class Leak:
     """Two videos of different folds that look like the same footage.
 
-    `faces` of the first video have their nearest neighbour in the second and none so near in their own; `ratio` is the
-    smallest distance across over the distance within, below 1.
+    `faces` is the number of faces, of either video, that are nearer to a face of the other video than to any of their own.
+    `ratio` is the smallest ratio of the distance to the other video and that within their own, below 1.
     """
 
     first: str
@@ -33,11 +33,10 @@ def find_leaks(
 ) -> tuple[list[Leak], int]:
     """Find pairs of videos of different folds whose faces are nearer to each other than to their own video.
 
-    Returns them, and of how many faces that was looked up: those that have another of their video and one of another fold.
-
-    `points` (n, d); `videos` (n,) names; `folds` (n,) of any comparable dtype. `sample` random faces are looked up, each
-    among all others; one that is alone in its video has nothing to compare with and is left out. Exact duplicates count:
-    the ratio is then 0. Most faces first, then the smallest ratio. A pair is named once, its videos in order.
+    Returns the pairs, those with the most faces first, then by the smallest ratio, and the number of faces that were compared.
+    A pair is listed once, its videos in order. `points` is (n, d); `videos` (n,) are names; `folds` (n,) are of any comparable
+    dtype. `sample` random faces are compared with all others; a face is left out if it is alone in its video or no other fold
+    exists. The ratio of exact duplicates is 0.
 
     Raises ValueError if the points are not finite, the lengths differ, or `sample` is below 1.
     """
@@ -51,13 +50,13 @@ def find_leaks(
         return [], 0
     from sklearn.metrics import pairwise_distances_chunked
 
-    def nearest(distances: Float64Array, start: int) -> tuple[Int64Array, Float64Array]:
+    def find_nearest(distances: Float64Array, start: int) -> tuple[Int64Array, Float64Array]:
         """Return the nearest face of another fold, and its distance over that of the nearest in the same video.
 
-        The ratio is infinite where it is not below 1, and NaN where one of the two is missing.
+        The ratio is infinite if it is not below 1, and NaN if one of the two faces is missing.
         """
         rows = chosen[start : start + len(distances)]
-        distances[np.arange(len(rows)), rows] = np.inf  # to themselves
+        distances[np.arange(len(rows)), rows] = np.inf  # the distance of a face to itself
         within = np.where(video[rows, None] == video, distances, np.inf).min(axis=1)
         distances[fold[rows, None] == fold] = np.inf
         other = distances.argmin(axis=1)
@@ -65,7 +64,7 @@ def find_leaks(
         compared = np.isfinite(across) & np.isfinite(within)
         return other, np.divide(across, within, out=np.where(compared, np.inf, np.nan), where=compared & (across < within))
 
-    blocks = pairwise_distances_chunked(matrix[chosen], matrix, reduce_func=nearest, working_memory=MEMORY_MIB)
+    blocks = pairwise_distances_chunked(matrix[chosen], matrix, reduce_func=find_nearest, working_memory=MEMORY_MIB)
     others, ratios = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     found: dict[tuple[int, int], list[float]] = defaultdict(list)
     for i in np.flatnonzero(np.isfinite(ratios)):

@@ -1,4 +1,4 @@
-"""Principal component analysis of a table that is never in one place: sums per block, merged, then one eigenproblem."""
+"""Principal component analysis of a table in blocks: moments per block, merged, then one eigenproblem."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dfd_ray.arrays import Float32Array, Float64Array, finite_matrix
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean and scatter of a set of rows; those of two sets merge into those of their union.
+    """Count, mean and scatter of a set of rows, which merge with those of another set.
 
-    `count` rows; `mean` (d,) float64; `scatter` (d, d) float64, the sum of the outer products of the centred rows.
-    Blocks are centred before they are multiplied, because a raw sum of squares loses every digit of the variance when
-    the mean is large. Merged in the same order, the result is the same to the bit.
+    `count` is the number of rows, `mean` (d,) float64, and `scatter` (d, d) float64 the sum of the outer products of the
+    centred rows. Blocks are centred before they are multiplied, because a raw sum of squares loses all digits of the variance
+    if the mean is large. Merging in the same order gives the same result to the bit.
     """
 
     count: int
@@ -25,16 +25,16 @@ class Moments:
 
     @classmethod
     def empty(cls, dimensions: int) -> Moments:
-        """Return the moments of no rows of `dimensions` columns, the neutral element of `merge`."""
+        """Return the moments of 0 rows of `dimensions` columns, the neutral element of `merge`."""
         return cls(0, np.zeros(dimensions), np.zeros((dimensions, dimensions)))
 
     @classmethod
     def of(cls, block: npt.ArrayLike) -> Moments:
         """Return the moments of one block.
 
-        `block` (n, d) of any float dtype; n may be 0. The mean is computed in float64. The centred rows are multiplied in
-        float32 if the block is of float16 or float32, which takes half the time and leaves an error of about 1e-7; keep
-        such a block to some thousand rows. Raises ValueError if it is no matrix or holds NaN or infinity.
+        `block` is (n, d) of any float dtype; n may be 0. The mean is computed in float64. The centred rows of a float16 or
+        float32 block are multiplied in float32, which takes half the time with an error of about 1e-7; such a block should
+        have at most some thousand rows. Raises ValueError if the block is not a matrix, or holds NaN or infinity.
         """
         rows = finite_matrix(block, "block")
         if not len(rows):
@@ -78,9 +78,9 @@ class PCA:
     def fit(cls, moments: Moments, components: int) -> PCA:
         """Fit to the moments of all rows.
 
-        `components` is the number of components kept. The sign of each is fixed by making its largest loading positive,
-        so that a repeated run gives the same picture. Raises ValueError if `components` is below 1 or exceeds
-        min(count - 1, d), the most that the rows can determine.
+        `components` is the number of components to keep. The largest loading of each is made positive, so that a repeated run
+        gives the same picture. Raises ValueError if `components` is below 1 or above min(count - 1, d), the most that the rows
+        determine.
         """
         import scipy.linalg
 
@@ -104,8 +104,8 @@ class PCA:
     def transform(self, block: npt.ArrayLike, whiten: bool = False) -> Float32Array:
         """Project rows on the components.
 
-        `block` (n, d) of any float dtype; returns (n, k) float32. With `whiten`, every component is divided by its
-        standard deviation; one whose variance is nothing but rounding error becomes zero instead of blown-up noise.
+        `block` is (n, d) of any float dtype; returns (n, k) float32. `whiten` divides each component by its standard deviation;
+        a component whose variance is only rounding error becomes zero.
         Raises ValueError if the block is not (n, d) or holds NaN or infinity.
         """
         rows = finite_matrix(block, "block")

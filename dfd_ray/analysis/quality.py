@@ -1,4 +1,4 @@
-"""How good a map and a clustering are, in numbers of which 1 is the best."""
+"""Measure how good a map and a clustering are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dfd_ray.labels import NOISE
 def trustworthiness(
     high: npt.ArrayLike, low: npt.ArrayLike, neighbours: int = 15, sample: int = 2000, seed: int = 0
 ) -> float | None:
-    """Measure how far the neighbours on the map are neighbours in the original space, too.
+    """Measure how far the neighbours on the map are also neighbours in the original space, from 0 to 1.
 
-    `high` (n, d) and `low` (n, m) are the same points before and after. 1 means that no map neighbour is an intruder;
-    each intruder is charged by how far beyond the k nearest it originally ranks. Computed within a random sample of
-    `sample` points, since it ranks all pairs. `neighbours` is lowered to the most that the definition allows, below
-    half the points. None for fewer than three points. Raises ValueError if the matrices are not finite or differ in
-    length, and for arguments below 1. Source: Venna and Kaski, "Neighborhood preservation in nonlinear projection
+    `high` (n, d) and `low` (n, m) are the same points before and after. At 1, all neighbours on the map are among the k
+    nearest; each other one costs by how far beyond the k nearest it ranks originally. Only `sample` random points are used,
+    because all pairs are ranked. `neighbours` is lowered to the definition's limit, below half the points. Returns None for
+    fewer than three points. Raises ValueError if the matrices are not finite or differ in length, and for arguments below 1.
+    Source: Venna and Kaski, "Neighborhood preservation in nonlinear projection
     methods" (2001), as in scikit-learn.
     """
     before, after = _check_matching(high, low, neighbours)
@@ -36,12 +36,12 @@ def trustworthiness(
 def neighbour_preservation(
     high: npt.ArrayLike, low: npt.ArrayLike, neighbours: int = 15, sample: int = 2000, seed: int = 0
 ) -> float | None:
-    """Measure which share of each point's nearest neighbours the map keeps, on average.
+    """Return the mean share of each point's nearest neighbours that the map keeps.
 
     `high` (n, d) and `low` (n, m) are the same points before and after. For each of `sample` random points, its k
     nearest among all points are found in both spaces; the share is the size of the intersection over k. A random map
-    scores about k / n. Among points at the same distance the choice is arbitrary, so exact duplicates cost some.
-    `neighbours` is lowered to n - 1. None for fewer than two points. Raises ValueError if the matrices are not finite
+    scores about k / n. The choice among points at equal distances is arbitrary, so exact duplicates lower the share.
+    `neighbours` is lowered to n - 1. Returns None for fewer than two points. Raises ValueError if the matrices are not finite
     or differ in length, and for arguments below 1. Source: Lee and Verleysen, "Quality assessment of dimensionality
     reduction: rank-based criteria" (2009), Q_NX(k).
     """
@@ -59,7 +59,7 @@ def neighbour_preservation(
 def noise_share(labels: npt.ArrayLike) -> float:
     """Return the share of points that belong to no cluster.
 
-    `labels` (n,) integers with -1 for noise. 0 when there are no points.
+    `labels` (n,) are integers with -1 for noise. Returns 0 without points.
     """
     values = np.asarray(labels)
     return float(np.mean(values == NOISE)) if values.size else 0.0
@@ -68,10 +68,10 @@ def noise_share(labels: npt.ArrayLike) -> float:
 def purity(labels: npt.ArrayLike, truth: npt.ArrayLike) -> float | None:
     """Return the share of clustered points that belong to the commonest true class of their cluster.
 
-    `labels` (n,) integers with -1 for noise, which is left out; `truth` (n,) of any sortable dtype. It is the mean of
-    the clusters' purities weighted by their sizes. None when no point is in a cluster. It grows with the number of
-    clusters (it is 1 when each point is its own), so read it beside that number and `noise_share`. Raises ValueError if
-    the lengths differ. Source: Manning, Raghavan and Schütze, "Introduction to Information Retrieval" (2008), 16.3.
+    `labels` (n,) are integers with -1 for noise, which is left out; `truth` (n,) is of any sortable dtype. It is the mean of
+    the clusters' purities weighted by their sizes; None if no point is in a cluster. It grows with the number of clusters
+    (it is 1 if each point is its own), so read it with that number and `noise_share`. Raises ValueError if the lengths
+    differ. Source: Manning, Raghavan and Schütze, "Introduction to Information Retrieval" (2008), 16.3.
     """
     values, classes = np.asarray(labels), np.asarray(truth)
     _check_lengths(len(values), len(classes))
@@ -80,7 +80,7 @@ def purity(labels: npt.ArrayLike, truth: npt.ArrayLike) -> float | None:
         return None
     _, cluster = np.unique(values[clustered], return_inverse=True)
     names, which = np.unique(classes[clustered], return_inverse=True)
-    # Only pairs that occur are counted: with a class for every video, a full table would have millions of cells.
+    # Only pairs that occur are counted, because with a class per video a full table has millions of cells.
     pairs, sizes = np.unique(cluster.astype(np.int64) * len(names) + which, return_counts=True)
     commonest = np.zeros(cluster.max() + 1, dtype=np.int64)
     np.maximum.at(commonest, pairs // len(names), sizes)
@@ -95,14 +95,14 @@ def stability(
     repeats: int = 2,
     seed: int = 0,
 ) -> float | None:
-    """Measure how far the clusters stay the same when some of the points are left out.
+    """Measure how far the clusters stay the same if some of the points are left out.
 
-    `points` (n, d); `labels` (n,) integers with -1 for noise; `cluster` is what made them: it returns the labels (m,) of
-    points (m, d). It is run on `repeats` random subsets of `share` of the points. Returns the mean adjusted Rand index
-    between the labels before and after, noise counting as one more cluster: 1 where nothing changes, about 0 by chance.
-    None for fewer than two points, or where everything is noise or one cluster, of which the index says nothing. Raises
-    ValueError if the points are not finite or the lengths differ. Sources: Hubert and Arabie, "Comparing partitions"
-    (1985); Hennig, "Cluster-wise assessment of cluster stability" (2007).
+    `points` is (n, d); `labels` (n,) are integers with -1 for noise; `cluster` is the function that made them, and returns the
+    labels (m,) of points (m, d). It runs on `repeats` random subsets of `share` of the points. Returns the mean adjusted Rand
+    index between the labels before and after, with noise as one more cluster: 1 if nothing changes, about 0 by chance.
+    Returns None for fewer than two points, and if everything is noise or one cluster. Raises ValueError if the points are not
+    finite or the lengths differ. Sources: Hubert and Arabie, "Comparing partitions" (1985); Hennig, "Cluster-wise assessment
+    of cluster stability" (2007).
     """
     matrix, values = finite_matrix(points, "points"), np.asarray(labels)
     _check_lengths(len(matrix), len(values))
@@ -116,12 +116,12 @@ def stability(
 
 
 def silhouette(points: npt.ArrayLike, labels: npt.ArrayLike, sample: int = 2000, seed: int = 0) -> float | None:
-    """Measure how much nearer points are to their own cluster than to the nearest other one, on average.
+    """Measure how much nearer points are to their own cluster than to the nearest other one, from -1 to 1.
 
-    `points` (n, d); `labels` (n,) integers with -1 for noise, which is left out. A point scores (b - a) / max(a, b),
-    with a its mean distance to the others of its cluster and b the smallest mean distance to another cluster, and 0 if
-    it is alone in its cluster. The mean is over `sample` random points, each against all clustered points: sampling
-    both sides would leave small clusters with one point. None for fewer than two clusters. Raises ValueError if the
+    `points` is (n, d); `labels` (n,) are integers with -1 for noise, which is left out. A point scores (b - a) / max(a, b),
+    where a is its mean distance to the others of its cluster and b the smallest mean distance to another cluster; it scores
+    0 if it is alone in its cluster. Returns the mean of `sample` random points, each against all clustered points; sampling
+    both sides would leave small clusters with one point. Returns None for fewer than two clusters. Raises ValueError if the
     points are not finite or the lengths differ. Source: Rousseeuw, "Silhouettes: a graphical aid" (1987).
     """
     matrix, values = finite_matrix(points, "points"), np.asarray(labels)
@@ -139,7 +139,7 @@ def silhouette(points: npt.ArrayLike, labels: npt.ArrayLike, sample: int = 2000,
     between[rows, own] = np.inf
     nearest = between.min(axis=1)
     larger = np.maximum(within, nearest)
-    # Two clusters at one place have no distance to compare: 0, as in scikit-learn.
+    # Points of two clusters at one place score 0, as in scikit-learn.
     defined = (sizes[own] > 1) & (larger > 0)
     scores = np.divide(nearest - within, larger, out=np.zeros_like(larger), where=defined)
     return float(scores.mean())
@@ -164,7 +164,7 @@ def _find_nearest(points: Float64Array, queries: Int64Array, count: int) -> Int6
 
     found = NearestNeighbors(n_neighbors=count + 1).fit(points).kneighbors(points[queries], return_distance=False)
     is_other = found != queries[:, None]
-    # A point with many exact duplicates may not be among its own nearest; then the farthest found goes instead.
+    # A point with many exact duplicates may not be among its own nearest; then the farthest one is dropped.
     is_other[is_other.all(axis=1), -1] = False
     others: Int64Array = found[is_other].reshape(len(queries), count)
     return others

@@ -1,8 +1,8 @@
-"""The edges that HDBSCAN needs of many points in many dimensions, found exactly where a k-d tree prunes nothing.
+"""Find the edges that HDBSCAN needs, exactly, in so many dimensions that a k-d tree prunes nothing.
 
-HDBSCAN is single linkage by *mutual reachability*: the largest of two points' distance and their core distances, those to
-their `min_samples`-th nearest neighbour. So the nearest neighbours of every point, and the edges of one minimum spanning tree,
-are all it has to be given. Matrix products find both at two operations a number, ten times as fast as distances one by one.
+HDBSCAN is single linkage by *mutual reachability*: the maximum of the distance of two points and of their core distances. The
+core distance of a point is that to its `min_samples`-th nearest neighbour. So HDBSCAN needs only the nearest neighbours of each
+point and the edges of one minimum spanning tree. Matrix products find both ten times as fast as distances one by one.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from scipy.sparse import coo_array
 
 LISTED = 3
-"""Nearest neighbours listed of every point, times `min_samples`: more of them leave fewer components to join."""
+"""Nearest neighbours listed per point, in multiples of `min_samples`. Longer lists leave fewer components to join."""
 MOST_COMPONENTS = 16_384
-"""Of which all pairs are compared: their matrix takes 1 GiB. With more, twice as many neighbours are listed."""
+"""Components whose pairs are all compared; their matrix takes 1 GiB. With more, the lists are doubled."""
 ROWS = 1024
-"""Points that are compared with all others at once, at most."""
+"""Largest number of points that are compared with all others at once."""
 MEMORY = 2**30
-"""Bytes that such comparisons take, those of all threads together: fewer points at once are compared where there are many."""
+"""Bytes that the comparisons of all threads may take; with many points, fewer than ROWS are compared at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Points (n, d) float32 and the squares of their core distances (n,), those of a component side by side.
+    """Points (n, d) float32 and their squared core distances (n,) float32, sorted by component.
 
-    Component number c is the rows from `starts[c]` to `starts[c + 1]`; `rows_at_once` rows are compared with all others.
+    Component c is the rows from `starts[c]` up to `starts[c + 1]`; `rows_at_once` rows are compared with all others.
     """
 
     points: Float32Array
@@ -42,9 +42,9 @@ class Groups:
     rows_at_once: int
 
     def reach(self, rows: slice, columns: slice) -> Float32Array:
-        """Return the squares of the mutual reachabilities, but for the core distances of the columns.
+        """Return the squared mutual reachabilities (rows, columns) without the core distances of the columns.
 
-        Who takes the least of several columns adds those afterwards, to fewer numbers.
+        The callers reduce the matrix first where they can, and then take the maximum with those.
         """
         left, right = self.points[rows], self.points[columns]
         norms = np.einsum("ij,ij->i", left, left)[:, None], np.einsum("ij,ij->i", right, right)[:, None]
@@ -54,14 +54,14 @@ class Groups:
 
 
 def build_reachability_graph(points: Float64Array, min_samples: int, jobs: int = 1) -> coo_array:
-    """Return a graph of distances that holds what HDBSCAN needs.
+    """Return a graph of distances that is sufficient for HDBSCAN.
 
-    `points` (n, d), n at least 2. The graph (n, n) has each point's `min_samples` nearest neighbours and more, and all edges of
-    a minimum spanning tree by mutual reachability: that tree is the one of all pairs, to the precision of float32. Distances
-    of points that coincide are stored zeros, and some edges are there twice. `jobs` is the number of threads.
+    `points` is (n, d), n at least 2; `jobs` is the number of threads. The graph (n, n) has at least the `min_samples` nearest
+    neighbours of each point, and all edges of a minimum spanning tree by mutual reachability, to the precision of float32.
+    Points that coincide have stored zeros, and some edges are stored twice.
 
-    Source: Borůvka (1926). An edge is the tree's if it is the lightest that leaves some component. Neighbour lists show it
-    where no edge outside the lists can be lighter; the components that are left are compared as wholes.
+    Source: Borůvka (1926). The lightest edge that leaves a component is in the tree. The neighbour lists prove it if no edge
+    outside them can be lighter; the components that remain are compared as wholes.
     """
     from scipy.sparse import coo_array
     from threadpoolctl import threadpool_limits
@@ -86,7 +86,7 @@ def build_reachability_graph(points: Float64Array, min_samples: int, jobs: int =
 
 
 def _find_nearest(points: Float32Array, count: int) -> tuple[Float64Array, Int64Array]:
-    """Return distances and indices (n, count) of each point's nearest others, the nearest first."""
+    """Return the distances and indices (n, count) of the nearest other points of each point, nearest first."""
     from sklearn.neighbors import NearestNeighbors
 
     distances, neighbours = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(points).kneighbors()
@@ -94,10 +94,11 @@ def _find_nearest(points: Float32Array, count: int) -> tuple[Float64Array, Int64
 
 
 def _find_certain_components(distances: Float64Array, neighbours: Int64Array, cores: Float64Array) -> Int64Array:
-    """Return the components (n,), from 0, of those edges that the lists prove to be the minimum spanning tree's.
+    """Return the components (n,), from 0, of the edges that the lists prove to be in the minimum spanning tree.
 
-    From a point to others than it lists, and that do not list it, it is at least as far as to the last that it lists.
-    The lightest edge that leaves a component is thus the tree's, if it is no longer than that of any of its points.
+    If neither of two points lists the other, their distance is at least that to the last neighbour of either list. So the
+    lightest listed edge that leaves a component is in the tree if it is no longer than the distance of any of its points to
+    the last neighbour in its list.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
@@ -105,7 +106,7 @@ def _find_certain_components(distances: Float64Array, neighbours: Int64Array, co
     count, listed = neighbours.shape
     first = np.repeat(np.arange(count), listed)
     weights = np.maximum(distances, np.maximum(cores[:, None], cores[neighbours])).ravel()
-    # To scipy an edge of length 0 is none.
+    # scipy takes an edge of length 0 for a missing one.
     graph = coo_array((np.maximum(weights, np.finfo(np.float32).tiny), (first, neighbours.ravel())), (count, count))
     tree = minimum_spanning_tree(graph.tocsr()).tocoo()
     order = np.argsort(tree.data, kind="stable")
@@ -129,7 +130,7 @@ def _find_certain_components(distances: Float64Array, neighbours: Int64Array, co
 def _find_joining_edges(
     points: Float32Array, cores: Float64Array, component: Int64Array, jobs: int
 ) -> tuple[Int64Array, Int64Array]:
-    """Return both ends of the lightest edges that make one tree of the components."""
+    """Return both ends of the lightest edges that connect the components to one tree."""
     from threadpoolctl import threadpool_limits
 
     order = np.argsort(component, kind="stable")
@@ -145,7 +146,7 @@ def _find_joining_edges(
         lightest[begin:end, begin:] = found
         lightest[begin:, begin:end] = found.T
 
-    # Threads share the blocks, not a product: everything but the products would run on one core otherwise.
+    # A thread per block, not per product: otherwise everything but the products would run on one core.
     with threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
         list(pool.map(compare, _split_components(groups)))
         pairs = list(pool.map(lambda pair: _find_lightest_pair(groups, *pair), _grow_spanning_tree(lightest)))
@@ -154,7 +155,7 @@ def _find_joining_edges(
 
 
 def _split_components(groups: Groups) -> Iterator[tuple[int, int]]:
-    """Yield runs of components, of about as many points each as are compared at once."""
+    """Yield the first and the end of runs of components, each with about `rows_at_once` points."""
     starts, begin = groups.starts, 0
     while begin < len(starts) - 1:
         end = max(begin + 1, int(np.searchsorted(starts, starts[begin] + groups.rows_at_once, side="right")) - 1)
@@ -163,7 +164,7 @@ def _split_components(groups: Groups) -> Iterator[tuple[int, int]]:
 
 
 def _find_lightest_edges(groups: Groups, begin: int, end: int) -> Float32Array:
-    """Return the squares of the lightest edges (end - begin, c - begin) from these components to all from `begin` on."""
+    """Return the squared lightest edges (end - begin, c - begin) from these components to all from `begin` on."""
     starts = groups.starts
     columns = slice(int(starts[begin]), int(starts[-1]))
     found = np.full((end - begin, len(starts) - 1 - begin), np.inf, np.float32)
@@ -177,7 +178,7 @@ def _find_lightest_edges(groups: Groups, begin: int, end: int) -> Float32Array:
 
 
 def _find_lightest_pair(groups: Groups, one: int, other: int) -> tuple[int, int]:
-    """Return the rows of the two points, one of each component, that the lightest edge joins."""
+    """Return the rows of the ends of the lightest edge between two components."""
     starts = groups.starts
     columns = slice(int(starts[other]), int(starts[other + 1]))
     best, found = np.inf, (0, 0)
@@ -191,7 +192,7 @@ def _find_lightest_pair(groups: Groups, one: int, other: int) -> tuple[int, int]
 
 
 def _grow_spanning_tree(weights: Float32Array) -> Iterator[tuple[int, int]]:
-    """Yield the edges of the minimum spanning tree of a full matrix (c, c). Source: Prim (1957)."""
+    """Yield the edges of the minimum spanning tree of a full matrix (c, c) of weights. Source: Prim (1957)."""
     count = len(weights)
     nearest = np.zeros(count, np.int64)
     best = weights[0].copy()
