@@ -159,7 +159,9 @@ class _PrintCompletion(argparse.Action):
     ) -> None:
         import shtab  # here: no job needs it
 
-        names = [f"{name}=" for section in Config.model_fields if section not in ("corpus", "run") for name in _names(section)]
+        names = [
+            f"{name}=" for section in Config.model_fields if section not in ("corpus", "run") for name in _list_fields(section)
+        ]
         ways = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "PATH": shtab.FILE}
         ways["section.field=value"] = shtab.cmd(f"printf '%s\\n' {' '.join(names)}")
         [jobs] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
@@ -221,7 +223,7 @@ def _describe_jobs() -> str:
     known = JOBS | {"plan": PLAN}
     lines = ["Deepfake detection at scale, on a laptop or a Ray cluster."]
     for title, names in GROUPS.items():
-        lines += ["", f"{title}:", *_columns([(name, known[name].purpose) for name in names], indent=20)]
+        lines += ["", f"{title}:", *_align([(name, known[name].purpose) for name in names], indent=20)]
     return "\n".join(lines)
 
 
@@ -230,17 +232,17 @@ def _describe_settings(name: str, job: Job) -> str:
     for section in job.sections:
         meaning = str(Config.model_fields[section].annotation.__doc__).strip()
         rows = [(field, f"{text} [{default}]") for field, default, text in describe_fields(section)]
-        lines += [_wrap(f"{section}: {meaning[0].lower()}{meaning[1:]}"), *_columns(rows, indent=32), ""]
+        lines += [_wrap(f"{section}: {meaning[0].lower()}{meaning[1:]}"), *_align(rows, indent=32), ""]
     if name in ("pipeline", "demo"):
         lines += [_wrap("settings: every section of the configuration; see the help of the other jobs, and configs/."), ""]
     return "\n".join([*lines, "examples:", *(f"  dfd-ray {name} {example}".rstrip() for example in job.examples)])
 
 
-def _names(section: str) -> Iterable[str]:
+def _list_fields(section: str) -> Iterable[str]:
     return (name for name, _, _ in describe_fields(section))
 
 
-def _columns(rows: Sequence[tuple[str, str]], indent: int) -> list[str]:
+def _align(rows: Sequence[tuple[str, str]], indent: int) -> list[str]:
     """Return rows of name and text as lines: names to the left, texts wrapped beside them."""
     lines: list[str] = []
     for name, text in rows:

@@ -1,4 +1,4 @@
-"""The command line: `dfd-ray <job>`. Argument handling, one-line errors, the summary; nothing else."""
+"""The command line, `dfd-ray <job>`: which jobs run, one-line errors, and the printed summary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dfd_ray.arguments import create_parser, wrap
 from dfd_ray.config import Config, load_config, parse_config
@@ -27,7 +27,7 @@ STARTERS = ("index", "pipeline", "demo", "predict", "report", "retry-errors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a job; return 0 when its table is complete, 2 for what the user can mend, 130 when interrupted."""
+    """Run a job; return 0 when its table is complete, 2 when the user has to mend something, 130 when interrupted."""
     options = create_parser().parse_args(arguments)
     try:
         if options.job == "plan":
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    """Print what a corpus would cost on a cluster; runs nothing."""
+    """Print what a corpus would cost on a cluster; run nothing."""
     from dfd_ray.pipelines.plan import describe_plan, make_plan, parse_measured
 
     config = load_config(options.config, options.set)
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
     """
     from dfd_ray.store.lock import lock_run
 
-    folder = _predictions_folder(options, run) if options.job == "predict" else run.location
+    folder = _choose_predictions_folder(options, run) if options.job == "predict" else run.location
     create = run.config.corpus is not None or options.job in ("demo", "predict")
     reads = options.job in READERS
     with ExitStack() as held:
@@ -91,7 +91,7 @@ def _make_tables(tables: list[str], job: str, run: Run) -> Iterator[Summary]:
     makers = [WRITER[table] for table in tables]
     say(f"{job} needs the {tables[-1]}: running {', '.join([*makers[:-2], ' and '.join(makers[-2:])])} first")
     for maker in makers:
-        yield from _saved([_load_job(maker)(run)], run.location, run.config)
+        yield from _save(_load_job(maker)(run), run.location, run.config)
 
 
 def _shared_session() -> AbstractContextManager[None]:
@@ -100,7 +100,7 @@ def _shared_session() -> AbstractContextManager[None]:
     return shared_session()
 
 
-def _predictions_folder(options: argparse.Namespace, run: Run) -> str:
+def _choose_predictions_folder(options: argparse.Namespace, run: Run) -> str:
     return absolute_uri(options.out) if options.out else run.path("predict")
 
 
@@ -116,34 +116,37 @@ def _run_job(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
     if options.job == "predict":
         from dfd_ray.pipelines.predict import predict
 
-        out = _predictions_folder(options, run)
-        yield from _saved([predict(run, options.videos, out)], out, run.config)
+        out = _choose_predictions_folder(options, run)
+        yield from _save([predict(run, options.videos, out)], out, run.config)
     elif options.job == "export":
         from dfd_ray.pipelines.export import export
 
         yield export(run, absolute_uri(options.out), options.format)
     elif options.job == "explore":
-        yield _load_job("explore")(run)
+        yield from _load_job("explore")(run)
     elif options.job == "retry-errors":
         from dfd_ray.pipelines.retry_errors import retry_errors
 
-        yield from _saved([retry_errors(run, options.reason)], run.location, run.config)
-    elif options.job in ("pipeline", "demo"):
-        yield from _saved(_load_job(options.job)(run), run.location, run.config)
+        yield from _save([retry_errors(run, options.reason)], run.location, run.config)
     else:
-        yield from _saved([_load_job(options.job)(run)], run.location, run.config)
+        yield from _save(_load_job(options.job)(run), run.location, run.config)
 
 
-def _load_job(name: str) -> Callable[[Run], Any]:
-    """Return the job's function; its module, and what that imports, is loaded only now."""
+def _load_job(name: str) -> Callable[[Run], Iterable[Summary]]:
+    """Return what runs a job and gives its summaries; its module, and what that imports, is loaded only now."""
     import importlib
 
-    job: Callable[[Run], Any] = getattr(importlib.import_module(f"dfd_ray.pipelines.{name}"), name)
-    return job
+    job: Callable[[Run], Summary | Iterator[Summary]] = getattr(importlib.import_module(f"dfd_ray.pipelines.{name}"), name)
+
+    def run_job(run: Run) -> Iterable[Summary]:
+        done = job(run)
+        return done if isinstance(done, Iterator) else [done]
+
+    return run_job
 
 
 def _resolve(options: argparse.Namespace) -> Config:
-    """Return the configuration: the file given, else the one saved with the run, then what the command line says."""
+    """Return the configuration: of the file given, else the one saved with the run, changed by the command line."""
     run = absolute_uri(options.run)
     saved = join(run, "config.yaml")
     corpus = getattr(options, "corpus", None)
@@ -162,12 +165,12 @@ def _resolve(options: argparse.Namespace) -> Config:
     return config
 
 
-def _saved(summaries: Iterable[Summary], run: str, config: Config) -> Iterable[Summary]:
-    """Keep each summary, and the configuration that made it, with the run."""
+def _save(summaries: Iterable[Summary], run: str, config: Config) -> Iterable[Summary]:
+    """Keep each summary and the configuration that made it with the run, and yield it."""
     for summary in summaries:
         if not summary.did_nothing:
             summary.save(run)
-            if summary.job != "report":  # which shows what is there, whatever it was told
+            if summary.job != "report":  # its settings made none of the tables
                 write_bytes(join(run, "config.yaml"), config.to_yaml().encode())
         yield summary
 

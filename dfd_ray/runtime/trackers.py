@@ -58,7 +58,7 @@ def log_to_mlflow(run: Run, fold: int, epoch: int, numbers: dict[str, float]) ->
     location = run.path("training", f"mlflow-{fold}.json")
     known = read_json(location)["run_id"] if exists(location) else None
     try:
-        mlflow.set_tracking_uri(run.config.train.mlflow)
+        mlflow.set_tracking_uri(str(run.config.train.mlflow))
         mlflow.set_experiment(EXPERIMENT)
         with mlflow.start_run(run_id=known, run_name=f"{posixpath.basename(run.location)}, fold {fold}") as active:
             if known is None:

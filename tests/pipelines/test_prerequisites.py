@@ -68,14 +68,14 @@ def jobs_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have jobs that do nothing; the list has the names of those that ran, and which of them held the run."""
     names: list[str] = []
 
-    def load(name: str) -> Callable[[Run], Summary]:
-        def job(run: Run) -> Summary:
+    def load(name: str) -> Callable[[Run], list[Summary]]:
+        def job(run: Run) -> list[Summary]:
             try:
                 with exclusive(run.location, create=False):
                     names.append(name)
             except RunError:
                 names.append(f"{name}, alone")
-            return Summary(name, run.path(name), rows=1, ok=1)
+            return [Summary(name, run.path(name), rows=1, ok=1)]
 
         return job
 
