@@ -88,5 +88,5 @@ def test_a_viewer_that_fails_is_named(
 
 def test_a_run_without_a_map_is_told_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explore", "--run", str(tmp_path)]) == 2
-    assert "run `dfd-ray analyze` first" in capsys.readouterr().err
+    assert "holds no manifest: give --corpus FOLDER, or run `dfd-ray index` first" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

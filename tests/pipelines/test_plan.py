@@ -11,7 +11,7 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import ConfigurationError
 from dfd_ray.pipelines.plan import COSTS, PLAIN, WIDE, make_plan, parse_measured
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 
 def result(source: str, benchmark: str) -> dict[str, object]:
