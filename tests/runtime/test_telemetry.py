@@ -46,7 +46,7 @@ def test_the_dashboard_groups_by_tags_that_there_are() -> None:
 def test_videos_left_have_the_label_of_those_done() -> None:
     rooms = [PROJECT / "dfd_ray" / room for room in ("pipelines", "stages")]
     source = "".join(path.read_text(encoding="utf-8") for room in rooms for path in room.glob("*.py"))
-    assert set(telemetry.COUNTING_STAGE) == set(re.findall(r'show_progress\("(\w+)"', source))
+    assert set(telemetry.COUNTING_STAGE) == set(re.findall(r'fill_table\("(\w+)"', source))
     assert set(telemetry.COUNTING_STAGE.values()) == set(re.findall(r'observe\("(\w+)"', source))
 
 
