@@ -13,7 +13,7 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import RunError
 from dfd_ray.pipelines import prerequisites
 from dfd_ray.pipelines.prerequisites import NEEDS, RESULTS, find_missing_tables
-from dfd_ray.store.lock import exclusive
+from dfd_ray.store.lock import lock_run
 from dfd_ray.store.run import Run
 from dfd_ray.store.summary import Summary
 from dfd_ray.store.tables import WRITER
@@ -71,7 +71,7 @@ def jobs_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def load(name: str) -> Callable[[Run], list[Summary]]:
         def job(run: Run) -> list[Summary]:
             try:
-                with exclusive(run.location, create=False):
+                with lock_run(run.location, create=False):
                     names.append(name)
             except RunError:
                 names.append(f"{name}, alone")
