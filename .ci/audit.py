@@ -9,11 +9,28 @@ import json
 import subprocess
 import sys
 
+ANSWER_SECONDS = 3
+"""Seconds until PyPI has to answer a request."""
+SECONDS = 20
+"""Seconds that all of it may take."""
+
 
 def main() -> None:
     """Print a line for each vulnerability, and one for all."""
-    command = [sys.executable, "-m", "pip_audit", "--skip-editable", "--progress-spinner=off", "--timeout=10", "--format=json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--skip-editable",
+        "--progress-spinner=off",
+        f"--timeout={ANSWER_SECONDS}",
+        "--format=json",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        print(f"not audited: PyPI has not answered for all packages in {SECONDS} s")
+        return
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):

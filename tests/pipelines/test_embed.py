@@ -70,15 +70,33 @@ def test_the_table_says_which_precision_it_has_and_equal_faces_have_equal_vector
     assert not np.array_equal(vectors["0.mp4"][0], vectors["2.mp4"][0])
 
 
-def test_without_any_face_there_is_a_table_and_nothing_to_map(
+def check_nothing_to_map(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Look at the embeddings of two videos without a face, and try to map them."""
+    assert {video: len(vectors) for video, vectors in vectors_of(run).items()} == {"0.mp4": 0, "1.mp4": 0}
+    capsys.readouterr()
+    assert main(["analyze", "--run", str(run), *FLAGS]) == 2
+    assert "nothing to map" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_without_any_face_embed_writes_a_table_and_there_is_nothing_to_map(
     tmp_path: Path, ray: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(tmp_path, [0, 0])
     assert main(["embed", "--run", str(tmp_path), *FLAGS]) == 0
-    assert {video: len(vectors) for video, vectors in vectors_of(tmp_path).items()} == {"0.mp4": 0, "1.mp4": 0}
-    capsys.readouterr()
-    assert main(["analyze", "--run", str(tmp_path), *FLAGS]) == 2
-    assert "nothing to map" in capsys.readouterr().err
+    check_nothing_to_map(tmp_path, capsys)
+
+
+def test_without_any_face_the_stage_returns_its_rows_and_there_is_nothing_to_map(
+    tmp_path: Path, ray: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_run(tmp_path, [0, 0])
+    embed = EmbedFaces(config.embed, "fp32", config.resources.embed)
+    table = embed(read_table(str(tmp_path), "faces", ["video_id", "status", "faces"]))
+    size = embed.embedder.dimensions
+    schema = with_metadata(embeddings_schema(size), "embeddings", config, dimensions=size, precision="fp32")
+    write_table(tmp_path, "embeddings", table.to_pylist(), schema)
+    check_nothing_to_map(tmp_path, capsys)
 
 
 def embedded(run: Path, config: Config, bad: float | None = None) -> None:

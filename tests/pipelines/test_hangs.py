@@ -47,8 +47,8 @@ def flag(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_stage_that_hangs_at_work_ends_the_job_in_one_line_that_names_it(ray: None, flag: Path) -> None:
     with pytest.raises(ResourceError, match=r"MapBatches\(hang_at_the_last\), 1 at work") as refusal:
-        run(0.25, flag)
+        run(0.15, flag)
     said = str(refusal.value)
-    assert said.startswith("no progress in 0.25 minutes (resources.wait_minutes)")
+    assert said.startswith("no progress in 0.15 minutes (resources.wait_minutes)")
     assert "where some are, they hang" in said
     assert "\n" not in said
