@@ -20,7 +20,7 @@ demo: $(READY)
 	$(BIN)/dfd-ray demo --run runs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python .ci/quick_tests.py
 
 test-slow: $(READY) $(S3)
 	$(BIN)/python -m pytest -m slow

@@ -21,11 +21,6 @@ CACHE = PROJECT / ".cache" / "tests"
 """What one run of the tests makes and the next one uses: compiled code and the demo corpus."""
 os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE / "numba"))
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Two processes share the cores: threads of one would wait for those of the other.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 # A Ray of the tests is on loopback and ends with them: it needs no tokens, and must write none under HOME.
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -64,14 +59,15 @@ DRAWN = [
 """The settings of a run that `draw_run` makes."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses tests by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests that use Ray to one process, which starts it once; in it, those that need the demo corpus come last.
+    """Mark the tests that use Ray; of these, run those that need the demo corpus last, and of the others, first.
 
-    Among the others, those that need the corpus come first: one process makes it while the other starts Ray.
+    `make test` runs the two kinds side by side: one makes the corpus while the other starts Ray.
     """
     for item in items:
         if uses(item, "ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+            item.add_marker(pytest.mark.ray)
     items.sort(key=lambda item: uses(item, "demo_corpus") == uses(item, "ray"))
 
 
