@@ -143,11 +143,11 @@ def test_the_patterns_are_the_same_everywhere():
     assert patterns.std() > 50
 
 
-def test_timm_loads_the_file_as_the_readme_says(tmp_path, monkeypatch):
+def test_timm_loads_the_file_as_the_tutorial_says(tmp_path, monkeypatch):
     module = network()
     save(tmp_path / "model.safetensors", module)
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "timm.create_model" in block)
+    page = (Path(__file__).parents[2] / "docs/tutorials/own-videos.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "timm.create_model" in block)
     assert len(code.strip().splitlines()) == 5
     for written, here in (
         ("tf_efficientnet_lite0", TINY),
