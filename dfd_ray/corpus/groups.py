@@ -1,32 +1,35 @@
-"""Groups of videos that belong together because an original links them."""
+"""Which videos belong together: those linked by an original, a named group, a named person, or the same bytes."""
 
 from __future__ import annotations
 
-import posixpath
+from collections.abc import Hashable, Iterable
 
 from scipy.cluster.hierarchy import DisjointSet
 
 from dfd_ray.corpus.listing import Entry
+from dfd_ray.corpus.originals import absent_key
 
 
-def link_groups(entries: list[Entry]) -> list[str]:
-    """Return each video's group: the connected component of `original` links, named by its first video.
+def link_groups(entries: list[Entry], twins: Iterable[list[str]] = ()) -> list[str]:
+    """Return each video's group: the connected component of its links, named by its first video.
 
-    An original is a path in the corpus, or a name, which is looked up first in the same part. An original that is not in the
-    corpus still links the videos made from it.
+    `twins` are lists of ids that belong together, too. An original that is not in the corpus links the videos made from it.
     """
     known = {entry.video_id for entry in entries}
-    by_name: dict[str, str] = {}
-    for entry in entries:
-        by_name.setdefault(posixpath.basename(entry.video_id), entry.video_id)
     links = DisjointSet(known)
-    for entry in entries:
-        if entry.original:
-            beside = posixpath.join(posixpath.dirname(entry.video_id), entry.original)
-            name = posixpath.basename(entry.original)
-            places = [place for place in (entry.original, beside) if place in known]
-            source = places[0] if places else by_name.get(name, f"absent:{name}")
-            links.add(source)
-            links.merge(entry.video_id, source)
-    names = {member: min(subset & known) for subset in links.subsets() for member in subset & known}
+    pairs: list[tuple[str, Hashable]] = [(entry.video_id, node) for entry in entries for node in nodes_of(entry, known)]
+    pairs += [(ids[0], other) for ids in twins for other in ids[1:]]
+    for video_id, node in pairs:
+        links.add(node)
+        links.merge(video_id, node)
+    names = dict[str, str]()
+    for subset in links.subsets():
+        members = subset & known
+        names |= dict.fromkeys(members, min(members))
     return [names[entry.video_id] for entry in entries]
+
+
+def nodes_of(entry: Entry, known: set[str]) -> list[Hashable]:
+    """Return what a video is linked to: the ids of its originals, and the names of what is no video of the corpus."""
+    originals = [name if name in known else ("absent", absent_key(name)) for name in entry.originals]
+    return [*originals, *(("group", name) for name in entry.groups), *(("person", name) for name in entry.people)]

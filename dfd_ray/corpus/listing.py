@@ -1,23 +1,24 @@
-"""The videos of a folder, and what its DFDC metadata, CSV of labels or bare files say about them."""
+"""What is on disk: the files of a corpus, which of them are videos, and which are left out."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import posixpath
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pyarrow.fs as pafs
 
-from dfd_ray.config import Config
+from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import CorpusError
-from dfd_ray.labels import LABELS
-from dfd_ray.store.storage import join, open_location, read_bytes
+from dfd_ray.store.storage import open_location
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".ts")
 METADATA = "metadata.json"
+HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
+"""Names that Windows and macOS give to files and folders of their own, in lower case."""
+KINDS_SHOWN = 12
+"""Most kinds of files that are left out which a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,11 @@ class Entry:
     video_id: str
     part: str | None
     label: str | None = None
-    original: str | None = None
+    originals: tuple[str, ...] = ()
+    """Ids of the videos it was made from; of one that is not in the corpus, its name."""
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Names of groups that the corpus itself puts it in."""
     split: str | None = None
     method: str | None = None
     bytes: int | None = None
@@ -44,167 +49,85 @@ def check_folder(location: str, flag: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, path
 
 
-def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
-    """Read the corpus from DFDC's `metadata.json` files, a Kaggle-style CSV, or just the videos in it.
+def list_files(location: str) -> dict[str, int | None]:
+    """Return the size of every file in a folder and its sub-folders, by its path in the folder.
 
-    Returns the videos, and the ids of those in the corpus that its metadata do not mention.
+    What is neither file nor folder (a pipe, a device) has no size. CorpusError if a name is not UTF-8: no table could hold it.
     """
-    filesystem, root = check_folder(corpus, "--corpus")
-    beside = _list(filesystem, root, corpus)
-    parts = ["", *sorted(posixpath.relpath(path, root) for path, kind, _ in beside if kind == pafs.FileType.Directory)]
-    described = [part for part in parts if _is_file(filesystem, posixpath.join(root, part, METADATA))]
-    listed = list_videos(corpus, (*VIDEO_SUFFIXES, METADATA))
-    found = [entry for entry in listed if entry.video_id.lower().endswith(VIDEO_SUFFIXES)]
-    deeper = [entry.video_id for entry in listed if posixpath.basename(entry.video_id) == METADATA]
-    if deeper and not described:
-        above = join(corpus, posixpath.dirname(posixpath.dirname(deeper[0])))
-        raise CorpusError(
-            f"--corpus {corpus}: {deeper[0]} is too deep; --corpus is the folder above the parts, such as {above}"
-        )
-    if described:
-        entries = [entry for part in described for entry in _read_metadata_json(corpus, part)]
-    else:
-        tables = sorted(path for path, _, _ in beside if path.endswith(".csv"))
-        if len(tables) > 1:
-            raise CorpusError(f"--corpus {corpus}: {len(tables)} CSV files; which one holds the labels?")
-        entries = list(_read_csv(corpus, posixpath.basename(tables[0]))) if tables else found
-    if not entries:
-        raise CorpusError(f"--corpus {corpus}: no video in it (looked for metadata.json, a CSV, {', '.join(VIDEO_SUFFIXES)})")
-    known = {entry.video_id for entry in entries}
-    sizes = {entry.video_id: entry.bytes for entry in found}
-    entries = [replace(entry, bytes=sizes.get(entry.video_id)) for entry in entries]
-    return entries, sorted(entry.video_id for entry in found if entry.video_id not in known)
-
-
-def list_videos(corpus: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
-    """Return the videos of a folder and its sub-folders with their sizes, without labels and without hidden files.
-
-    Raises CorpusError if a name is not UTF-8, since no table could hold it.
-    """
-    filesystem, root = open_location(corpus)
-    files = [
-        (posixpath.relpath(path, root), size)
-        for path, kind, size in _list(filesystem, root, corpus, recursive=True)
-        if kind == pafs.FileType.File
-    ]
-    return [
-        Entry(path, posixpath.dirname(path) or None, bytes=size)
-        for path, size in files
-        if path.lower().endswith(suffixes) and not any(name.startswith(".") for name in path.split("/"))
-    ]
-
-
-def list_extra_real(folder: str) -> tuple[str, list[Entry]]:
-    """Return the parent of a folder of more REAL videos, to which their ids are relative, and the videos sorted by id.
-
-    Ids begin with the folder's own name, as if it were a part of the corpus. Raises CorpusError if the folder has no video.
-    """
-    check_folder(folder, "index.extra_real =")
-    parent, name = posixpath.split(folder.rstrip("/"))
-    entries = [
-        replace(entry, video_id=posixpath.join(name, entry.video_id), part=posixpath.join(name, entry.part or "").rstrip("/"))
-        for entry in list_videos(folder)
-    ]
-    if not entries:
-        raise CorpusError(f"index.extra_real = {folder}: no video in it (looked for {', '.join(VIDEO_SUFFIXES)})")
-    return parent, sorted((replace(entry, label="REAL") for entry in entries), key=lambda entry: entry.video_id)
-
-
-def add_sizes(corpus: str, entries: list[Entry], config: Config) -> list[Entry]:
-    """Return the videos with the sizes that the listing did not give.
-
-    An absent file is an error (CorpusError) or has no size, as `index.missing_files` says.
-    """
-    filesystem, root = open_location(corpus)
-    unlisted = [entry.video_id for entry in entries if entry.bytes is None]
-    infos = filesystem.get_file_info([posixpath.join(root, video_id) for video_id in unlisted])
-    sizes = {name: info.size for name, info in zip(unlisted, infos, strict=True) if info.type == pafs.FileType.File}
-    sized = [entry if entry.bytes is not None else replace(entry, bytes=sizes.get(entry.video_id)) for entry in entries]
-    absent = [entry.video_id for entry in sized if entry.bytes is None]
-    if absent and config.index.missing_files == "refuse":
-        raise CorpusError(
-            f"--corpus {corpus}: {len(absent)} of {len(entries)} videos that the metadata name are absent, such as "
-            f"'{absent[0]}'; --set index.missing_files=keep makes them error rows"
-        )
-    return sized
-
-
-def _read_metadata_json(corpus: str, part: str) -> Iterator[Entry]:
-    location = join(corpus, part, METADATA) if part else join(corpus, METADATA)
+    filesystem, root = open_location(location)
+    found = filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
     try:
-        metadata = json.loads(read_bytes(location))
-    except (ValueError, OSError) as error:
-        raise CorpusError(f"{location}: not JSON: {error}") from None
-    if not isinstance(metadata, dict) or not all(isinstance(facts, dict) for facts in metadata.values()):
-        raise CorpusError(f'{location}: expected {{"name.mp4": {{"label": ...}}}}')
-    for name, facts in metadata.items():
-        _refuse_bad_name(location, name)
-        original = facts.get("original") or None
-        if original is not None:
-            _refuse_bad_name(location, original)
-        yield Entry(
-            posixpath.join(part, name),
-            part or None,
-            _check_label(location, name, facts.get("label")),
-            original,
-            _check_text(location, name, facts, "split"),
-            _check_text(location, name, facts, "method") or None,
-        )
-
-
-def _read_csv(corpus: str, name: str) -> Iterator[Entry]:
-    location = join(corpus, name)
-    try:
-        text = read_bytes(location).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CorpusError(f"{location}: not UTF-8 text") from None
-    rows = csv.DictReader(io.StringIO(text), restval="")
-    if not {"filename", "label"} <= set(rows.fieldnames or ()):
-        raise CorpusError(f"{location}: expected the columns filename and label, got {', '.join(rows.fieldnames or ['none'])}")
-    for row in rows:
-        path = row["filename"]
-        if not path:
-            raise CorpusError(f"{location}: line {rows.line_num} names no file")
-        if path.startswith("/") or ".." in path.split("/"):
-            raise CorpusError(f"{location}: '{path}' points out of the corpus")
-        label = {"0": "REAL", "1": "FAKE"}.get(row["label"], row["label"])
-        yield Entry(
-            path,
-            posixpath.dirname(path) or None,
-            _check_label(location, path, label or None),
-            row.get("original") or None,
-            method=row.get("method") or None,
-        )
-
-
-def _refuse_bad_name(location: str, name: object) -> None:
-    if not isinstance(name, str) or not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
-        raise CorpusError(f"{location}: {name!r} is not a plain file name")
-
-
-def _check_label(location: str, name: str, label: object) -> str | None:
-    if label is None or label in LABELS:
-        return label
-    raise CorpusError(f"{location}: '{name}' has the label {label!r}; expected REAL or FAKE")
-
-
-def _check_text(location: str, name: str, facts: Mapping[str, object], key: str) -> str | None:
-    value = facts.get(key)
-    if value is None or isinstance(value, str):
-        return value
-    raise CorpusError(f"{location}: '{name}' has the {key} {value!r}; expected text")
-
-
-def _list(
-    filesystem: pafs.FileSystem, root: str, location: str, recursive: bool = False
-) -> list[tuple[str, pafs.FileType, int | None]]:
-    """Return the path, type and size of everything in a folder."""
-    found = filesystem.get_file_info(pafs.FileSelector(root, recursive=recursive))
-    try:
-        return [(info.path, info.type, info.size) for info in found]
+        return {
+            posixpath.relpath(info.path, root): info.size if info.type == pafs.FileType.File else None
+            for info in found
+            if info.type != pafs.FileType.Directory
+        }
     except UnicodeDecodeError as error:
         raise CorpusError(f"{location}: a file name is not UTF-8: {error.object!r}; rename it") from None
 
 
-def _is_file(filesystem: pafs.FileSystem, path: str) -> bool:
-    return bool(filesystem.get_file_info(path).type == pafs.FileType.File)
+def is_hidden(path: str) -> bool:
+    """Return whether a file, or a folder it is in, is one that file managers do not show."""
+    return begins_with_dot(path) or any(name.lower() in HIDDEN for name in path.split("/"))
+
+
+def begins_with_dot(path: str) -> bool:
+    """Return whether the name of a file, or of a folder it is in, begins with a dot."""
+    return any(name.startswith(".") for name in path.split("/"))
+
+
+def is_video(path: str) -> bool:
+    """Return whether a file is a video by its name, and not hidden."""
+    return path.lower().endswith(VIDEO_SUFFIXES) and not is_hidden(path)
+
+
+def list_videos(location: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
+    """Return the videos of a folder and its sub-folders with their sizes, without labels, but those that begin with a dot."""
+    return [
+        Entry(path, posixpath.dirname(path) or None, bytes=size)
+        for path, size in list_files(location).items()
+        if size is not None and path.lower().endswith(suffixes) and not begins_with_dot(path)
+    ]
+
+
+def list_extra_real(folder: str) -> tuple[list[Entry], list[str]]:
+    """Return the videos of a folder of further REAL ones, sorted by id, and notes on what is left out of it.
+
+    Ids begin with the folder's own name, as if it were a part of the corpus. Raises CorpusError if there is no video in it.
+    """
+    check_folder(folder, "index.extra_real =")
+    name, files = posixpath.basename(folder.rstrip("/")), list_files(folder)
+    videos = sorted(path for path in files if is_video(path) and files[path] is not None)
+    if not videos:
+        raise CorpusError(f"index.extra_real = {folder}: no video in it (looked for {', '.join(VIDEO_SUFFIXES)})")
+    ids = [posixpath.join(name, path) for path in videos]
+    entries = [
+        Entry(video_id, posixpath.dirname(video_id), "REAL", bytes=files[path])
+        for video_id, path in zip(ids, videos, strict=True)
+    ]
+    return entries, [f"of index.extra_real {note}" for note in describe_left_out(set(files) - set(videos))]
+
+
+def describe_left_out(paths: Iterable[str]) -> list[str]:
+    """Return notes on files that are not read: how many of which kind, each kind with an example."""
+    hidden, others = list[str](), list[str]()
+    for path in sorted(paths):
+        (hidden if is_hidden(path) else others).append(path)
+    kinds = Counter(_kind(path) for path in others)
+    named = [f"{count} {kind}, such as {show(_first(others, kind))}" for kind, count in kinds.most_common(KINDS_SHOWN)]
+    rest = sum(kinds.values()) - sum(count for _, count in kinds.most_common(KINDS_SHOWN))
+    notes = []
+    if others:
+        more = [f"{rest} of {len(kinds) - KINDS_SHOWN} other kinds"] if rest else []
+        notes.append(f"left out: {count_of(len(others), 'file')} of kinds that are not read: {'; '.join([*named, *more])}")
+    if hidden:
+        notes.append(f"left out: {count_of(len(hidden), 'hidden file')}, such as {show(hidden[0])}")
+    return notes
+
+
+def _kind(path: str) -> str:
+    return posixpath.splitext(path)[1].lower() or "without a suffix"
+
+
+def _first(paths: list[str], kind: str) -> str:
+    return next(path for path in paths if _kind(path) == kind)

@@ -8,10 +8,13 @@ from itertools import pairwise
 import pyarrow as pa
 
 from dfd_ray.config import Config
+from dfd_ray.corpus.entries import check_present, read_entries
 from dfd_ray.corpus.folds import assign_folds
 from dfd_ray.corpus.groups import link_groups
-from dfd_ray.corpus.listing import METADATA, Entry, add_sizes, check_folder, list_extra_real, list_videos, read_entries
+from dfd_ray.corpus.listing import METADATA, Entry, check_folder, list_extra_real, list_videos
 from dfd_ray.corpus.people import join_people
+from dfd_ray.corpus.twins import Place, Report, describe_twins, find_twins, ignore
+from dfd_ray.corpus.wording import count_of
 from dfd_ray.errors import ConfigurationError, CorpusError
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.store.schemas import SCHEMAS
@@ -19,53 +22,57 @@ from dfd_ray.store.storage import absolute_uri, delete_folder, join
 from dfd_ray.store.tables import write_file
 
 
-def build_manifest(corpus: str, config: Config) -> tuple[pa.Table, list[str]]:
-    """Return the manifest of a corpus, and remarks on folds and on videos that are left out.
+def build_manifest(corpus: str, config: Config, report: Report = ignore) -> tuple[pa.Table, list[str]]:
+    """Return the manifest of a corpus, and notes on all that is left out of it, on copies and on folds.
 
-    Raises CorpusError when the corpus is missing or empty, or its metadata contradict it.
+    `report` is called with how many of how many files have been compared. Raises CorpusError when the corpus is missing or
+    empty, or its metadata contradict it.
     """
-    listed, left_out = read_entries(corpus)
-    entries = add_sizes(corpus, sorted(listed, key=lambda entry: entry.video_id), config)
-    parent, extra = "", list[Entry]()
+    entries, notes = read_entries(corpus)
+    check_present(corpus, entries, config)
+    places = [Place(entry.video_id, corpus, entry.video_id, entry.bytes) for entry in entries]
+    count = len(entries)
     if config.index.extra_real is not None:
-        parent, extra = list_extra_real(absolute_uri(config.index.extra_real))
-    refuse_repeated(corpus, [*entries, *extra])
-    groups, notes = [*link_groups(entries), *(entry.video_id for entry in extra)], []
+        folder = absolute_uri(config.index.extra_real)
+        extra, told = list_extra_real(folder)
+        entries, notes = entries + extra, notes + told
+        places += [Place(entry.video_id, folder, entry.video_id.partition("/")[2], entry.bytes) for entry in extra]
+    refuse_repeated(corpus, entries)
+    groups, told = group_videos(entries, places, config, report)
+    labels = [entry.label for entry in entries[:count]]
+    folds, note = assign_folds(labels, groups[:count], config.index.folds, config.index.seed)
+    folds += [TRAIN_ONLY] * (len(entries) - count)
+    # A model must not train on a person whom it is tested on.
+    tested = set(groups[:count])
+    kept = [*range(count), *(number for number in range(count, len(entries)) if groups[number] not in tested)]
+    notes += [*told, *([note] if note else [])]
+    if left_out := len(entries) - len(kept):
+        notes.append(
+            f"left out: {count_of(left_out, 'video')} of index.extra_real, of people who are in the corpus, or copied from it"
+        )
+    rows = [make_row(entries[number], places[number], groups[number], folds[number]) for number in kept]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["manifest"]), notes
+
+
+def group_videos(entries: list[Entry], places: list[Place], config: Config, report: Report) -> tuple[list[str], list[str]]:
+    """Return each video's group, and notes on copies and on people that join groups."""
+    twins = find_twins(places, config.preprocess.follow_links, report)
+    notes = describe_twins(twins, {entry.video_id: entry.label for entry in entries})
+    groups = link_groups(entries, twins)
     if config.index.people is not None:
         if config.index.same_person is None:
             raise ConfigurationError("index.people needs index.same_person: from which cosine two vectors are of one person")
-        video_ids = [entry.video_id for entry in (*entries, *extra)]
+        video_ids = [entry.video_id for entry in entries]
         groups, joined = join_people(video_ids, groups, config.index.people, config.index.same_person)
         notes.append(joined)
-    groups, groups_of_extra = groups[: len(entries)], groups[len(entries) :]
-    folds, note = assign_folds([entry.label for entry in entries], groups, config.index.folds, config.index.seed)
-    uris = [join(corpus, entry.video_id) for entry in entries]
-    # A model must not train on a person whom it is tested on.
-    tested = set(groups)
-    others = [(entry, group) for entry, group in zip(extra, groups_of_extra, strict=True) if group not in tested]
-    if len(others) < len(extra):
-        notes.append(f"{len(extra) - len(others)} videos of index.extra_real show people of the corpus and were left out")
-    for entry, group in others:
-        entries.append(entry)
-        uris.append(join(parent, entry.video_id))
-        groups.append(group)
-        folds.append(TRAIN_ONLY)
-    columns = {
-        "video_id": [entry.video_id for entry in entries],
-        "uri": uris,
-        "part": [entry.part for entry in entries],
-        "label": [entry.label for entry in entries],
-        "original": [entry.original for entry in entries],
-        "split": [entry.split for entry in entries],
-        "method": [entry.method for entry in entries],
-        "group": groups,
-        "fold": folds,
-        "bytes": [entry.bytes for entry in entries],
-    }
-    notes += [note] if note else []
-    if left_out:
-        notes.append(f"{len(left_out)} videos are in no metadata and were left out, such as '{left_out[0]}'")
-    return pa.table(columns, schema=SCHEMAS["manifest"]), notes
+    return groups, notes
+
+
+def make_row(entry: Entry, place: Place, group: str, fold: int | None) -> dict[str, object]:
+    """Return a row of the manifest."""
+    row = {column: getattr(entry, column) for column in ("video_id", "part", "label", "split", "method", "bytes")}
+    several = {column: list(getattr(entry, column)) or None for column in ("originals", "people")}
+    return {**row, **several, "uri": join(place.folder, place.path), "group": group, "fold": fold}
 
 
 def list_new_videos(folder: str) -> pa.Table:

@@ -5,14 +5,21 @@ corpus ──list──▶ videos and labels ──link──▶ groups ──sp
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from dfd_ray.corpus.manifest import build_manifest, write_manifest
 from dfd_ray.errors import RunError
 from dfd_ray.labels import TRAIN_ONLY
+from dfd_ray.runtime.terminal import warn
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata
+
+LINE_SECONDS = 10.0
+"""Seconds between two lines on how far the comparing of files is."""
 
 
 @time_job
@@ -27,9 +34,22 @@ def index(run: Run) -> Summary:
         refuse_other_corpus(run, corpus)
         check_compatible(run, "manifest")
         return summarise(run, [NOTHING_DONE])
-    manifest, notes = build_manifest(corpus, run.config)
+    manifest, notes = build_manifest(corpus, run.config, report_comparing())
     write_manifest(run.location, manifest.cast(with_metadata(SCHEMAS["manifest"], "manifest", run.config, corpus=corpus)))
     return summarise(run, notes)
+
+
+def report_comparing() -> Callable[[int, int], None]:
+    """Return a function that prints, every `LINE_SECONDS`, how many files of equal size have been compared."""
+    printed = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= LINE_SECONDS:
+            printed = time.monotonic()
+            warn(f"index: {done} of {total} files of equal size compared")
+
+    return report
 
 
 def refuse_other_corpus(run: Run, corpus: str) -> None:

@@ -32,7 +32,7 @@ LABEL = Column("label", pa.string(), "REAL, FAKE or null")
 GROUP = Column(
     "group",
     pa.string(),
-    "of videos linked by `original` or by a person (`index.people`); named by the first of them",
+    "of videos linked by an original, a person, a group that the corpus names, or the same bytes; named by the first of them",
 )
 FOLD = Column("fold", pa.int32(), "null for a video without a label, -1 for one that every model trains on")
 STATUS = Column("status", pa.string(), "outcome for the video, see below", False)
@@ -64,9 +64,14 @@ COLUMNS: dict[str, list[Column]] = {
         Column("uri", pa.string(), "location of the video", False),
         Column("part", pa.string(), "sub-folder of the corpus"),
         LABEL,
-        Column("original", pa.string(), "name of the video that a FAKE one was made from"),
-        Column("split", pa.string(), "the split in the corpus's metadata; not used"),
+        Column(
+            "originals",
+            pa.list_(pa.string()),
+            "ids of the videos that it was made from, the name of one that is not in the corpus; null if none is known",
+        ),
+        Column("people", pa.list_(pa.string()), "who is in it, if the corpus's metadata say so"),
         Column("method", pa.string(), "how a FAKE video was made, if the corpus's metadata say so"),
+        Column("split", pa.string(), "the split in the corpus's metadata; not used"),
         GROUP,
         FOLD,
         Column("bytes", pa.int64(), "size of the file; null if it was absent when indexed"),

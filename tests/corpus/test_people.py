@@ -150,7 +150,7 @@ def test_no_person_is_in_two_folds(tmp_path: Path, capsys: pytest.CaptureFixture
     names = [f"{number}.mp4" for number in range(40)]
     (corpus / "labels.csv").write_text("filename,label\n" + "".join(f"{n},{i % 2}\n" for i, n in enumerate(names)))
     for name in names:
-        (corpus / name).write_bytes(b"x")
+        (corpus / name).write_text(name)
     axes = np.eye(10)
     people = write_people(tmp_path / "people.parquet", {name: axes[i // 2 % 10].tolist() for i, name in enumerate(names)})
     run = str(tmp_path / "run")

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
+from dfd_ray.corpus.entries import read_entries
 from dfd_ray.corpus.folds import assign_folds
 from dfd_ray.corpus.groups import link_groups
-from dfd_ray.corpus.listing import Entry, list_extra_real, read_entries
+from dfd_ray.corpus.listing import Entry, list_extra_real
 from dfd_ray.corpus.manifest import build_manifest
 from dfd_ray.errors import CorpusError
 from dfd_ray.pipelines.predict import index_new
@@ -29,7 +30,7 @@ def write_part(root: Path, part: str, facts: dict[str, Any], absent: tuple[str, 
     (folder / "metadata.json").write_text(json.dumps(facts))
     for name in facts:
         if name not in absent and "/" not in name:
-            (folder / name).write_bytes(b"x")
+            (folder / name).write_text(f"{part}/{name}")
 
 
 def fact(label: object = "REAL", original: str | None = None) -> dict[str, object]:
@@ -43,7 +44,8 @@ def test_dfdc_parts_become_rows(tmp_path: Path) -> None:
     rows = {row["video_id"]: row for row in manifest.to_pylist()}
     assert list(rows) == ["dfdc_train_part_0/a.mp4", "dfdc_train_part_0/b.mp4", "dfdc_train_part_1/a.mp4"]
     fake = rows["dfdc_train_part_0/b.mp4"]
-    assert (fake["label"], fake["original"], fake["split"], fake["bytes"]) == ("FAKE", "a.mp4", "train", 1)
+    assert (fake["label"], fake["originals"], fake["split"]) == ("FAKE", ["dfdc_train_part_0/a.mp4"], "train")
+    assert fake["bytes"] == len("dfdc_train_part_0/b.mp4")
     assert fake["group"] == rows["dfdc_train_part_0/a.mp4"]["group"] != rows["dfdc_train_part_1/a.mp4"]["group"]
     assert fake["uri"] == str(tmp_path / "dfdc_train_part_0" / "b.mp4")
 
@@ -61,7 +63,7 @@ def test_the_labels_of_dfdc_itself_are_read(real_corpus: Path, tmp_path: Path) -
 
 
 def test_an_absent_original_still_links_the_fakes_made_from_it() -> None:
-    entries = [Entry(f"p/{name}.mp4", "p", "FAKE", "gone.mp4") for name in "ab"] + [Entry("p/c.mp4", "p", "REAL")]
+    entries = [Entry(f"p/{name}.mp4", "p", "FAKE", ("gone.mp4",)) for name in "ab"] + [Entry("p/c.mp4", "p", "REAL")]
     first, second, third = link_groups(entries)
     assert first == second != third
 
@@ -91,7 +93,7 @@ def test_an_original_may_be_a_path_of_the_corpus(tmp_path: Path) -> None:
     for folder in ("reals", "fakes"):
         (tmp_path / folder).mkdir()
         for name in ("a.mp4", "b.mp4"):
-            (tmp_path / folder / name).write_bytes(b"x")
+            (tmp_path / folder / name).write_text(f"{folder}/{name}")
     rows = [f"{folder}/{name},{label},{original}" for name in ("a.mp4", "b.mp4")
             for folder, label, original in (("reals", "REAL", ""), ("fakes", "FAKE", f"reals/{name}"))]  # fmt: skip
     (tmp_path / "labels.csv").write_text("\n".join(["filename,label,original", *rows]))
@@ -128,7 +130,7 @@ def test_videos_that_the_metadata_leave_out_are_told(tmp_path: Path) -> None:
     (tmp_path / "part_1").mkdir()
     (tmp_path / "part_1" / "c.mp4").write_bytes(b"x")
     _, notes = build_manifest(str(tmp_path), load_config())
-    assert any("2 videos are in no metadata and were left out, such as 'part_0/b.mp4'" in note for note in notes)
+    assert any("left out: 2 videos that no table names, such as 'part_0/b.mp4'" in note for note in notes)
 
 
 @pytest.mark.parametrize("name", [b"\xff.mp4", b"\xff/a.mp4", b"fine/\xff.mp4"])
@@ -163,10 +165,11 @@ def test_a_bare_folder_gives_videos_without_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"a.mp4": fact("fake")}, "expected REAL or FAKE"),
-        ({"a.mp4": fact(1)}, "expected REAL or FAKE"),
-        ({"../a.mp4": fact()}, "not a plain file name"),
-        ({"a.mp4": fact("FAKE", "../../etc/passwd")}, "not a plain file name"),
+        ({"a.mp4": fact("fakes")}, "'a.mp4' has the label 'fakes'; expected REAL or FAKE"),
+        ({"a.mp4": fact(2)}, "'a.mp4' has the label 2; expected REAL or FAKE"),
+        ({"../a.mp4": fact()}, "'../a.mp4' is not a path in the corpus"),
+        ({"/etc/passwd": fact()}, "'/etc/passwd' is not a path in the corpus"),
+        ({"a.mp4": fact("FAKE", "../../etc/passwd")}, "has the original '../../etc/passwd'; expected the name of a video"),
         ({"a.mp4": "REAL"}, "expected"),
     ],
 )
@@ -181,7 +184,7 @@ def test_videos_that_are_absent_are_refused_or_kept(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"1 of 2 videos .* absent, such as 'part/b\.mp4'"):
         build_manifest(str(tmp_path), load_config())
     manifest, _ = build_manifest(str(tmp_path), load_config(None, ["index.missing_files=keep"]))
-    assert manifest.column("bytes").to_pylist() == [1, None]
+    assert manifest.column("bytes").to_pylist() == [len("part/a.mp4"), None]
 
 
 @settings(max_examples=60, deadline=None)
@@ -239,7 +242,7 @@ def test_further_real_videos_are_of_no_fold(tmp_path: Path) -> None:
     write_part(tmp_path / "corpus", "part", {name: fact("FAKE" if name in "ab" else "REAL") for name in "abcd"})
     for name in ("x.mp4", "inner/y.mp4"):
         (tmp_path / "more" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "more" / name).write_bytes(b"xyz")
+        (tmp_path / "more" / name).write_text(f"more {name}")
     plain, _ = build_manifest(str(tmp_path / "corpus"), load_config(None, ["index.folds=2"]))
     manifest, _ = build_manifest(
         str(tmp_path / "corpus"), load_config(None, ["index.folds=2", f"index.extra_real={tmp_path / 'more'}"])
@@ -248,21 +251,21 @@ def test_further_real_videos_are_of_no_fold(tmp_path: Path) -> None:
     inner, outer = manifest.slice(4).to_pylist()
     assert (inner["video_id"], inner["part"]) == ("more/inner/y.mp4", "more/inner")
     assert (outer["video_id"], outer["part"]) == ("more/x.mp4", "more")
-    assert outer == outer | {"label": "REAL", "fold": -1, "group": "more/x.mp4", "uri": f"{tmp_path}/more/x.mp4", "bytes": 3}
+    assert outer == outer | {"label": "REAL", "fold": -1, "group": "more/x.mp4", "uri": f"{tmp_path}/more/x.mp4", "bytes": 10}
 
 
 def test_further_videos_of_people_of_the_corpus_are_left_out(tmp_path: Path) -> None:
     write_part(tmp_path / "corpus", "part", {name: fact("FAKE" if name in "ab" else "REAL") for name in "abcd"})
     (tmp_path / "more").mkdir()
     for name in ("x.mp4", "y.mp4", "z.mp4"):
-        (tmp_path / "more" / name).write_bytes(b"xyz")
+        (tmp_path / "more" / name).write_text(name)
     names = ["part/a", "part/c", "more/x.mp4", "more/y.mp4"]
     vectors = [[1.0, 0.0], [0.0, 1.0], [0.0, 2.0], [-1.0, 0.0]]
     pq.write_table(pa.table({"video_id": names, "vector": vectors}), tmp_path / "people.parquet")
     settings = [f"index.people={tmp_path / 'people.parquet'}", "index.same_person=0.8", f"index.extra_real={tmp_path / 'more'}"]
     manifest, notes = build_manifest(str(tmp_path / "corpus"), load_config(None, ["index.folds=2", *settings]))
     assert manifest.column("video_id").to_pylist()[4:] == ["more/y.mp4", "more/z.mp4"]
-    assert "1 videos of index.extra_real show people of the corpus and were left out" in notes
+    assert "left out: 1 video of index.extra_real, of people who are in the corpus, or copied from it" in notes
 
 
 @pytest.mark.parametrize("extra", ["missing", "empty", "corpus/part"])
@@ -288,6 +291,6 @@ def test_metadata_that_lie_too_deep_are_told_where_the_corpus_is(tmp_path: Path)
 
 
 def test_metadata_under_a_name_in_capitals_are_no_video(tmp_path: Path) -> None:
-    for name in ("METADATA.JSON", "a.MP4"):
-        (tmp_path / name).touch()
-    assert [entry.video_id for entry in read_entries(str(tmp_path))[0]] == ["a.MP4"]
+    (tmp_path / "a.MP4").touch()
+    (tmp_path / "METADATA.JSON").write_text(json.dumps({"a.MP4": fact("FAKE")}))
+    assert [(entry.video_id, entry.label) for entry in read_entries(str(tmp_path))[0]] == [("a.MP4", "FAKE")]

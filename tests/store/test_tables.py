@@ -16,7 +16,7 @@ from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
 
 COLUMNS = {
-    "manifest": ["video_id", "uri", "part", "label", "original", "split", "method", "group", "fold", "bytes"],
+    "manifest": ["video_id", "uri", "part", "label", "originals", "people", "method", "split", "group", "fold", "bytes"],
     "faces": [
         *("video_id", "label", "group", "fold", "status", "error_stage", "error"),
         *("width", "height", "fps", "frame_count", "codec", "seconds_spent", "faces"),
