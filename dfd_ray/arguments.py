@@ -53,9 +53,7 @@ JOBS = {
         ("--run runs/mine", "--run runs/mine --set evaluate.aggregation=auto"),
     ),
     "report": Job(
-        "write the page of the run",
-        ("report",),
-        ("--run runs/mine", "--run runs/mine --set report.max_points=20000"),
+        "write the page of the run", ("report",), ("--run runs/mine", "--run runs/mine --set report.max_points=20000")
     ),
     "pipeline": Job(
         "all of the above, from a folder of videos to the page",
@@ -67,11 +65,7 @@ JOBS = {
         ("predict", "resources"),
         ("--run runs/mine --videos /data/new", "--run runs/mine --videos /data/new --out scores --set predict.prior=0.1"),
     ),
-    "demo": Job(
-        "make a small labelled corpus and run the pipeline on it",
-        (),
-        ("", "--run runs/other --set train.epochs=3"),
-    ),
+    "demo": Job("make a small labelled corpus and run the pipeline on it", (), ("", "--run runs/other --set train.epochs=3")),
     "retry-errors": Job(
         "read the failed videos again and replace their rows",
         ("preprocess", "resources"),

@@ -25,11 +25,7 @@ from dfd_ray.stages.pca_passes import fit_pca, project
 from dfd_ray.stages.projection import read_truths, write_projection
 from dfd_ray.store.run import Run
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
-from dfd_ray.store.tables import (
-    check_compatible,
-    count_faces,
-    count_rows,
-)
+from dfd_ray.store.tables import check_compatible, count_faces, count_rows
 
 LEAKS_SHOWN = 20
 """Pairs of videos that the summary names, those with the most faces first."""

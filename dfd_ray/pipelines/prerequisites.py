@@ -19,13 +19,7 @@ RESULTS = {
     "explore": "projection",
 }
 """The table that a job writes, or of those that write none, the one it reads."""
-NEEDS = {
-    "faces": "manifest",
-    "embeddings": "faces",
-    "projection": "embeddings",
-    "models": "faces",
-    "predictions": "models",
-}
+NEEDS = {"faces": "manifest", "embeddings": "faces", "projection": "embeddings", "models": "faces", "predictions": "models"}
 """By table, the one that it is made from."""
 
 

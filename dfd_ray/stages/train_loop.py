@@ -226,13 +226,7 @@ def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size
 
 
 def save_checkpoint(
-    run: Run,
-    fold: int,
-    metrics: Epoch | Progress,
-    history: list[Epoch],
-    losses: list[float],
-    state: Trained,
-    rank: int,
+    run: Run, fold: int, metrics: Epoch | Progress, history: list[Epoch], losses: list[float], state: Trained, rank: int
 ) -> None:
     """Report metrics to Ray Train, with a checkpoint of all that a resume needs.
 

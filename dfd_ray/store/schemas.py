@@ -116,11 +116,7 @@ COLUMNS: dict[str, list[Column]] = {
         Column("z", pa.float32(), "coordinate on the t-SNE map; null if it has two dimensions"),
         Column("cluster", pa.int32(), "HDBSCAN cluster of the face, from 0; -1 = noise"),
         Column("membership", pa.float32(), "strength of membership in the cluster, 0 to 1"),
-        Column(
-            "video_cluster",
-            pa.int32(),
-            "HDBSCAN cluster of the video, by its mean components, from 0; -1 = noise",
-        ),
+        Column("video_cluster", pa.int32(), "HDBSCAN cluster of the video, by its mean components, from 0; -1 = noise"),
         Column("thumbnail", pa.binary(), "the face, JPEG"),
     ],
     "predictions": [

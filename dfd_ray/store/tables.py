@@ -128,11 +128,7 @@ def read_table(folder: str, table: str, columns: Sequence[str] | None = None) ->
 
 
 def iterate_batches(
-    folder: str,
-    table: str,
-    columns: Sequence[str] | None = None,
-    batch_size: int = 64,
-    files: Sequence[str] | None = None,
+    folder: str, table: str, columns: Sequence[str] | None = None, batch_size: int = 64, files: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """Yield a table, or some of its files, piece by piece in order; `batch_size` rows are in memory at a time."""
     filesystem, _ = open_location(folder)
