@@ -41,9 +41,8 @@ from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, set_training, start_head
 from dfd_ray.pipelines.train import KEEP_MEMORY, keep_order
 from dfd_ray.runtime.session import ray_session, shared_session
-from dfd_ray.stages.fold_plan import FoldPlan, plan_fold, read_labelled
 from dfd_ray.stages.train_loop import batches, compute_loss
-from dfd_ray.stages.training_data import load_training_faces
+from dfd_ray.stages.training_data import FoldPlan, load_training_faces, plan_fold, read_labelled
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import with_metadata

@@ -21,8 +21,7 @@ from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, await_room, ray_session
 from dfd_ray.sections import Analyze
-from dfd_ray.stages.pca_passes import fit_pca, project
-from dfd_ray.stages.projection import read_truths, write_projection
+from dfd_ray.stages.projection import fit_pca, project, read_truths, write_projection
 from dfd_ray.store.run import Run
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
 from dfd_ray.store.tables import check_compatible, count_faces, count_rows

@@ -28,9 +28,8 @@ from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ATTEMPTS, check_placeable, ray_session, refuse_or_wait
 from dfd_ray.runtime.terminal import say
 from dfd_ray.runtime.trackers import check_trackers
-from dfd_ray.stages.fold_plan import FoldPlan, choose_folds, count_by_fold, plan_fold, read_labelled
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
-from dfd_ray.stages.training_data import load_training_faces
+from dfd_ray.stages.training_data import FoldPlan, choose_folds, count_by_fold, load_training_faces, plan_fold, read_labelled
 from dfd_ray.store.model_files import Epoch, is_trained, read_model_facts
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import delete_file, delete_folder, exists, read_json, write_json

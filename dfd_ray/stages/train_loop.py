@@ -28,8 +28,7 @@ from dfd_ray.models.classifier import score_faces
 from dfd_ray.models.fine_tuning import create_optimiser, freeze_layers, schedule_learning_rate, set_training, start_head
 from dfd_ray.runtime.trackers import log_epoch
 from dfd_ray.sections import Train
-from dfd_ray.stages.fold_plan import FoldPlan
-from dfd_ray.stages.training_data import announce_epoch
+from dfd_ray.stages.training_data import FoldPlan, announce_epoch
 from dfd_ray.store.face_rows import flatten_labelled
 from dfd_ray.store.model_files import Epoch, export_model, is_trained
 from dfd_ray.store.run import Run

@@ -20,6 +20,10 @@ READS = 8
 INTERNAL_FAILURE: where the text of an error is longer than the range, as with a small file."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0
 """Seconds between two reads: doubled each time, give or take a quarter, so that readers do not all come at once."""
+BLOCK_BYTES = 8 * 2**20
+"""Size of a range. Most videos of DFDC are smaller, so they are read once, though FFmpeg walks through them before decoding."""
+BLOCKS_KEPT = 4
+"""Ranges kept; more than the places in a container between which its reader jumps."""
 
 
 class RemoteFile(io.RawIOBase):
@@ -79,3 +83,33 @@ class RemoteFile(io.RawIOBase):
         """Close the file in the store as well."""
         self.file.close()
         super().close()
+
+
+class RangeReader(RemoteFile):
+    """A file read in ranges of `BLOCK_BYTES`, the last few of which are kept.
+
+    FFmpeg asks for 32 KiB at a time, and each would be a request.
+    """
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        super().__init__(file)
+        self.blocks: dict[int, memoryview] = {}
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes from the position, up to the end of its range; all the rest when `size` is negative."""
+        if size < 0:
+            return self.readall()
+        number, offset = divmod(self.position, BLOCK_BYTES)
+        if self.position >= self.bytes:
+            return b""
+        part = bytes(self.block(number)[offset : offset + size])
+        self.position += len(part)
+        return part
+
+    def block(self, number: int) -> memoryview:
+        """Return a range, from those kept or from the store."""
+        if number not in self.blocks:
+            if len(self.blocks) == BLOCKS_KEPT:
+                del self.blocks[next(iter(self.blocks))]
+            self.blocks[number] = memoryview(self.read_at(BLOCK_BYTES, number * BLOCK_BYTES))
+        return self.blocks[number]

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from dfd_ray.errors import ConfigurationError, Reason, Stage, Status, VideoError
 from dfd_ray.sections import Preprocess
-from dfd_ray.store.ranges import RangeReader
+from dfd_ray.store.remote_file import RangeReader
 from dfd_ray.store.storage import open_location
 from dfd_ray.video import decode_video
 from dfd_ray.video.arrow import DECODED, error_row, frames_to_arrow, one_row

@@ -10,7 +10,7 @@ from dfd_ray.cli import main
 from dfd_ray.config import Config, load_config
 from dfd_ray.errors import ResourceError, TrainingError
 from dfd_ray.pipelines import train
-from dfd_ray.stages import fold_plan
+from dfd_ray.stages import training_data
 from dfd_ray.store.run import Run
 
 
@@ -79,11 +79,11 @@ def test_a_kill_after_the_last_model_leaves_nothing_undone(finished_run: Path, t
 
 
 def test_a_class_that_is_in_one_fold_only_is_said(draw_run: Callable[..., Path], tmp_path: Path) -> None:
-    videos = fold_plan.read_labelled(Run(str(draw_run(tmp_path / "run")), Config()))
+    videos = training_data.read_labelled(Run(str(draw_run(tmp_path / "run")), Config()))
     one_fold = [video for video in videos if video.label == "FAKE" or video.fold == 0]
     with pytest.raises(TrainingError, match="all REAL faces are in fold 0"):
-        fold_plan.choose_folds(load_config(), fold_plan.count_by_fold(one_fold))
+        training_data.choose_folds(load_config(), training_data.count_by_fold(one_fold))
     fakes = [video for video in videos if video.label == "FAKE"]
     with pytest.raises(TrainingError, match="there is no REAL one"):
-        fold_plan.choose_folds(load_config(), fold_plan.count_by_fold(fakes))
-    assert fold_plan.choose_folds(load_config(), fold_plan.count_by_fold(videos)) == [0, 1]
+        training_data.choose_folds(load_config(), training_data.count_by_fold(fakes))
+    assert training_data.choose_folds(load_config(), training_data.count_by_fold(videos)) == [0, 1]

@@ -21,8 +21,7 @@ from dfd_ray.errors import RunError, TrainingError, WeightsError
 from dfd_ray.models.backbones import InputSpec, create_backbone
 from dfd_ray.models.fine_tuning import create_optimiser
 from dfd_ray.stages import train_loop
-from dfd_ray.stages.fold_plan import plan_fold, read_labelled
-from dfd_ray.stages.training_data import announce_epoch, augment, repeat_faces
+from dfd_ray.stages.training_data import announce_epoch, augment, plan_fold, read_labelled, repeat_faces
 from dfd_ray.store.model_files import check_models, read_model_facts
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, read_json

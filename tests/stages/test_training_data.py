@@ -17,8 +17,17 @@ from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.pipelines.train import keep_order
 from dfd_ray.stages import train_loop
-from dfd_ray.stages.fold_plan import Labelled, choose_folds, plan_fold, read_labelled
-from dfd_ray.stages.training_data import announce_epoch, augment, change_fakes, load_training_faces, repeat_faces
+from dfd_ray.stages.training_data import (
+    Labelled,
+    announce_epoch,
+    augment,
+    change_fakes,
+    choose_folds,
+    load_training_faces,
+    plan_fold,
+    read_labelled,
+    repeat_faces,
+)
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dfd_ray.store import ranges
-from dfd_ray.store.ranges import RangeReader
+from dfd_ray.store.remote_file import RangeReader
 
 
 class CountedFile:
