@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dfd_ray import __version__
@@ -21,65 +21,58 @@ class Job(NamedTuple):
     examples: tuple[str, str]
 
 
+RUN = "--run runs/mine"
 JOBS = {
     "index": Job(
         "find the videos and their labels; write the manifest",
         ("index",),
-        ("--run runs/mine --corpus /data/dfdc", "--run s3://bucket/run --corpus s3://bucket/dfdc --set index.folds=10"),
+        (f"{RUN} --corpus /data/dfdc", "--run s3://bucket/run --corpus s3://bucket/dfdc --set index.folds=10"),
     ),
     "preprocess": Job(
         "sample frames, find and cut out the faces",
         ("preprocess", "resources"),
-        ("--run runs/mine --corpus /data/dfdc", "--run runs/mine --set resources.detect.num_gpus=0.5"),
+        (f"{RUN} --corpus /data/dfdc", f"{RUN} --set resources.detect.num_gpus=0.5"),
     ),
     "embed": Job(
         "turn every face into a vector",
         ("embed", "resources"),
-        ("--run runs/mine --set embed.backbone=tf_efficientnet_lite0", "--run runs/mine --set resources.embed.num_gpus=1"),
+        (f"{RUN} --set embed.backbone=tf_efficientnet_lite0", f"{RUN} --set resources.embed.num_gpus=1"),
     ),
     "analyze": Job(
         "map and cluster the vectors: PCA, t-SNE, HDBSCAN",
         ("analyze", "resources"),
-        ("--run runs/mine", "--run runs/mine --set analyze.dimensions=2 --set resources.analyze.num_gpus=1"),
+        (RUN, f"{RUN} --set analyze.dimensions=2 --set resources.analyze.num_gpus=1"),
     ),
     "train": Job(
         "train a real/fake classifier for every held-out fold",
         ("train", "resources"),
-        ("--run runs/mine --set train.epochs=10", "--run runs/mine --config configs/best.yaml"),
+        (f"{RUN} --set train.epochs=10", f"{RUN} --config configs/best.yaml"),
     ),
     "evaluate": Job(
         "score every video by a model that never saw it",
         ("evaluate", "resources"),
-        ("--run runs/mine", "--run runs/mine --set evaluate.aggregation=auto"),
+        (RUN, f"{RUN} --set evaluate.aggregation=auto"),
     ),
-    "report": Job(
-        "write the page of the run", ("report",), ("--run runs/mine", "--run runs/mine --set report.max_points=20000")
-    ),
+    "report": Job("write the page of the run", ("report",), (RUN, f"{RUN} --set report.max_points=20000")),
     "pipeline": Job(
         "all of the above, from a folder of videos to the page",
         (),
-        ("--run runs/mine --corpus /data/dfdc", "--run runs/mine --corpus /data/dfdc --set train.epochs=3"),
+        (f"{RUN} --corpus /data/dfdc", f"{RUN} --corpus /data/dfdc --set train.epochs=3"),
     ),
     "predict": Job(
         "score new videos",
         ("predict", "resources"),
-        ("--run runs/mine --videos /data/new", "--run runs/mine --videos /data/new --out scores --set predict.prior=0.1"),
+        (f"{RUN} --videos /data/new", f"{RUN} --videos /data/new --out scores --set predict.prior=0.1"),
     ),
     "demo": Job("make a small labelled corpus and run the pipeline on it", (), ("", "--run runs/other --set train.epochs=3")),
     "retry-errors": Job(
         "read the failed videos again and replace their rows",
         ("preprocess", "resources"),
-        ("--run runs/mine", "--run runs/mine --reason deadline --set preprocess.video_deadline=600"),
+        (RUN, f"{RUN} --reason deadline --set preprocess.video_deadline=600"),
     ),
-    "export": Job(
-        "write the faces for other tools",
-        (),
-        ("--run runs/mine --out faces", "--run runs/mine --out faces.parquet --format parquet"),
-    ),
+    "export": Job("write the faces for other tools", (), (f"{RUN} --out faces", f"{RUN} --out faces.parquet --format parquet")),
     "explore": Job(
-        "open all faces of the map in embedding-atlas, an interactive viewer",
-        (),
-        ("--run runs/mine", "--run runs/mine --corpus /data/dfdc"),
+        "open all faces of the map in embedding-atlas, an interactive viewer", (), (RUN, f"{RUN} --corpus /data/dfdc")
     ),
 }
 PLAN = Job(
@@ -87,7 +80,7 @@ PLAN = Job(
     (),
     (
         "--videos 119154 --cpus 64 --gpus 4 --cpu-price 0.04 --gpu-price 2",
-        "--videos 5000 --real 0.5 --cpus 8 --measured extract=1.5",
+        "--videos 5000 --real 0.5 --cpus 8 --measured detect=20",
     ),
 )
 GROUPS = {
@@ -138,6 +131,9 @@ def create_parser() -> argparse.ArgumentParser:
             _add_plan_arguments(command)
         else:
             _add_arguments(command, name)
+        command.add_argument(
+            "--set", action="append", default=[], metavar="section.field=value", help="change a setting; may be repeated"
+        )
     return parser
 
 
@@ -145,17 +141,12 @@ class _PrintCompletion(argparse.Action):
     """Prints the script for a shell, and ends."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[object] | None,
-        option_string: str | None = None,
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
     ) -> None:
         import shtab  # here: no job needs it
 
-        names = [
-            f"{name}=" for section in Config.model_fields if section not in ("corpus", "run") for name in _list_fields(section)
-        ]
+        sections = [name for name in Config.model_fields if name not in ("corpus", "run")]
+        names = [f"{name}=" for section in sections for name, _, _ in describe_fields(section)]
         ways = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "PATH": shtab.FILE}
         ways["section.field=value"] = shtab.cmd(f"printf '%s\\n' {' '.join(names)}")
         [jobs] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
@@ -168,49 +159,33 @@ class _PrintCompletion(argparse.Action):
 
 
 def _add_plan_arguments(plan: argparse.ArgumentParser) -> None:
-    plan.add_argument("--videos", required=True, type=int, metavar="N", help="videos of the corpus; DFDC has 119154")
-    plan.add_argument("--cpus", required=True, type=int, metavar="N", help="cores of the whole cluster")
-    plan.add_argument("--gpus", default=0, type=int, metavar="N", help="GPUs of the whole cluster (default: 0)")
-    plan.add_argument(
-        "--real", default=0.16, type=float, metavar="SHARE", help="share of REAL videos (default: 0.16, as in DFDC)"
-    )
-    plan.add_argument("--cpu-price", default=0.0, type=float, metavar="PRICE", help="of one core for one hour")
-    plan.add_argument("--gpu-price", default=0.0, type=float, metavar="PRICE", help="of one GPU for one hour")
-    plan.add_argument(
-        "--measured",
-        action="append",
-        default=[],
-        metavar="stage=RATE",
-        help="units a second of one core or GPU that you have measured; may be repeated",
-    )
-    plan.add_argument("--config", metavar="FILE", help="YAML; frames, backbone and precision are taken from it")
-    _add_set(plan)
+    add = plan.add_argument
+    add("--videos", required=True, type=int, metavar="N", help="videos of the corpus; DFDC has 119154")
+    add("--cpus", required=True, type=int, metavar="N", help="cores of the whole cluster")
+    add("--gpus", default=0, type=int, metavar="N", help="GPUs of the whole cluster (default: 0)")
+    add("--real", default=0.16, type=float, metavar="SHARE", help="share of REAL videos (default: 0.16, as in DFDC)")
+    add("--cpu-price", default=0.0, type=float, metavar="PRICE", help="of one core for one hour")
+    add("--gpu-price", default=0.0, type=float, metavar="PRICE", help="of one GPU for one hour")
+    rate = "units a second of one core or GPU that you have measured; may be repeated"
+    add("--measured", action="append", default=[], metavar="stage=RATE", help=rate)
+    add("--config", metavar="FILE", help="YAML; frames, backbone and precision are taken from it")
 
 
 def _add_arguments(command: argparse.ArgumentParser, name: str) -> None:
-    demo = name == "demo"
+    add, demo = command.add_argument, name == "demo"
     place = "folder of the run's tables, a path or URI" + (" (default: runs/demo)" if demo else "")
-    command.add_argument("--run", required=not demo, default="runs/demo" if demo else None, metavar="FOLDER", help=place)
+    add("--run", required=not demo, default="runs/demo" if demo else None, metavar="FOLDER", help=place)
     if name not in ("predict", "demo"):
-        command.add_argument("--corpus", metavar="FOLDER", help="folder of the videos, a path or URI; a run remembers it")
+        add("--corpus", metavar="FOLDER", help="folder of the videos, a path or URI; a run remembers it")
     if name == "predict":
-        command.add_argument("--videos", required=True, metavar="FOLDER", help="folder of new videos, a path or URI")
-        command.add_argument(
-            "--out", metavar="FOLDER", help="where predictions/ and submission.csv are written (default: RUN/predict)"
-        )
+        add("--videos", required=True, metavar="FOLDER", help="folder of new videos, a path or URI")
+        add("--out", metavar="FOLDER", help="where predictions/ and submission.csv are written (default: RUN/predict)")
     if name == "export":
-        command.add_argument("--out", required=True, metavar="PATH", help="a new folder, or a new file for parquet")
-        command.add_argument("--format", default="folder", help="folder, webdataset or parquet (default: folder)")
+        add("--out", required=True, metavar="PATH", help="a new folder, or a new file for parquet")
+        add("--format", default="folder", help="folder, webdataset or parquet (default: folder)")
     if name == "retry-errors":
-        command.add_argument("--reason", action="append", default=[], help="only errors of this reason; may be repeated")
-    command.add_argument("--config", metavar="FILE", help="YAML (default: the configuration saved with the run, if any)")
-    _add_set(command)
-
-
-def _add_set(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--set", action="append", default=[], metavar="section.field=value", help="change a setting; may be repeated"
-    )
+        add("--reason", action="append", default=[], help="only errors of this reason; may be repeated")
+    add("--config", metavar="FILE", help="YAML (default: the configuration saved with the run, if any)")
 
 
 def _describe_jobs() -> str:
@@ -230,10 +205,6 @@ def _describe_settings(name: str, job: Job) -> str:
     if name in ("pipeline", "demo"):
         lines += [_wrap("settings: every section of the configuration; see the help of the other jobs, and configs/."), ""]
     return "\n".join([*lines, "examples:", *(f"  dfd-ray {name} {example}".rstrip() for example in job.examples)])
-
-
-def _list_fields(section: str) -> Iterable[str]:
-    return (name for name, _, _ in describe_fields(section))
 
 
 def _align(rows: Sequence[tuple[str, str]], indent: int) -> list[str]:

@@ -11,9 +11,8 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfd_ray.errors import ConfigurationError, RunError
@@ -28,16 +27,6 @@ FORMATS = ("folder", "webdataset", "parquet")
 VIDEO_COLUMNS = ["video_id", "label", "group", "fold"]
 FACES_PER_SHARD = 5_000
 """Faces of a WebDataset shard: about 100 MB."""
-
-
-class FlatFace(TypedDict):
-    """What is used of a face with its video's columns; its other columns are in the JSON of WebDataset."""
-
-    video_id: str
-    label: str | None
-    frame_index: int
-    face_index: int
-    image: bytes
 
 
 @time_job
@@ -74,7 +63,7 @@ def write_webdataset(run: Run, out: str) -> int:
     return count
 
 
-def pack_tar(faces: list[FlatFace]) -> bytes:
+def pack_tar(faces: list[dict[str, Any]]) -> bytes:
     """Return a tar archive of faces."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -103,14 +92,13 @@ def write_parquet(run: Run, out: str) -> int:
     return count
 
 
-def iterate_faces(run: Run) -> Iterator[FlatFace]:
+def iterate_faces(run: Run) -> Iterator[dict[str, Any]]:
     """Yield every face with its video's columns."""
     for batch in iterate_batches(run.location, "faces"):
-        table: pa.Table = flatten_faces(batch, VIDEO_COLUMNS)
-        yield from table.to_pylist()
+        yield from flatten_faces(batch, VIDEO_COLUMNS).to_pylist()
 
 
-def name_face(face: FlatFace) -> str:
+def name_face(face: dict[str, Any]) -> str:
     """Return a file name, unique among all faces, without a folder or a dot in it."""
     video = face["video_id"].replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
     return f"{video}_{face['frame_index']:06d}_{face['face_index']}"

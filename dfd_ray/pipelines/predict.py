@@ -23,6 +23,7 @@ from dfd_ray.runtime.resumable_table import fill_table, is_complete, read_rows, 
 from dfd_ray.runtime.session import ray_session
 from dfd_ray.runtime.terminal import say
 from dfd_ray.stages.detect import find_faces_of
+from dfd_ray.stages.extract import LISTED
 from dfd_ray.stages.score import score_faces_of
 from dfd_ray.store.model_files import check_models, digest_models
 from dfd_ray.store.run import Run
@@ -81,7 +82,7 @@ def score_new(run: Run, new: Run, models: str) -> None:
     """Write `scores/` in one pass over the videos; `models` says in its metadata which classifiers scored them."""
     at_once = run.config.resources.videos_per_task
     with fill_table("predict", new, "scores") as counter:
-        videos = read_rows(new, "manifest", ["video_id", "uri", "label", "group", "fold"], at_once)
+        videos = read_rows(new, "manifest", LISTED, at_once)
         faces = find_faces_of(videos, run.config, counter, pools=2)
         write_rows(score_faces_of(faces, run, at_once, pools=2), new, "scores", SCHEMAS["scores"], models=models)
 
@@ -115,7 +116,7 @@ def explain_new(run: Run, new: Run, predictions: pa.Table) -> str:
     probability = dict(zip(chosen.column("video_id").to_pylist(), chosen.column("probability").to_pylist(), strict=True))
     if exists(new.path(HEAT_MAP_PAGE)) and read_explained(new.location) == probability:
         return new.path(HEAT_MAP_PAGE)
-    videos = read_table(new.location, "manifest", ["video_id", "uri", "label", "group", "fold"])
+    videos = read_table(new.location, "manifest", LISTED)
     wanted = videos.filter(pc.is_in(videos.column("video_id"), chosen.column("video_id").combine_chunks()))
     rows = []
     if len(wanted):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dfd_ray.runtime.resumable_table import fill_table, is_complete, read_rows, write_rows
 from dfd_ray.stages.detect import find_faces_of
+from dfd_ray.stages.extract import LISTED
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
@@ -22,9 +23,8 @@ def preprocess(run: Run) -> Summary:
     if is_complete(run, "faces"):
         return summarise(run, 0, NOTHING_DONE)
     there_before = count_rows(run.location, "faces")
-    columns = ["video_id", "uri", "label", "group", "fold"]
     with fill_table("preprocess", run, "faces") as counter:
-        videos = read_rows(run, "manifest", columns, run.config.resources.videos_per_task)
+        videos = read_rows(run, "manifest", LISTED, run.config.resources.videos_per_task)
         write_rows(find_faces_of(videos, run.config, counter), run, "faces", SCHEMAS["faces"])
     return summarise(run, there_before)
 

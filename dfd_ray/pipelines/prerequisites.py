@@ -9,15 +9,7 @@ from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists
 from dfd_ray.store.tables import WRITER, count_faces, count_rows
 
-RESULTS = {
-    "preprocess": "faces",
-    "embed": "embeddings",
-    "analyze": "projection",
-    "train": "models",
-    "evaluate": "predictions",
-    "export": "faces",
-    "explore": "projection",
-}
+RESULTS = {job: table for table, job in WRITER.items() if job != "index"} | {"export": "faces", "explore": "projection"}
 """The table that a job writes, or of those that write none, the one it reads."""
 NEEDS = {"faces": "manifest", "embeddings": "faces", "projection": "embeddings", "models": "faces", "predictions": "models"}
 """By table, the one that it is made from."""

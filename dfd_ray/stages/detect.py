@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from ray.actor import ActorHandle
@@ -26,18 +26,6 @@ from dfd_ray.video.decoder_process import ATTEMPTS
 
 if TYPE_CHECKING:
     from dfd_ray.faces.detector import Faces
-
-
-class FaceRow(TypedDict):
-    """A face of `faces/`."""
-
-    frame_index: int
-    time: float
-    face_index: int
-    box: list[float]
-    landmarks: list[float]
-    probability: float
-    image: bytes
 
 
 def find_faces_of(videos: Dataset, config: Config, counter: ActorHandle | None = None, pools: int = 1) -> Dataset:
@@ -118,11 +106,11 @@ class Detect:
         spent = video["seconds_spent"] + time.monotonic() - started
         return video | {"status": decide_status(video["status"], faces), "faces": faces, "seconds_spent": spent}
 
-    def collect_faces(self, frames: Sequence[Frame]) -> list[FaceRow]:
+    def collect_faces(self, frames: Sequence[Frame]) -> list[dict[str, Any]]:
         """Return the faces of a video's frames, in the order of the frames."""
         from dfd_ray.faces.following import find_faces
 
-        rows: list[FaceRow] = []
+        rows: list[dict[str, Any]] = []
         pictures = [frame.to_rgb for frame in frames]
         for position, picture, found in find_faces(self.detector, pictures, self.settings.search_every):
             rows += cut_faces(frames[position], picture, found, self.settings)
@@ -132,7 +120,7 @@ class Detect:
 class ExtractAndDetect(Detect):
     """`extract` and `Detect`, one after the other.
 
-    In: the columns of `ListedVideo`. Out: the schema of `faces/`, one row for each row, in blocks of one video.
+    In: `LISTED` columns of the manifest. Out: the schema of `faces/`, one row for each row, in blocks of one video.
     """
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
@@ -141,14 +129,14 @@ class ExtractAndDetect(Detect):
             yield super().__call__(extracted)
 
 
-def decide_status(decoded: str, faces: Sequence[FaceRow]) -> str:
+def decide_status(decoded: str, faces: Sequence[object]) -> str:
     """Return the status of a video that the detector has looked at: a video without any face is `no_face`."""
     return Status.NO_FACE if decoded == Status.OK and not faces else decoded
 
 
-def cut_faces(frame: Frame, picture: Image, found: Faces, settings: Preprocess) -> list[FaceRow]:
+def cut_faces(frame: Frame, picture: Image, found: Faces, settings: Preprocess) -> list[dict[str, Any]]:
     """Return the faces of a frame that are probable enough, the most probable first, up to the number wanted."""
-    rows: list[FaceRow] = []
+    rows: list[dict[str, Any]] = []
     for box, landmarks, probability in zip(found.boxes, found.landmarks, found.probabilities, strict=True):
         if probability < settings.min_probability or len(rows) == settings.faces_per_frame:
             break

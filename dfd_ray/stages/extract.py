@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,28 +15,20 @@ from dfd_ray.sections import Preprocess
 from dfd_ray.video.arrow import EXTRACTED, IDENTITY, error_row, one_row
 from dfd_ray.video.decoder_process import DecoderProcess
 
+LISTED = ["video_id", "uri", "label", "group", "fold"]
+"""Columns of the manifest that decoding takes."""
+
 _decoder: DecoderProcess | None = None
-
-
-class ListedVideo(TypedDict):
-    """What `extract` takes of a row of `manifest/`."""
-
-    video_id: str
-    uri: str
-    label: str | None
-    group: str | None
-    fold: int | None
 
 
 def extract(videos: pa.Table, settings: Preprocess) -> Iterator[pa.Table]:
     """Decode the sampled frames of each video; one row in, one row out, in blocks of one video.
 
-    In: the columns of `ListedVideo`. Out: `EXTRACTED`. Never raises for a video: the decoder runs in a process of its own,
+    In: `LISTED` columns of the manifest. Out: `EXTRACTED`. Never raises for a video: the decoder runs in a process of its own,
     which this worker keeps from task to task.
     """
     decoder = _keep_decoder(settings)
-    listed: list[ListedVideo] = videos.to_pylist()
-    for video in listed:
+    for video in videos.to_pylist():
         started = time.monotonic()
         try:
             _refuse_outside(video, settings)
@@ -64,7 +56,7 @@ def _keep_decoder(settings: Preprocess) -> DecoderProcess:
     return _decoder
 
 
-def _refuse_outside(video: ListedVideo, settings: Preprocess) -> None:
+def _refuse_outside(video: dict[str, Any], settings: Preprocess) -> None:
     """Raise VideoError when a local file is a symbolic link that leads out of the corpus, unless that is allowed."""
     uri, video_id = video["uri"], video["video_id"]
     if settings.follow_links or "://" in uri:

@@ -52,20 +52,6 @@ class Job(TypedDict):
     folds: list[FoldPlan]
 
 
-class Validation(TypedDict):
-    """Scores of the held-out faces; None where they cannot be had."""
-
-    validation_loss: float | None
-    validation_auc: float | None
-
-
-class Progress(TypedDict):
-    """What a checkpoint in mid-epoch reports."""
-
-    epoch: int
-    step: int
-
-
 class Batch(TypedDict):
     """Faces from `augment`."""
 
@@ -156,7 +142,8 @@ def train_fold(run: Run, plan: FoldPlan) -> None:
             "learning_rate": float(schedule.get_last_lr()[0]),
         }
         if rank == 0:
-            metrics = {**metrics, **validate(average.module, spec, run, plan.fold, plan.batch_size)}
+            scores = validate(average.module, spec, run, plan.fold, plan.batch_size)
+            metrics["validation_loss"], metrics["validation_auc"] = scores
         metrics["seconds"] = elapsed(clock)
         history.append(metrics)
         losses = []
@@ -202,8 +189,11 @@ def describe_divergence(loss: float, epoch: int, video_ids: npt.NDArray[np.objec
     return f"the loss is {loss} in epoch {epoch}, on faces of {names}; lower train.learning_rate, or look at these videos"
 
 
-def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size: int) -> Validation:
-    """Score the held-out faces, on one worker: a curve to look at. Nothing is chosen by it."""
+def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size: int) -> tuple[float | None, float | None]:
+    """Return the loss and AUC of the held-out faces, on one worker: a curve to look at. Nothing is chosen by it.
+
+    Both are None without labelled faces, and the AUC with those of one class.
+    """
     from sklearn.metrics import log_loss, roc_auc_score
 
     module.eval()
@@ -216,16 +206,14 @@ def validate(module: nn.Module, spec: InputSpec, run: Run, fold: int, batch_size
         labels.append(faces.column("label").to_numpy())
     label, probability = np.concatenate(labels), sigmoid(np.concatenate(logits))
     if not len(label):
-        return {"validation_loss": None, "validation_auc": None}
+        return None, None
     both = len(set(label.tolist())) == 2
-    return {
-        "validation_loss": float(log_loss(label, probability, labels=[0, 1])),
-        "validation_auc": float(roc_auc_score(label, probability)) if both else None,
-    }
+    auc = float(roc_auc_score(label, probability)) if both else None
+    return float(log_loss(label, probability, labels=[0, 1])), auc
 
 
 def save_checkpoint(
-    run: Run, fold: int, metrics: Epoch | Progress, history: list[Epoch], losses: list[float], state: Trained, rank: int
+    run: Run, fold: int, metrics: Epoch | dict[str, int], history: list[Epoch], losses: list[float], state: Trained, rank: int
 ) -> None:
     """Report metrics to Ray Train, with a checkpoint of all that a resume needs.
 

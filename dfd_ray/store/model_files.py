@@ -20,7 +20,7 @@ from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import exists, list_files, read_bytes, write_bytes
-from dfd_ray.store.tables import Promise, check_promise, read_table
+from dfd_ray.store.tables import check_promise, read_table
 
 
 class Epoch(TypedDict):
@@ -40,7 +40,7 @@ class ModelFacts(TypedDict):
 
     golden: list[float]
     history: list[Epoch]
-    making: Promise
+    making: dict[str, Any]
 
 
 def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[Epoch]) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import wraps
-from typing import ParamSpec, TypedDict
+from typing import Any, ParamSpec
 
 import pyarrow as pa
 
@@ -65,10 +65,7 @@ class Summary:
     def lines(self) -> list[tuple[str, str]]:
         """Return the summary as rows of name and value, for printing."""
         lines = [("rows", str(self.rows)), ("ok", str(self.ok))]
-        if self.no_face:
-            lines.append(("no_face", str(self.no_face)))
-        if self.in_training:
-            lines.append(("in_training", str(self.in_training)))
+        lines += [(name, str(count)) for name in ("no_face", "in_training") if (count := getattr(self, name))]
         lines += [(f"error: {reason}", str(count)) for reason, count in sorted(self.errors.items())]
         if not self.did_nothing and self.seconds:
             lines.append(("seconds", f"{self.seconds:.1f} ({self.rows_per_second:.2f} rows/s)"))
@@ -114,17 +111,7 @@ def spell_out(key: str) -> str:
     return key.replace("_", " ")
 
 
-class StatusCounts(TypedDict):
-    """The fields of a `Summary` that count the rows of a table by status."""
-
-    rows: int
-    ok: int
-    no_face: int
-    in_training: int
-    errors: dict[str, int]
-
-
-def count_statuses(statuses: pa.Table) -> StatusCounts:
+def count_statuses(statuses: pa.Table) -> dict[str, Any]:
     """Return the counts of a summary from the columns `status` and `error` of a table."""
     counts = Counter(statuses.column("status").to_pylist())
     return {

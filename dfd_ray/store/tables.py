@@ -11,7 +11,7 @@ import json
 import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypedDict, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,15 +27,6 @@ from dfd_ray.store.storage import join, list_files, open_input, open_location, w
 SCHEMA_VERSION = 1
 """Raised when a column's meaning changes: tables of another version are refused."""
 METADATA_KEY = b"dfd_ray"
-
-
-class Promise(TypedDict, total=False):
-    """What made a table or a model, as it is stored with it."""
-
-    schema_version: int
-    """Of a table."""
-    fingerprint: str
-    configuration: dict[str, object]
 
 
 def with_metadata(schema: pa.Schema, table: str, config: Config, **facts: object) -> pa.Schema:
@@ -149,10 +140,10 @@ def check_compatible(run: Run, table: str) -> None:
     """Raise RunError if a table has another schema, or another configuration made it; the first different field is named."""
     stored = read_metadata(run.location, table)
     if stored:
-        check_promise(cast(Promise, stored), run.path(table), table, run.config)
+        check_promise(stored, run.path(table), table, run.config)
 
 
-def check_promise(stored: Promise, location: str, table: str, config: Config) -> None:
+def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
     """Raise RunError if another configuration made something, by the `fingerprint` and `configuration` stored with it.
 
     Checks the `schema_version` of a table as well; a model has none.
@@ -205,9 +196,8 @@ def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:
     parents = pc.list_parent_indices(faces)
     flat = pc.list_flatten(faces)
     repeated = videos.select(list(columns)).take(parents)
-    arrays = {name: repeated.column(name) for name in columns}
-    arrays |= {field.name: pc.struct_field(flat, field.name) for field in flat.type}
-    return pa.table(arrays)
+    fields = {field.name: pc.struct_field(flat, field.name) for field in flat.type}
+    return pa.table({name: repeated.column(name) for name in columns} | fields)
 
 
 def nest_faces(videos: pa.Table, faces: pa.StructArray, columns: Sequence[str] = ("video_id",)) -> pa.Table:
