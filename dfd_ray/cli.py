@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn(f"dfd-ray {options.job}: {'; '.join([' '.join(str(error).split()), *getattr(error, '__notes__', [])])}")
         return 2
     except OSError as error:
-        reason = describe_refusal(error)
-        if reason is None:
+        if (reason := describe_refusal(error)) is None:
             raise
         warn(f"dfd-ray {options.job}: {reason}; {RESUMES}")
         return 2
@@ -69,19 +69,27 @@ def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
     """
     from dfd_ray.store.lock import lock_run
 
-    folder = _choose_predictions_folder(options, run) if options.job == "predict" else run.location
-    create = run.config.corpus is not None or options.job in ("demo", "predict")
-    reads = options.job in READERS
+    job, folder, arguments = options.job, run.location, list[object]()
+    if job == "predict":
+        folder = absolute_uri(options.out) if options.out else run.path("predict")
+        arguments = [options.videos, folder]
+    elif job == "export":
+        arguments = [absolute_uri(options.out), options.format]
+    elif job == "retry-errors":
+        arguments = [options.reason]
+    create = run.config.corpus is not None or job in ("demo", "predict")
     with ExitStack() as held:
-        if not reads or _find_missing_tables(options.job, run):
+        if job not in READERS or _find_missing_tables(job, run):
             held.enter_context(lock_run(folder, create))
-            if tables := _find_missing_tables(options.job, run):
-                held.enter_context(_shared_session())
-                yield from _make_tables(tables, options.job, run)
-        if not reads:
-            yield from _run_job(options, run)
-    if reads:
-        yield from _run_job(options, run)
+            if tables := _find_missing_tables(job, run):
+                from dfd_ray.runtime.session import shared_session
+
+                held.enter_context(shared_session())
+                yield from _make_tables(tables, job, run)
+        if job not in READERS:
+            yield from _save(_run_job(job, run, *arguments), folder, run.config)
+    if job in READERS:
+        yield from _run_job(job, run, *arguments)
 
 
 def _make_tables(tables: list[str], job: str, run: Run) -> Iterator[Summary]:
@@ -91,17 +99,7 @@ def _make_tables(tables: list[str], job: str, run: Run) -> Iterator[Summary]:
     makers = [WRITER[table] for table in tables]
     say(f"{job} needs the {tables[-1]}: running {', '.join([*makers[:-2], ' and '.join(makers[-2:])])} first")
     for maker in makers:
-        yield from _save(_load_job(maker)(run), run.location, run.config)
-
-
-def _shared_session() -> AbstractContextManager[None]:
-    from dfd_ray.runtime.session import shared_session
-
-    return shared_session()
-
-
-def _choose_predictions_folder(options: argparse.Namespace, run: Run) -> str:
-    return absolute_uri(options.out) if options.out else run.path("predict")
+        yield from _save(_run_job(maker, run), run.location, run.config)
 
 
 def _find_missing_tables(job: str, run: Run) -> list[str]:
@@ -112,37 +110,11 @@ def _find_missing_tables(job: str, run: Run) -> list[str]:
     return find_missing_tables(job, run)
 
 
-def _run_job(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
-    if options.job == "predict":
-        from dfd_ray.pipelines.predict import predict
-
-        out = _choose_predictions_folder(options, run)
-        yield from _save([predict(run, options.videos, out)], out, run.config)
-    elif options.job == "export":
-        from dfd_ray.pipelines.export import export
-
-        yield export(run, absolute_uri(options.out), options.format)
-    elif options.job == "explore":
-        yield from _load_job("explore")(run)
-    elif options.job == "retry-errors":
-        from dfd_ray.pipelines.retry_errors import retry_errors
-
-        yield from _save([retry_errors(run, options.reason)], run.location, run.config)
-    else:
-        yield from _save(_load_job(options.job)(run), run.location, run.config)
-
-
-def _load_job(name: str) -> Callable[[Run], Iterable[Summary]]:
-    """Return what runs a job and gives its summaries; its module, and what that imports, is loaded only now."""
-    import importlib
-
-    job: Callable[[Run], Summary | Iterator[Summary]] = getattr(importlib.import_module(f"dfd_ray.pipelines.{name}"), name)
-
-    def run_job(run: Run) -> Iterable[Summary]:
-        done = job(run)
-        return done if isinstance(done, Iterator) else [done]
-
-    return run_job
+def _run_job(job: str, run: Run, *arguments: object) -> Iterator[Summary]:
+    """Run a job and yield its summaries; its module, and what that imports, is loaded only now."""
+    name = job.replace("-", "_")
+    done = getattr(importlib.import_module(f"dfd_ray.pipelines.{name}"), name)(run, *arguments)
+    yield from done if isinstance(done, Iterator) else [done]
 
 
 def _resolve(options: argparse.Namespace) -> Config:

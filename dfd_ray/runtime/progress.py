@@ -70,10 +70,7 @@ class Bar:
 
     def write(self, line: str) -> None:
         """Print a line on standard error, above the bar."""
-        if self.drawn is not None:
-            self.drawn.write(line, file=error_stream())
-        else:
-            warn(line)
+        tqdm.write(line, file=error_stream())
 
     def close(self) -> None:
         """Leave the bar as it is, or print the last line."""
@@ -171,7 +168,7 @@ def show_progress(job: str, run: str, table: str) -> Iterator[ActorHandle]:
     counter = VideoCounter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     bar = ProgressBar(job, counter, total=count_rows(run, "manifest"), before=count_rows(run, table))
     try:
-        with closing(bar), call_every(INTERVAL, bar.look):
+        with closing(bar.bar), call_every(INTERVAL, bar.look):
             yield counter
     finally:
         ray.kill(counter)
@@ -213,10 +210,6 @@ class ProgressBar:
         except (RayError, TimeoutError):
             begun = {}
         self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, begun)}")
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self.bar.close()
 
 
 def describe_stall(seconds: float, begun: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dfd_ray.store import ranges
+from dfd_ray.store import remote_file
 from dfd_ray.store.remote_file import RangeReader
 
 
@@ -37,7 +37,7 @@ def test_a_small_file_is_read_once_however_it_is_walked() -> None:
 
 
 def test_every_read_is_as_of_a_plain_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(remote_file, "BLOCK_BYTES", 64)
     data = random.Random(1).randbytes(1000)
     reader, plain = io.BufferedReader(RangeReader(CountedFile(data)), 1), io.BytesIO(data)
     moves = random.Random(2)
@@ -49,19 +49,19 @@ def test_every_read_is_as_of_a_plain_file(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_few_ranges_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(remote_file, "BLOCK_BYTES", 10)
     file = CountedFile(bytes(100))
     reader = RangeReader(file)
     assert len(reader.readall()) == 100
     assert file.reads == list(range(0, 100, 10))
-    assert len(reader.blocks) == ranges.BLOCKS_KEPT
+    assert len(reader.blocks) == remote_file.BLOCKS_KEPT
 
 
 def test_a_video_is_decoded_by_ranges_as_from_a_disk(small_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dfd_ray.sections import Preprocess
     from dfd_ray.video import decode_video
 
-    monkeypatch.setattr(ranges, "BLOCK_BYTES", 50_000)
+    monkeypatch.setattr(remote_file, "BLOCK_BYTES", 50_000)
     path = max(small_corpus.rglob("*.mp4"), key=lambda file: file.stat().st_size)
     settings = Preprocess()
     limits = {"containers": settings.containers, "max_pixels": settings.max_pixels, "max_packets": settings.max_packets}
