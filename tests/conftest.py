@@ -68,7 +68,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if uses(item, "ray"):
             item.add_marker(pytest.mark.ray)
-    items.sort(key=lambda item: uses(item, "demo_corpus") == uses(item, "ray"))
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    slow = [item for item in items if item.get_closest_marker("slow")]  # their modules share clusters: they stay in order
+    items[:] = [*sorted(quick, key=lambda item: uses(item, "demo_corpus") == uses(item, "ray")), *slow]
 
 
 def uses(item: pytest.Item, fixture: str) -> bool:
