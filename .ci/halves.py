@@ -3,7 +3,7 @@
     python .ci/halves.py quick|slow [arguments of pytest]
 
 The quick tests that use Ray run beside those that do not, the slow ones of tests/cluster beside the other slow ones.
-The first half prints as it runs, the second in one piece when both have ended. The exit code is 1 where a test of either failed.
+The first half prints as it runs, the second in one piece at the end. The exit code is 1 where a test of either failed.
 """
 
 from __future__ import annotations
