@@ -97,6 +97,26 @@ def open_location(location: str) -> tuple[pafs.FileSystem, str]:
         raise ConfigurationError(f"{location}: {describe_storage_error(error)}") from None
 
 
+class S3Bucket(pafs.S3FileSystem):  # type: ignore[misc]  # pyarrow has no hints
+    """The file system of an S3 bucket, which retries; a worker that unpickles it opens the bucket again.
+
+    pyarrow's own class forgets its retry strategy when it is pickled (apache/arrow#47348): a worker would try three times.
+    """
+
+    def __init__(self, bucket: str, region: str, endpoint: str | None) -> None:
+        super().__init__(
+            region=region,
+            endpoint_override=endpoint,
+            connect_timeout=ANSWER_SECONDS,
+            request_timeout=ANSWER_SECONDS,
+            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=REQUESTS),
+        )
+        self.opened_as = (bucket, region, endpoint)
+
+    def __reduce__(self) -> tuple[type[S3Bucket], tuple[str, str, str | None]]:
+        return S3Bucket, self.opened_as
+
+
 @cache
 def open_bucket(bucket: str, endpoint: str | None) -> pafs.FileSystem:
     """Return the file system of a bucket, such as `s3://bucket`; OSError when the bucket is missing or closed to us.
@@ -105,13 +125,7 @@ def open_bucket(bucket: str, endpoint: str | None) -> pafs.FileSystem:
     """
     filesystem, name = pafs.FileSystem.from_uri(bucket)
     if isinstance(filesystem, pafs.S3FileSystem):
-        filesystem = pafs.S3FileSystem(
-            region=filesystem.region,
-            endpoint_override=endpoint,
-            connect_timeout=ANSWER_SECONDS,
-            request_timeout=ANSWER_SECONDS,
-            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=REQUESTS),
-        )
+        filesystem = S3Bucket(bucket, filesystem.region, endpoint)
     else:
         filesystem = pafs.GcsFileSystem(retry_time_limit=timedelta(seconds=RETRY_SECONDS))
     if filesystem.get_file_info(name).type == pafs.FileType.NotFound:
