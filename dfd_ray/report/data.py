@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,26 @@ from dfd_ray.config import Config, parse_config
 from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.store.storage import join, open_location, read_bytes, read_json
 from dfd_ray.store.tables import iterate_batches, read_footer, read_metadata, table_files
+from dfd_ray.verdict.breakdown import SubgroupScores
+from dfd_ray.verdict.metrics import IntervalScore, ReliabilityBin, RocCurve
 
 JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate", "predict")
 TABLES = ("manifest", "faces", "scores", "projection", "predictions")
 OUTCOME_COLUMNS = ["video_id", "label", "status", "error_stage", "error"]
 ROWS_AT_ONCE = 4096
+
+
+class Metrics(TypedDict, total=False):
+    """What the page shows of `evaluation/metrics.json`. An older run lacks some of it."""
+
+    videos: int
+    by_class: dict[str, int]
+    constants: dict[str, float]
+    scores: dict[str, IntervalScore]
+    reliability: list[ReliabilityBin]
+    roc: RocCurve | None
+    subgroups: dict[str, dict[str, SubgroupScores]]
+    metadata_probe: dict[str, IntervalScore]
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ class RunData:
     projection_files: list[str]
     history: list[Any] | None
     """One `figures.Fold` per fold."""
-    metrics: dict[str, Any] | None
+    metrics: Metrics | None
     examples: list[dict[str, Any]]
     """What training does to faces: `kind`, `name`, `pictures` as JPEGs in base64."""
     explanations: list[dict[str, Any]]
@@ -84,7 +99,7 @@ def read_run(run: str, config: Config) -> RunData:
         score_files=files["scores"],
         projection_files=files["projection"],
         history=(history or {}).get("folds") or None,
-        metrics=read_object(run, "evaluation/metrics.json", remarks),
+        metrics=cast("Metrics | None", read_object(run, "evaluation/metrics.json", remarks)),
         examples=list((read_object(run, "models/examples.json", remarks) or {}).get("examples") or []),
         explanations=list((read_object(run, "explanations.json", remarks) or {}).get("explanations") or []),
         remarks=remarks,

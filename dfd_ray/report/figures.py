@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dfd_ray.report.data import space_evenly
 from dfd_ray.report.scores import compare_by_bin, count_by_bin
-from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin
+from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin, RocCurve
 
 EPOCHS_DRAWN = 200
 UNIT = [-0.03, 1.05]
@@ -121,7 +121,7 @@ def draw_level(value: float, history: Sequence[Fold]) -> Trace:
     return draw_diagonal() | {"x": [min(epochs), max(epochs)], "y": [value, value]}
 
 
-def draw_roc_curve(roc: dict[str, list[float]]) -> Figure:
+def draw_roc_curve(roc: RocCurve) -> Figure:
     """Return the ROC curve, with a ring at the threshold 0.5."""
     fpr, tpr, threshold = roc.get("fpr", []), roc.get("tpr", []), roc.get("threshold", [])
     line = {"color": "--accent", "width": 2.5, "shape": "hv"}

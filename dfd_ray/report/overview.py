@@ -120,7 +120,7 @@ def list_broken_videos(data: RunData) -> pa.Table | None:
     return failed.sort_by([("status", "ascending"), ("error", "ascending")]) if len(failed) else None
 
 
-def list_map_qualities(quality: dict[str, Any]) -> list[Quality]:
+def list_map_qualities(quality: dict[str, float | None]) -> list[Quality]:
     """Return the measures of the two maps."""
     return [
         Quality(name.replace("_", " ").capitalize(), meaning, quality.get(name), quality.get(f"{name}_pca"))
@@ -129,7 +129,7 @@ def list_map_qualities(quality: dict[str, Any]) -> list[Quality]:
     ]
 
 
-def list_cluster_qualities(quality: dict[str, Any]) -> list[Quality]:
+def list_cluster_qualities(quality: dict[str, float | None]) -> list[Quality]:
     """Return the measures of the clusters."""
     return [
         Quality(name.replace("_", " ").capitalize(), meaning, quality[name], None)

@@ -192,7 +192,7 @@ def make_islands(
     return {name: as_json(value) for name, value in found.items()}
 
 
-def read_quality(data: RunData) -> dict[str, Any]:
+def read_quality(data: RunData) -> dict[str, float | None]:
     """Return the measures that `analyze` stored."""
     quality = data.summaries.get("analyze", {}).get("quality")
     return quality if isinstance(quality, dict) else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from dfd_ray.arrays import BoolArray, Float64Array
 from dfd_ray.labels import LABELS
+from dfd_ray.report.data import Metrics
 from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin, measure_reliability
 
 MEANINGS = {
@@ -72,23 +72,23 @@ class Score:
         return round(100 * min(max(value / self.top, 0.0), 1.0), 2)
 
 
-def list_scores(metrics: dict[str, Any]) -> list[Score]:
+def list_scores(metrics: Metrics) -> list[Score]:
     """Return the scores of `evaluation/metrics.json` that have a value, the known ones first, in their order."""
     stored = metrics.get("scores") or {}
     baselines = score_base_rate(metrics)
     found = []
     for name in [*MEANINGS, *(name for name in stored if name not in MEANINGS)]:
-        score = stored.get(name) or {}
-        if score.get("value") is None:
+        score = stored.get(name)
+        if not score or (value := score.get("value")) is None:
             continue
         title, meaning = MEANINGS.get(name, (name.replace("_", " "), ""))
-        bounds = [value for value in (score["value"], score.get("high"), baselines.get(name)) if value is not None]
+        bounds = [bound for bound in (value, score.get("high"), baselines.get(name)) if bound is not None]
         top = 1.0 if name in SHARES else 1.15 * max([*bounds, 1e-6])
-        found.append(Score(name, title, meaning, score["value"], score.get("low"), score.get("high"), baselines.get(name), top))
+        found.append(Score(name, title, meaning, value, score.get("low"), score.get("high"), baselines.get(name), top))
     return found
 
 
-def score_base_rate(metrics: dict[str, Any]) -> dict[str, float]:
+def score_base_rate(metrics: Metrics) -> dict[str, float]:
     """Return the scores of answering the base rate for every video, by name."""
     constants, by_class = metrics.get("constants") or {}, metrics.get("by_class") or {}
     known = {"log_loss": constants.get("natural"), "log_loss_balanced": constants.get("balanced")}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from dfd_ray.faces.tone import TONES
+from dfd_ray.report.data import Metrics
 from dfd_ray.report.scores import MEANINGS, Score
+from dfd_ray.verdict.breakdown import SubgroupScores
+from dfd_ray.verdict.metrics import IntervalScore
 
 KINDS = {
     "part": ("Part of the corpus", ""),
@@ -36,7 +38,7 @@ class Subgroup:
     """None if there is only one class."""
 
 
-def list_subgroups(metrics: dict[str, Any]) -> list[tuple[str, str, list[Subgroup]]]:
+def list_subgroups(metrics: Metrics) -> list[tuple[str, str, list[Subgroup]]]:
     """Return title, meaning and rows of each split of the videos in `evaluation/metrics.json`."""
     stored = metrics.get("subgroups") or {}
     found = []
@@ -48,33 +50,34 @@ def list_subgroups(metrics: dict[str, Any]) -> list[tuple[str, str, list[Subgrou
     return found
 
 
-def read_subgroup(name: str, stored: dict[str, Any]) -> Subgroup:
+def read_subgroup(name: str, stored: SubgroupScores) -> Subgroup:
     """Return a subgroup as it is stored."""
     scores, by_class = stored.get("scores") or {}, stored.get("by_class") or {}
-    losses, areas = scores.get("log_loss") or {}, scores.get("roc_auc") or {}
+    losses = scores.get("log_loss")
     constant = (stored.get("constants") or {}).get("natural")
-    top = 1.15 * max(value for value in (losses.get("value"), losses.get("high"), 1.0) if value is not None)
+    bounds = (losses.get("value"), losses.get("high")) if losses else ()
+    top = 1.15 * max(value for value in (*bounds, 1.0) if value is not None)
     return Subgroup(
         name=name,
         real=by_class.get("REAL", 0),
         fake=by_class.get("FAKE", 0),
         log_loss=read_score("log_loss", losses, constant, top),
-        roc_auc=read_score("roc_auc", areas, 0.5, 1.0),
+        roc_auc=read_score("roc_auc", scores.get("roc_auc"), 0.5, 1.0),
     )
 
 
-def read_score(name: str, stored: dict[str, Any], baseline: float | None, top: float) -> Score | None:
+def read_score(name: str, stored: IntervalScore | None, baseline: float | None, top: float) -> Score | None:
     """Return a score with its interval, or None if it has no value."""
-    if stored.get("value") is None:
+    if not stored or (value := stored.get("value")) is None:
         return None
     title, meaning = MEANINGS[name]
-    return Score(name, title, meaning, stored["value"], stored.get("low"), stored.get("high"), baseline, top)
+    return Score(name, title, meaning, value, stored.get("low"), stored.get("high"), baseline, top)
 
 
-def read_metadata_probe(metrics: dict[str, Any]) -> Score | None:
+def read_metadata_probe(metrics: Metrics) -> Score | None:
     """Return the AUC of the model that sees only the files' facts, or None if it was not measured."""
     probe = metrics.get("metadata_probe") or {}
-    return read_score("roc_auc", probe.get("roc_auc") or {}, 0.5, 1.0)
+    return read_score("roc_auc", probe.get("roc_auc"), 0.5, 1.0)
 
 
 def order_naturally(name: str) -> tuple[int, int, list[tuple[int, str]]]:

@@ -31,7 +31,7 @@ SHOWN = ("log_loss", "log_loss_balanced", "roc_auc", "balanced_accuracy")
 """Scores of a subgroup that are kept."""
 
 
-class FaceRow(TypedDict):
+class FacePicture(TypedDict):
     """The columns of a face in `faces/` that this module reads."""
 
     image: bytes
@@ -44,7 +44,7 @@ class VideoRow(TypedDict):
 
     width: int
     height: int
-    faces: list[FaceRow]
+    faces: list[FacePicture]
 
 
 class SubgroupScores(TypedDict):
