@@ -43,12 +43,7 @@ class ClusterResult:
 
 
 def cluster_hdbscan(
-    points: npt.ArrayLike,
-    *,
-    min_cluster_size: int = 15,
-    min_samples: int | None = None,
-    device: str = "cpu",
-    jobs: int = 1,
+    points: npt.ArrayLike, *, min_cluster_size: int = 15, min_samples: int | None = None, device: str = "cpu", jobs: int = 1
 ) -> ClusterResult:
     """Find clusters as the regions that stay dense over the widest range of densities.
 

@@ -8,8 +8,6 @@ from dfd_ray.errors import ResourceError
 
 Device = Literal["cpu", "cuda"]
 
-_REMEDY = "use --set analyze.device=cpu"
-
 
 def choose_device(requested: str = "auto") -> Device:
     """Choose the device of t-SNE and HDBSCAN: "cuda" if a GPU and cuML are usable, otherwise "cpu".
@@ -25,7 +23,7 @@ def choose_device(requested: str = "auto") -> Device:
     if obstacle is None:
         return "cuda"
     if requested == "cuda":
-        raise ResourceError(f"analyze.device=cuda: {obstacle}; {_REMEDY}")
+        raise ResourceError(f"analyze.device=cuda: {obstacle}; use --set analyze.device=cpu")
     return "cpu"
 
 

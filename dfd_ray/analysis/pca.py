@@ -113,14 +113,10 @@ class PCA:
             raise ValueError(f"block has {rows.shape[1]} columns, the PCA was fitted to {len(self.mean)}")
         scores = (rows - self.mean) @ self.components.T
         if whiten:
-            scores *= self._compute_whitening()
+            variance = self.explained_variance
+            usable = variance > variance[0] * len(self.mean) * np.finfo(np.float64).eps
+            scores *= np.where(usable, 1.0 / np.sqrt(np.where(usable, variance, 1.0)), 0.0)
         return scores.astype(np.float32)
-
-    def _compute_whitening(self) -> Float64Array:
-        """Return the factor (k,) that scales each component to unit variance, zero where there is no variance."""
-        floor = self.explained_variance[0] * len(self.mean) * np.finfo(np.float64).eps
-        usable = self.explained_variance > floor
-        return np.where(usable, 1.0 / np.sqrt(np.where(usable, self.explained_variance, 1.0)), 0.0)
 
 
 def _fix_signs(components: Float64Array) -> Float64Array:

@@ -20,8 +20,7 @@ def trustworthiness(
     nearest; each other one costs by how far beyond the k nearest it ranks originally. Only `sample` random points are used,
     because all pairs are ranked. `neighbours` is lowered to the definition's limit, below half the points. Returns None for
     fewer than three points. Raises ValueError if the matrices are not finite or differ in length, and for arguments below 1.
-    Source: Venna and Kaski, "Neighborhood preservation in nonlinear projection
-    methods" (2001), as in scikit-learn.
+    Source: Venna and Kaski, "Neighborhood preservation in nonlinear projection methods" (2001), as in scikit-learn.
     """
     before, after = _check_matching(high, low, neighbours)
     chosen = sample_rows(len(before), sample, seed)
@@ -29,8 +28,7 @@ def trustworthiness(
         return None
     from sklearn.manifold import trustworthiness as measure
 
-    most = (len(chosen) - 1) // 2
-    return float(measure(before[chosen], after[chosen], n_neighbors=min(neighbours, most)))
+    return float(measure(before[chosen], after[chosen], n_neighbors=min(neighbours, (len(chosen) - 1) // 2)))
 
 
 def neighbour_preservation(
@@ -50,10 +48,8 @@ def neighbour_preservation(
         return None
     queries = sample_rows(len(before), sample, seed)
     kept = min(neighbours, len(before) - 1)
-    found_before = _find_nearest(before, queries, kept)
-    found_after = _find_nearest(after, queries, kept)
-    common = (found_before[:, :, None] == found_after[:, None, :]).any(axis=2)
-    return float(common.mean())
+    found_before, found_after = (_find_nearest(points, queries, kept) for points in (before, after))
+    return float((found_before[:, :, None] == found_after[:, None, :]).any(axis=2).mean())
 
 
 def noise_share(labels: npt.ArrayLike) -> float:

@@ -128,8 +128,7 @@ def _run_cuml(points: Float64Array, perplexity: float, iterations: int, seed: in
         random_state=seed,
         output_type="numpy",
     )
-    coordinates = np.asarray(model.fit_transform(points.astype(np.float32)), dtype=np.float32)
-    coordinates = np.ascontiguousarray(coordinates)
+    coordinates = np.ascontiguousarray(model.fit_transform(points.astype(np.float32)), dtype=np.float32)
     return TsneResult(coordinates, "cuml", "cuda", perplexity, neighbours, iterations, float(model.kl_divergence_))
 
 
@@ -141,6 +140,5 @@ def _count_exaggerated(iterations: int) -> int:
 def _take_leading_columns(points: Float64Array, dimensions: int) -> Float32Array:
     coordinates = np.zeros((len(points), dimensions), dtype=np.float32)
     if len(points):
-        kept = min(dimensions, points.shape[1])
-        coordinates[:, :kept] = (points - points.mean(axis=0))[:, :kept]
+        coordinates[:, : points.shape[1]] = (points - points.mean(axis=0))[:, :dimensions]
     return coordinates

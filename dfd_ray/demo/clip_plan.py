@@ -13,15 +13,7 @@ SWAPS = 2
 """FAKE clips of each REAL one with another person's face; as many again are self-blended."""
 BROKEN = ("no_face", "truncated", "empty")
 """How clips are broken: one clip each."""
-REALS = [
-    ("astronaut", 0),
-    ("hopper", 0),
-    ("driver", 0),
-    ("driver", 30),
-    ("astronaut", 40),
-    ("hopper", 50),
-    ("driver", 59),
-]
+REALS = [("astronaut", 0), ("hopper", 0), ("driver", 0), ("driver", 30), ("astronaut", 40), ("hopper", 50), ("driver", 59)]
 """Person and first frame of each REAL clip."""
 SIZES = [(640, 360), (360, 640), (854, 480), (640, 480), (480, 854), (540, 960), (640, 360)]
 """Pixels, width and height, of each REAL clip and the FAKE ones made from it."""

@@ -65,17 +65,13 @@ def write_corpus(root: Path, seed: int, progress: Callable[[int, int], None] | N
     write_metadata(root, clips, seed)
 
 
-def describe_clip(clip: Clip) -> dict[str, str | None]:
-    """Return a clip's entry in `metadata.json`: DFDC's fields, and the method of a FAKE clip that is not broken."""
-    method = clip.method if clip.method in ("face_swap", "self_blend") else None
-    return {"label": clip.label, "split": "train", "original": clip.original, "method": method}
-
-
 def write_metadata(root: Path, clips: list[Clip], seed: int) -> None:
-    """Write each part's `metadata.json`, and the marker, which says how every clip was made."""
+    """Write each part's `metadata.json`, with DFDC's fields and the method of an unbroken FAKE clip, and the marker."""
     for part in range(PARTS):
-        here = [clip for clip in clips if clip.part == part]
-        facts = {clip.name: describe_clip(clip) for clip in here}
+        facts = {}
+        for clip in (clip for clip in clips if clip.part == part):
+            method = clip.method if clip.method in ("face_swap", "self_blend") else None
+            facts[clip.name] = {"label": clip.label, "split": "train", "original": clip.original, "method": method}
         (root / f"dfdc_train_part_{part}" / "metadata.json").write_text(json.dumps(facts, indent=1))
     broken = {clip.method: clip.path for clip in clips if clip.method in BROKEN}
     marker = {"version": VERSION, "seed": seed, **broken, "methods": {clip.path: clip.method for clip in clips}}

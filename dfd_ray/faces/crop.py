@@ -54,12 +54,7 @@ def cut_face(frame: Image, box: npt.NDArray[np.floating], margin: float, size: i
 
 def encode_jpeg(image: Image, quality: int = 95) -> bytes:
     """Return an RGB image (h, w, 3) uint8 as JPEG. Chroma has full resolution: blending leaves traces in it."""
-    parameters = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
 
 

@@ -103,8 +103,7 @@ class FaceDetector:
         """Return the scales of facenet-pytorch's pyramid for frames of a size, from the first that is needed."""
         shorter = min(height, width)
         smallest = max(float(STOCK_SMALLEST), self.smallest_face * shorter)
-        scale = CELL / STOCK_SMALLEST
-        levels: list[float] = []
+        scale, levels = CELL / STOCK_SMALLEST, list[float]()
         while shorter * scale >= CELL:
             levels.append(scale)
             scale *= PYRAMID_FACTOR
@@ -113,7 +112,9 @@ class FaceDetector:
 
     def _propose(self, table: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         """Return P-Net's candidates of one level: (n, 9) boxes, probability and offsets, and the frame of each."""
-        offsets, probabilities = self.proposal(_normalise(resize_frames(table, *_compute_level_size(table, scale))))
+        offsets, probabilities = self.proposal(
+            _normalise(resize_frames(table, *(int((side - 1) * scale + 1) for side in table.shape[1:3])))
+        )
         passed = probabilities[:, 1] >= NET_THRESHOLDS[0]
         image, row, column = passed.nonzero(as_tuple=True)
         corner = STRIDE * torch.stack([column, row], dim=1).to(offsets.dtype)
@@ -157,10 +158,6 @@ class FaceDetector:
         boxes, landmarks, image = _shift(boxes, offsets).cpu(), landmarks.cpu(), image.cpu()
         keep = _suppress_contained(boxes, image, 0.7)
         return boxes[keep], landmarks[keep], image[keep]
-
-
-def _compute_level_size(table: Tensor, scale: float) -> tuple[int, int]:
-    return int((table.shape[1] - 1) * scale + 1), int((table.shape[2] - 1) * scale + 1)
 
 
 def _judge(net: Net, table: Tensor, boxes: Tensor, image: Tensor, size: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:

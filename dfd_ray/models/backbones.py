@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +22,11 @@ Images = npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]
 """Faces, RGB: one array (n, h, w, 3) uint8, or a sequence of arrays (h, w, 3) uint8, of any sizes."""
 
 
-class PretrainedConfig(TypedDict):
-    """The part of a timm model's `pretrained_cfg` that is read here."""
-
-    input_size: tuple[int, int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
 class TimmModel(Protocol):
     """What timm adds to `nn.Module`, which declares every unknown attribute a tensor or a module."""
 
-    pretrained_cfg: PretrainedConfig
+    pretrained_cfg: dict[str, tuple[float, float, float]]
+    """Among others `input_size`, `mean` and `std`."""
     feature_info: list[dict[str, str]]
 
     def get_classifier(self) -> nn.Module | tuple[nn.Module, ...]:
@@ -150,18 +143,12 @@ def normalise(
     pixels = images.to(device).permute(0, 3, 1, 2).float()
     if pixels.shape[2:] != (spec.size, spec.size):
         pixels = nn.functional.interpolate(pixels, (spec.size, spec.size), mode="bilinear", antialias=True)
-    mean = torch.tensor(spec.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(spec.std, device=device).view(3, 1, 1)
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (spec.mean, spec.std))
     return ((pixels / 255 - mean) / std).to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
-def embed_faces(
-    module: nn.Module,
-    spec: InputSpec,
-    images: Images,
-    batch_size: int = 8,
-) -> Float32Array:
+def embed_faces(module: nn.Module, spec: InputSpec, images: Images, batch_size: int = 8) -> Float32Array:
     """Return a network's output for every face: embeddings, or logits if it has a head.
 
     `images` are n RGB faces of any sizes (see `Images`). Returns (n, d) float32, where d is `feature_size(module)` or the
@@ -170,11 +157,8 @@ def embed_faces(
     check_eval(module)
     device = next(module.parameters()).device
     width = int(cast(int, module.num_classes)) or feature_size(module)
-    outputs = [np.empty((0, width), np.float32)]
-    for start in range(0, len(images), batch_size):
-        batch = normalise_all(images[start : start + batch_size], spec, device)
-        outputs.append(module(batch).cpu().numpy())
-    return np.concatenate(outputs)
+    batches = (normalise_all(images[i : i + batch_size], spec, device) for i in range(0, len(images), batch_size))
+    return np.concatenate([np.empty((0, width), np.float32), *(module(batch).cpu().numpy() for batch in batches)])
 
 
 def check_eval(module: nn.Module) -> None:

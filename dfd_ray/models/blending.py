@@ -125,10 +125,8 @@ def change(face: Image, random: np.random.Generator) -> Image:
     The inside of the mask is changed, never the surroundings. The paper changes the surroundings in half of the blends; that,
     or never sharpening the copy, carried over worse to fakes of other makes (docs/transfer.md).
     """
-    copy = face.astype(np.float32)
-    copy = (
-        (copy - 128) * random.uniform(0.9, 1.1) + 128 + random.uniform(-12, 12) + random.uniform(-10, 10, 3).astype(np.float32)
-    )
+    copy = (face.astype(np.float32) - 128) * random.uniform(0.9, 1.1) + 128 + random.uniform(-12, 12)
+    copy = copy + random.uniform(-10, 10, 3).astype(np.float32)
     grey = copy.mean(axis=2, keepdims=True)
     copy = grey + (copy - grey) * np.float32(random.uniform(0.75, 1.25))
     kind = random.choice(("rescaled", "blurred", "sharpened", "as it is"), p=(0.4, 0.15, 0.25, 0.2))

@@ -124,10 +124,9 @@ def check_golden(module: nn.Module, spec: InputSpec, golden: Sequence[float], so
     found = score_faces(module, spec, draw_patterns())
     furthest = int(np.nan_to_num(np.abs(found - saved), nan=np.inf).argmax())
     if not np.allclose(found, saved, rtol=GOLDEN_TOLERANCE / 5, atol=GOLDEN_TOLERANCE):
-        device = next(module.parameters()).device
         raise WeightsError(
-            f"{source} does not score as it did when it was saved: a pattern has log-odds {found[furthest]:.3f} on {device}, "
-            f"and had {saved[furthest]:.3f}; the file, a library or the device is to blame"
+            f"{source} does not score as it did when it was saved: a pattern has log-odds {found[furthest]:.3f} on "
+            f"{next(module.parameters()).device}, and had {saved[furthest]:.3f}; the file, a library or the device is to blame"
         )
 
 

@@ -18,10 +18,8 @@ from dfd_ray.models.backbones import Images, InputSpec, check_eval, feature_size
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, Precision] = ("fp32", "bf16")
-
 CPU_BATCH = 2
 """Faces at once on a CPU. More do not fit the cache: with 8, B7 in bf16 takes a tenth longer."""
-
 LEAST_COSINE = 0.999
 """Mean cosine similarity to fp32 below which bf16 is too coarse. Pretrained EfficientNet-Lite0 has 0.9986."""
 
@@ -61,13 +59,7 @@ class Embedder:
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        spec: InputSpec,
-        *,
-        device: str = "cpu",
-        precision: Precision = "fp32",
-        batch_size: int = 64,
+        self, module: nn.Module, spec: InputSpec, *, device: str = "cpu", precision: Precision = "fp32", batch_size: int = 64
     ) -> None:
         check_eval(module)
         if precision == "bf16" and native_precision(device) != "bf16":

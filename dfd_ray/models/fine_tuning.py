@@ -47,12 +47,10 @@ def freeze_layers(module: nn.Module, count: int) -> None:
         return
     if not hasattr(module, "group_matcher"):
         raise ConfigurationError(f"train.frozen_layers = {count}: timm has no groups of {type(module).__name__}'s layers")
-    matcher = cast("TimmModel", module).group_matcher(coarse=True)
-    groups = group_parameters(module, matcher, return_values=True)
+    groups = group_parameters(module, cast("TimmModel", module).group_matcher(coarse=True), return_values=True)
     if count >= len(groups):
-        raise ConfigurationError(
-            f"train.frozen_layers = {count}: the network has {len(groups)} groups of layers, one must learn"
-        )
+        found = f"the network has {len(groups)} groups of layers, one must learn"
+        raise ConfigurationError(f"train.frozen_layers = {count}: {found}")
     for place, group in enumerate(sorted(groups)):
         for parameter in groups[group]:
             parameter.requires_grad_(place >= count)

@@ -55,9 +55,7 @@ def confident_mean(probability: Float64Array, frames: int = 32) -> float:
     `confident_strategy` by the winner of the Deepfake Detection Challenge (S. Seferbekov,
     github.com/selimsef/dfdc_deepfake_challenge).
     """
-    count = len(probability)
-    fake = probability > CONFIDENT_FAKE
-    real = probability < CONFIDENT_REAL
+    count, fake, real = len(probability), probability > CONFIDENT_FAKE, probability < CONFIDENT_REAL
     if fake.sum() > max(np.floor(FAKE_SHARE * count), MIN_FAKE_FACES * frames):
         return float(probability[fake].mean())
     if real.sum() > REAL_SHARE * count:

@@ -5,9 +5,11 @@ A probe of the files' facts alone shows, for comparison, how much the faces add.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,8 +19,7 @@ from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
 from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.store.tables import iterate_batches, read_table
-from dfd_ray.verdict.file_probe import score_files
-from dfd_ray.verdict.metrics import IntervalScore, score_videos
+from dfd_ray.verdict.metrics import IntervalScore, SubgroupScores, score_videos
 
 TONE_FACES = 3
 """Number of faces of a video on which its skin tone is measured, spread evenly over the video."""
@@ -47,24 +48,8 @@ class VideoRow(TypedDict):
     faces: list[FacePicture]
 
 
-class SubgroupScores(TypedDict):
-    """The part of `VideoScores` that is kept of a subgroup."""
-
-    videos: int
-    by_class: dict[str, int]
-    constants: dict[str, float]
-    scores: dict[str, IntervalScore]
-
-
-class Breakdown(TypedDict):
-    """Scores of subgroups, by kind and name, and the ROC-AUC of the files' facts; ready for JSON."""
-
-    subgroups: dict[str, dict[str, SubgroupScores]]
-    metadata_probe: dict[str, IntervalScore]
-
-
-def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, group: Int64Array) -> Breakdown:
-    """Return the scores of each subgroup of the videos, and those of the files' facts alone.
+def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, group: Int64Array) -> dict[str, object]:
+    """Return `subgroups`, the scores by kind and name, and `metadata_probe`, those of the files' facts; ready for JSON.
 
     `table` holds the rows of `predictions/` that have a label and a probability; `label` (n,) is 1 for FAKE, else 0; `group`
     (n,) numbers the groups. The subgroup of a method holds its FAKE videos and all REAL ones.
@@ -120,6 +105,37 @@ def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
     return None if probability is None else probability[place]
 
 
+def score_files(
+    numbers: npt.ArrayLike, words: Sequence[str | None], label: npt.ArrayLike, fold: npt.ArrayLike, judged: npt.ArrayLike
+) -> Float64Array | None:
+    """Return the probability of FAKE (n,) of the judged videos by the facts of their files; NaN for the others.
+
+    `numbers` (n, k), such as bytes, width and frames a second, are positive, and NaN where unknown; `words` (n,), such as
+    the codec, are None where unknown; `label` (n,) is 0 or 1; `fold` (n,) holds integers; `judged` (n,) truth values. A random
+    forest scores each judged video; it learns from all videos of the other folds, judged or not. Returns None if the other
+    folds lack a class. If this probe ranks the videos as well as the network does, the network may not need the faces.
+    Raises ValueError for unequal lengths or no videos.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    facts = np.asarray(numbers, np.float64)
+    truth, part, asked = np.asarray(label), np.asarray(fold), np.asarray(judged, bool)
+    if facts.ndim != 2 or not len(facts) or not len(facts) == len(words) == len(truth) == len(part) == len(asked):
+        shapes = f"{facts.shape}, {len(words)}, {truth.shape}, {part.shape}, {asked.shape}"
+        raise ValueError(f"need rows of one length, not empty: {shapes}")
+    kinds = sorted({word for word in words if word is not None})
+    codes = np.array([[word == kind for kind in kinds] for word in words], np.float64).reshape(len(facts), len(kinds))
+    table = np.hstack([np.nan_to_num(facts, nan=-1.0), codes])
+    probability = np.full(len(facts), np.nan)
+    for one in np.unique(part[asked]):
+        others, own = part != one, asked & (part == one)
+        if len(np.unique(truth[others])) < 2:
+            return None
+        forest = RandomForestClassifier(200, min_samples_leaf=2, class_weight="balanced", random_state=0)
+        probability[own] = forest.fit(table[others], truth[others]).predict_proba(table[own])[:, 1]
+    return probability
+
+
 def collect_video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> dict[str, dict[str, str]]:
     """Return, by `video_id`, the names of the subgroups that a video belongs to, by kind."""
     # A run that an older version indexed has no column `method`.
@@ -128,13 +144,12 @@ def collect_video_facts(run: str, margin: float, video_ids: pa.ChunkedArray) -> 
     for videos in iterate_batches(run, "faces", ["video_id", "width", "height", "faces"]):
         for row in videos.filter(pc.is_in(videos.column("video_id"), value_set=video_ids.combine_chunks())).to_pylist():
             file = known[row["video_id"]]
-            sides = [row["width"], row["height"]]
-            shorter = None if None in sides else min(sides)
+            sides = (row["width"], row["height"])
             widths = [face["box"][2] - face["box"][0] for face in row["faces"]]
             facts[row["video_id"]] = {
                 "part": file["part"] or UNKNOWN,
                 "method": file.get("method") or UNKNOWN,
-                "resolution": name_range(shorter, RESOLUTIONS),
+                "resolution": name_range(None if None in sides else min(sides), RESOLUTIONS),
                 "face_size": name_range(float(np.median(widths)) if widths else None, FACE_SIZES),
                 "skin_tone": name_skin_tone(row, margin),
             }

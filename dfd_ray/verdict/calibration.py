@@ -28,8 +28,7 @@ class Calibration:
     """Share of FAKE among the videos that it is meant for."""
 
     def __post_init__(self) -> None:
-        finite = np.isfinite(self.slope) and np.isfinite(self.intercept)
-        if not (finite and self.slope >= 0 and 0 < self.base_rate < 1):
+        if not (np.isfinite([self.slope, self.intercept]).all() and self.slope >= 0 and 0 < self.base_rate < 1):
             raise ValueError(f"no calibration: slope {self.slope}, intercept {self.intercept}, base rate {self.base_rate}")
 
     def apply(self, probability: npt.ArrayLike) -> Float64Array:
@@ -88,16 +87,10 @@ def fit_line(x: Float64Array, target: Float64Array) -> Calibration:
         z = slope * x + intercept
         loss = np.sum(np.logaddexp(0, z) - target * z) + RIDGE * slope**2 / 2
         error = sigmoid(z) - target
-        gradient = np.array([error @ x + RIDGE * slope, error.sum()])
-        return float(loss) / len(x), gradient / len(x)
+        return float(loss) / len(x), np.array([error @ x + RIDGE * slope, error.sum()]) / len(x)
 
     start = np.array([0.0, logit(target.mean())])
     found = minimize(
-        objective,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, None), (None, None)],
-        options={"ftol": 1e-14, "gtol": 1e-9},
+        objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)], options={"ftol": 1e-14, "gtol": 1e-9}
     )
     return Calibration(float(found.x[0]), float(found.x[1]))

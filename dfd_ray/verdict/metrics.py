@@ -38,24 +38,21 @@ class IntervalScore(Interval):
     value: float | None
 
 
-class BootstrapCounts(TypedDict):
-    """Replicates that were drawn, those that kept both classes, and the confidence level of the intervals."""
-
-    replicates: int
-    usable: int
-    level: float
-
-
-class VideoScores(TypedDict):
-    """What `score_videos` returns, ready for JSON."""
+class SubgroupScores(TypedDict):
+    """The part of `VideoScores` that is kept of a subgroup."""
 
     videos: int
     by_class: dict[str, int]
-    groups: int
-    scores: dict[str, IntervalScore]
-    confusion_matrix: list[list[int]]
     constants: dict[str, float]
-    bootstrap: BootstrapCounts
+    scores: dict[str, IntervalScore]
+
+
+class VideoScores(SubgroupScores):
+    """What `score_videos` returns, ready for JSON."""
+
+    groups: int
+    confusion_matrix: list[list[int]]
+    bootstrap: dict[str, float]
 
 
 class ReliabilityBin(Interval):
@@ -64,14 +61,6 @@ class ReliabilityBin(Interval):
     mean: float
     share: float
     n: int
-
-
-class RocCurve(TypedDict):
-    """Points of a ROC curve, as lists of one length."""
-
-    fpr: list[float]
-    tpr: list[float]
-    threshold: list[float]
 
 
 def score_videos(
@@ -92,7 +81,6 @@ def score_videos(
     ranking = Ranking(truth, score)
     values = ranking.scores(np.ones(len(truth)))
     replicates = resample(ranking, member, bootstrap, seed)
-    share = float(truth.mean())
     called = score >= THRESHOLD
     return {
         "videos": len(truth),
@@ -102,7 +90,7 @@ def score_videos(
             name: {"value": value, **percentile_interval([row[name] for row in replicates])} for name, value in values.items()
         },
         "confusion_matrix": [[int(((truth == row) & (called == guess)).sum()) for guess in (0, 1)] for row in (0, 1)],
-        "constants": {"natural": entropy(share), "balanced": math.log(2)},
+        "constants": {"natural": entropy(float(truth.mean())), "balanced": math.log(2)},
         "bootstrap": {"replicates": bootstrap, "usable": len(replicates), "level": LEVEL},
     }
 
@@ -223,12 +211,8 @@ def draw_weights(group: Int64Array, bootstrap: int, seed: int) -> Iterator[Float
 def resample(ranking: Ranking, group: Int64Array, bootstrap: int, seed: int) -> list[dict[str, float | None]]:
     """Return the scores of each replicate of `draw_weights` that kept all classes."""
     expected = [name for name, value in ranking.scores(np.ones(len(group))).items() if value is not None]
-    rows = []
-    for weight in draw_weights(group, bootstrap, seed):
-        row = ranking.scores(weight)
-        if all(row[name] is not None for name in expected):
-            rows.append(row)
-    return rows
+    rows = (ranking.scores(weight) for weight in draw_weights(group, bootstrap, seed))
+    return [row for row in rows if all(row[name] is not None for name in expected)]
 
 
 def percentile_interval(values: list[float | None]) -> Interval:
@@ -236,8 +220,7 @@ def percentile_interval(values: list[float | None]) -> Interval:
     known = [value for value in values if value is not None]
     if not known:
         return {"low": None, "high": None}
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(known, [tail, 100 - tail])
+    low, high = np.percentile(known, [50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL)])
     return {"low": float(low), "high": float(high)}
 
 
@@ -246,8 +229,8 @@ def entropy(share: float) -> float:
     return sum(-part * math.log(part) for part in (share, 1 - share) if part > 0)
 
 
-def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
-    """Return at most MAX_CURVE_POINTS points of the ROC curve.
+def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, list[float]]:
+    """Return `fpr`, `tpr` and `threshold` of at most MAX_CURVE_POINTS points of the ROC curve.
 
     The first point is (0, 0). Its threshold is the largest probability plus 1, so that no video is called FAKE. Raises
     ValueError for what `score_videos` does not accept, and if a class is missing.

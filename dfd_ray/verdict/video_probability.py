@@ -64,8 +64,7 @@ def aggregate_videos(scores: pa.Table, faces: list[Float64Array], method: Method
 
     `faces` holds the log-odds to aggregate for each row of `scores`; `frames` is the largest number of frames searched.
     """
-    status = scores.column("status").to_pylist()
-    rows = zip(faces, status, strict=True)
+    rows = zip(faces, scores.column("status").to_pylist(), strict=True)
     return np.array([aggregate(log_odds, method, frames) if one == Status.OK else np.nan for log_odds, one in rows])
 
 
@@ -82,11 +81,7 @@ class Verdict(NamedTuple):
 
 
 def calibrate_videos(
-    raw: dict[Method, Float64Array],
-    label: Int64Array,
-    fold: Int64Array,
-    videos: pa.Table,
-    settings: Evaluate,
+    raw: dict[Method, Float64Array], label: Int64Array, fold: Int64Array, videos: pa.Table, settings: Evaluate
 ) -> Verdict:
     """Choose the aggregation and calibrate the probability of each video by the scored videos of the other folds.
 
@@ -104,13 +99,11 @@ def calibrate_videos(
     used, probability = any_raw.copy(), np.empty(len(label))
     for part in np.unique(parts):
         own = parts == part
-        others = scored & ~own
-        method, calibration = choose_aggregation(raw, label, others, settings)
+        method, calibration = choose_aggregation(raw, label, scored & ~own, settings)
         used[own] = raw[method][own]
         probability[own] = calibration.apply(used[own]) if calibration else used[own]
         known = judged & ~own if (judged & ~own).any() else judged
-        base_rate = float(label[known].mean()) if known.any() else 0.5
-        probability[own & ~found] = base_rate
+        probability[own & ~found] = float(label[known].mean()) if known.any() else 0.5
     clipped = np.clip(probability, settings.clip, 1 - settings.clip)
     return Verdict(clipped, used, *choose_aggregation(raw, label, scored, settings))
 
@@ -145,8 +138,7 @@ def split_in_halves(group: npt.NDArray[np.object_], label: Int64Array, scored: B
     from sklearn.model_selection import StratifiedGroupKFold  # importing it takes a second, also in `predict`
 
     part = np.full(len(group), -1)
-    groups_of = [len(np.unique(group[scored & (label == one)])) for one in (0, 1)]
-    if min(groups_of) < 2:
+    if min(len(np.unique(group[scored & (label == one)])) for one in (0, 1)) < 2:
         return part
     splitter = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
     for number, (_, chosen) in enumerate(splitter.split(label[scored], label[scored], group[scored])):

@@ -25,15 +25,12 @@ PLANES = pa.struct(
     ]
 )
 """A `Frame`."""
-
 IDENTITY = ("video_id", "label", "group", "fold")
 """Columns of a video that are known before it is opened."""
-
 EXTRACTED = pa.schema([field for field in SCHEMAS["faces"] if field.name != "faces"]).append(
     pa.field("frames", pa.list_(PLANES))
 )
 """What `extract` hands to `detect`: a row for each video, about 3 MB for each frame of 1080p."""
-
 DECODED = pa.schema([field for field in EXTRACTED if field.name not in (*IDENTITY, "seconds_spent")])
 """What the decoder finds out about a video."""
 

@@ -72,7 +72,7 @@ def _decode_chosen(
     check_deadline: Callable[[], None],
 ) -> list[Frame]:
     pictures = find_picture_stream(container)
-    # The decoder counts whole macroblocks, so it gets twice the room; `_refuse_large` measures the frame itself.
+    # The decoder counts whole macroblocks, so it gets twice the room; the frame itself is measured below.
     pictures.codec_context.options = {"max_pixels": str(2 * max_pixels)}
     if skip:
         pictures.codec_context.skip_frame = "NONREF"
@@ -84,7 +84,9 @@ def _decode_chosen(
             check_deadline()
             index = _find_index(stream, decoded, position, skip or not needed.all())
             if index in chosen:
-                _refuse_large(decoded, max_pixels)
+                if decoded.width * decoded.height > max_pixels:
+                    detail = f"a frame of {decoded.width} x {decoded.height} pixels"
+                    raise VideoError(Stage.DECODE, Reason.TOO_LARGE, detail)
                 frames.append(Frame.from_decoded(decoded, index, _read_time(stream, decoded, pictures.time_base)))
                 if len(frames) == len(chosen):
                     break
@@ -144,8 +146,3 @@ def _read_time(stream: Stream, decoded: av.VideoFrame, time_base: Fraction | Non
     if decoded.pts is None or time_base is None:
         return 0.0
     return float((decoded.pts - stream.start) * time_base)
-
-
-def _refuse_large(decoded: av.VideoFrame, max_pixels: int) -> None:
-    if decoded.width * decoded.height > max_pixels:
-        raise VideoError(Stage.DECODE, Reason.TOO_LARGE, f"a frame of {decoded.width} x {decoded.height} pixels")

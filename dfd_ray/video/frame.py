@@ -12,7 +12,6 @@ from dfd_ray.arrays import Float32Array, Image, UInt8Array
 
 PLANAR_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 """FFmpeg pixel formats that are kept: three planes of 8 bits. Others (10-bit, packed) become yuv420p."""
-
 LUMA_WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 """Kr and Kb by AVColorSpace: BT.709, BT.601 (twice), SMPTE 240M, BT.2020 (H.273, table 4)."""
 
@@ -30,9 +29,8 @@ class Frame:
     pixel_format: str
     """One of `PLANAR_FORMATS`."""
     width: int
-    """Pixels, as coded (before rotation)."""
     height: int
-    """Pixels, as coded (before rotation)."""
+    """Width and height in pixels, as coded (before rotation)."""
     rotation: int
     """Degrees by which a player turns the picture counter-clockwise: 0, 90, 180 or 270."""
     colorspace: int
@@ -71,8 +69,7 @@ class Frame:
         return np.ascontiguousarray(np.rot90(rgb, self.rotation // 90)) if self.rotation else rgb
 
     def _full_chroma_to_rgb(self) -> Image:
-        full_range = self.color_range == 2 or self.pixel_format.startswith("yuvj")
-        matrix = make_rgb_matrix(self.colorspace, full_range)
+        matrix = make_rgb_matrix(self.colorspace, self.color_range == 2 or self.pixel_format.startswith("yuvj"))
         planes = self.planes.reshape(3, self.height, self.width)
         return np.asarray(cv2.transform(cv2.merge(list(planes)), matrix), np.uint8)
 
@@ -85,8 +82,7 @@ class Frame:
             rows[:, : plane.width] = self.planes[offset : offset + size].reshape(plane.height, plane.width)
             plane.update(rows)
             offset += size
-        picture.colorspace = self.colorspace
-        picture.color_range = self.color_range
+        picture.colorspace, picture.color_range = self.colorspace, self.color_range
         return np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
 
 

@@ -37,9 +37,8 @@ class Stream:
     """The facts of a video's first picture stream, from its packets."""
 
     width: int
-    """Pixels, as coded: pixels that are not square are not stretched."""
     height: int
-    """Pixels, as coded."""
+    """Width and height in pixels, as coded: pixels that are not square are not stretched."""
     fps: float
     """Frames per second on average; 0 when the stream does not say."""
     codec: str
@@ -91,8 +90,7 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
     trusted = stream.codec_context.name in CLEAN_KEYFRAMES
     timed = container.format.name.startswith(TIMED_CONTAINERS)
     stamps: list[int | None] = []
-    references: list[int] = []
-    restarts: list[int] = []
+    references, restarts = list[int](), list[int]()
     try:
         for packet in container.demux(stream):
             if packet.size == 0 or packet.is_discard:

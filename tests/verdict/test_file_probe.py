@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dfd_ray.verdict.file_probe import score_files
+from dfd_ray.verdict.breakdown import score_files
 
 RANDOM = np.random.default_rng(0)
 LABEL = RANDOM.integers(0, 2, 200)
