@@ -15,8 +15,7 @@ from dfd_ray.config import Config, parse_config
 from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.store.storage import join, open_location, read_bytes, read_json
 from dfd_ray.store.tables import iterate_batches, read_footer, read_metadata, table_files
-from dfd_ray.verdict.breakdown import SubgroupScores
-from dfd_ray.verdict.metrics import IntervalScore, ReliabilityBin, RocCurve
+from dfd_ray.verdict.metrics import IntervalScore, ReliabilityBin, RocCurve, SubgroupScores
 
 JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate", "predict")
 TABLES = ("manifest", "faces", "scores", "projection", "predictions")

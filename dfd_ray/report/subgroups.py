@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from dfd_ray.faces.tone import TONES
 from dfd_ray.report.data import Metrics
 from dfd_ray.report.scores import MEANINGS, Score
-from dfd_ray.verdict.breakdown import SubgroupScores
-from dfd_ray.verdict.metrics import IntervalScore
+from dfd_ray.verdict.metrics import IntervalScore, SubgroupScores
 
 KINDS = {
     "part": ("Part of the corpus", ""),

@@ -63,6 +63,14 @@ class ReliabilityBin(Interval):
     n: int
 
 
+class RocCurve(TypedDict):
+    """Points of a ROC curve, as lists of one length."""
+
+    fpr: list[float]
+    tpr: list[float]
+    threshold: list[float]
+
+
 def score_videos(
     label: npt.ArrayLike, probability: npt.ArrayLike, group: npt.ArrayLike, *, bootstrap: int = 1000, seed: int = 0
 ) -> VideoScores:
@@ -229,8 +237,8 @@ def entropy(share: float) -> float:
     return sum(-part * math.log(part) for part in (share, 1 - share) if part > 0)
 
 
-def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> dict[str, list[float]]:
-    """Return `fpr`, `tpr` and `threshold` of at most MAX_CURVE_POINTS points of the ROC curve.
+def trace_roc(label: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
+    """Return at most MAX_CURVE_POINTS points of the ROC curve.
 
     The first point is (0, 0). Its threshold is the largest probability plus 1, so that no video is called FAKE. Raises
     ValueError for what `score_videos` does not accept, and if a class is missing.
