@@ -68,18 +68,15 @@ def jobs_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have jobs that do nothing; the list has the names of those that ran, and which of them held the run."""
     names: list[str] = []
 
-    def load(name: str) -> Callable[[Run], list[Summary]]:
-        def job(run: Run) -> list[Summary]:
-            try:
-                with lock_run(run.location, create=False):
-                    names.append(name)
-            except RunError:
-                names.append(f"{name}, alone")
-            return [Summary(name, run.path(name), rows=1, ok=1)]
+    def run_job(name: str, run: Run) -> list[Summary]:
+        try:
+            with lock_run(run.location, create=False):
+                names.append(name)
+        except RunError:
+            names.append(f"{name}, alone")
+        return [Summary(name, run.path(name), rows=1, ok=1)]
 
-        return job
-
-    monkeypatch.setattr(cli, "_load_job", load)
+    monkeypatch.setattr(cli, "_run_job", run_job)
     monkeypatch.setattr(prerequisites, "is_made", lambda table, run: False)
     return names
 

@@ -118,7 +118,8 @@ def test_a_run_in_object_storage_has_its_log_on_this_machine() -> None:
     log.parent.rmdir()
 
 
-@pytest.mark.parametrize("job", ["analyze", pytest.param("evaluate", marks=pytest.mark.slow)])
+@pytest.mark.slow  # quickly, the lines of a job are looked at where it has a terminal, below
+@pytest.mark.parametrize("job", ["analyze", "evaluate"])
 def test_without_a_terminal_every_line_is_ours(job: str, draw_run: Callable[..., Path], tmp_path: Path) -> None:
     run = draw_run(tmp_path / "run")
     done = subprocess.run(
