@@ -9,20 +9,26 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
+from dfd_ray.config import load_config
+from dfd_ray.errors import RunError
+from dfd_ray.pipelines.evaluate import evaluate
+from dfd_ray.pipelines.prerequisites import find_missing_tables
+from dfd_ray.store.run import Run
 from dfd_ray.store.storage import read_json, write_json
 from dfd_ray.store.tables import read_table
 from dfd_ray.verdict.aggregation import METHODS
 
 
-def test_evaluation_waits_for_every_model(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished_run, run)
+def test_evaluation_waits_for_every_model(finished_run: Path, tmp_path: Path) -> None:
+    """The command would train the one that is missing first; the job by itself refuses."""
+    run = Run(str(shutil.copytree(finished_run, tmp_path / "run")), load_config(finished_run / "config.yaml"))
     for name in ("scores", "predictions"):
-        shutil.rmtree(run / name)
-    (run / "models" / "fold-1.safetensors").unlink()
-    assert main(["evaluate", "--run", str(run)]) == 2
-    assert "no model without fold 1" in capsys.readouterr().err
-    assert not (run / "predictions").exists()
+        shutil.rmtree(run.path(name))
+    Path(run.path("models", "fold-1.safetensors")).unlink()
+    assert find_missing_tables("evaluate", run) == ["models"]
+    with pytest.raises(RunError, match="no model without fold 1"):
+        evaluate(run)
+    assert not Path(run.path("predictions")).exists()
 
 
 def test_only_videos_of_the_held_out_fold_are_judged(ray: None, draw_run: Callable[..., Path], tmp_path: Path) -> None:
