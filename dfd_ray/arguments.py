@@ -106,8 +106,8 @@ def create_parser() -> argparse.ArgumentParser:
         prog="dfd-ray",
         description=_describe_jobs(),
         epilog=_wrap(
-            "Start with `dfd-ray demo`. `dfd-ray JOB --help` lists the flags and settings of a job. A job first makes what the "
-            "run lacks. On a cluster: `ray job submit --working-dir . -- python jobs/JOB.py ...`."
+            "Start with `dfd-ray demo`. `dfd-ray JOB --help` lists the flags and settings of a job. Most jobs first make "
+            "what the run lacks. On a cluster: `ray job submit --working-dir . -- python jobs/JOB.py ...`."
         ),
         formatter_class=_Formatter,
     )

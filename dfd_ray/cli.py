@@ -74,7 +74,11 @@ def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
         folder = absolute_uri(options.out) if options.out else run.path("predict")
         arguments = [options.videos, folder]
     elif job == "export":
-        arguments = [absolute_uri(options.out), options.format]
+        from dfd_ray.pipelines.export import check_target
+
+        out = absolute_uri(options.out)
+        check_target(out, options.format)
+        arguments = [out, options.format]
     elif job == "retry-errors":
         arguments = [options.reason]
     create = run.config.corpus is not None or job in ("demo", "predict")

@@ -32,14 +32,19 @@ FACES_PER_SHARD = 5_000
 @time_job
 def export(run: Run, out: str, form: str) -> Summary:
     """Write every face to `out` in one of `FORMATS`; RunError if `out` exists."""
-    if form not in FORMATS:
-        raise ConfigurationError(f"--format {form}: expected {', '.join(FORMATS)}")
+    check_target(out, form)
     require(run, "faces")
-    if exists(out):
-        raise RunError(f"--out {out} is there already")
     write = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}[form]
     faces = write(run, out)
     return Summary("export", absolute_uri(out), rows=faces, ok=faces, details={"format": form})
+
+
+def check_target(out: str, form: str) -> None:
+    """Raise ConfigurationError for an unknown form, RunError if `out` exists: before hours of work, not after."""
+    if form not in FORMATS:
+        raise ConfigurationError(f"--format {form}: expected {', '.join(FORMATS)}")
+    if exists(out):
+        raise RunError(f"--out {out} is there already")
 
 
 def write_folder(run: Run, out: str) -> int:

@@ -37,8 +37,9 @@ def is_made(table: str, run: Run) -> bool:
     match table:
         case "manifest":
             return True
-        case "projection":
-            return 0 < count_rows(run.location, table) == count_faces(run.location, "faces")
+        case "projection":  # complete without faces to compare with, too: they may have been deleted to save space
+            rows = count_rows(run.location, table)
+            return rows > 0 and (not count_rows(run.location, "faces") or rows == count_faces(run.location, "faces"))
         case "models":
             return not find_untrained_folds(run)
         case "predictions":

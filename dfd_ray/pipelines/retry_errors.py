@@ -18,6 +18,7 @@ from dfd_ray.corpus.manifest import write_manifest
 from dfd_ray.errors import ConfigurationError, Reason, Status, reason_of
 from dfd_ray.pipelines.preprocess import preprocess, summarise
 from dfd_ray.runtime.resumable_table import require
+from dfd_ray.runtime.session import ray_session
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import delete_folder
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
@@ -42,7 +43,8 @@ def retry_errors(run: Run, reasons: Iterable[str] = ()) -> Summary:
         return replace(summarise(run, 0), job="retry-errors", notes=notes)
     manifest = read_table(run.location, "manifest")
     write_manifest(aside.location, manifest.filter(pc.is_in(manifest.column("video_id"), value_set=pa.array(failed))))
-    preprocess(aside)
+    with ray_session(run):  # so that Ray's log is kept with the run, not with the folder that is deleted
+        preprocess(aside)
     mended = len(failed) - len(find_failed(aside, set()))
     if mended:
         for name in DERIVED:

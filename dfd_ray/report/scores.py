@@ -136,9 +136,13 @@ def judge_loss(loss: Score) -> str:
 
 
 def select_judged(predictions: pa.Table, column: str) -> tuple[Float64Array, BoolArray]:
-    """Return the probabilities (n,) in a column, and whether each video is FAKE (n,), of videos that have both."""
-    known = pc.and_(pc.is_in(predictions.column("label"), pa.array(LABELS)), predictions.column(column).is_valid())
-    table = predictions.filter(known)
+    """Return the probabilities (n,) in a column, and whether each video is FAKE (n,), of videos that have both.
+
+    A number that is no probability, which a table of another program may hold, is left out.
+    """
+    values = predictions.column(column)
+    possible = pc.and_(pc.greater_equal(values, 0), pc.less_equal(values, 1))  # null where the value is
+    table = predictions.filter(pc.and_(pc.is_in(predictions.column("label"), pa.array(LABELS)), possible))
     fake = pc.equal(table.column("label"), "FAKE").to_numpy(zero_copy_only=False).astype(bool)
     return table.column(column).to_numpy().astype(np.float64), fake
 

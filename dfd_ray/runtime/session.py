@@ -66,11 +66,12 @@ def ray_session(run: Run) -> Iterator[None]:
 def shared_session() -> Iterator[None]:
     """Let several jobs share one Ray: within, the first `ray_session` starts it, and it ends at the end."""
     global _shared
-    with ExitStack() as _shared:
+    with ExitStack() as stack:
+        outer, _shared = _shared, _shared or stack
         try:
             yield
         finally:
-            _shared = None
+            _shared = outer
 
 
 @contextmanager

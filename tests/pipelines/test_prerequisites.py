@@ -63,6 +63,26 @@ def test_what_is_finished_needs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert find_missing_tables("evaluate", Run(str(tmp_path), load_config(None, run=str(tmp_path)))) == []
 
 
+def test_a_map_is_complete_without_the_faces_it_was_made_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rows = {"manifest": 2, "projection": 3, "faces": 0}
+    monkeypatch.setattr(prerequisites, "count_rows", lambda location, table: rows[table])
+    monkeypatch.setattr(prerequisites, "count_faces", lambda location, table: 4)
+    run = Run(str(tmp_path), load_config(None, run=str(tmp_path)))
+    assert prerequisites.is_made("projection", run)
+    rows["faces"] = 2
+    assert not prerequisites.is_made("projection", run), "it is of other faces"
+
+
+def test_an_export_that_cannot_be_written_makes_no_tables(
+    jobs_run: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = [(["--format", "bogus", "--out", "new"], "--format bogus: expected"), (["--out", str(tmp_path)], "already")]
+    for words, said in refused:
+        assert cli.main(["export", "--run", str(tmp_path / "run"), "--corpus", str(tmp_path), *words]) == 2
+        assert said in capsys.readouterr().err
+    assert jobs_run == []
+
+
 @pytest.fixture
 def jobs_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have jobs that do nothing; the list has the names of those that ran, and which of them held the run."""
