@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray import __version__
@@ -180,21 +182,13 @@ def test_b7_without_weights_or_network_names_the_flag_and_the_offline_way(
 
 
 def test_training_with_one_class_is_refused(
-    small_corpus: Path, ray: None, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    draw_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = next(path for path in sorted(small_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000)
-    part = tmp_path / "corpus" / "part"
-    part.mkdir(parents=True)
-    facts = {}
-    for name in ("a.mp4", "b.mp4"):
-        (part / name).write_bytes(source.read_bytes())
-        facts[name] = {"label": "REAL", "split": "train", "original": None}
-    (part / "metadata.json").write_text(json.dumps(facts))
-    run = str(tmp_path / "run")
-    for job in ("index", "preprocess"):
-        assert main([job, "--run", run, "--corpus", str(tmp_path / "corpus"), *flags]) == 0
-    capsys.readouterr()
-    assert main(["train", "--run", run]) == 2
+    run = draw_run(tmp_path / "run")
+    for path in run.glob("*/*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", pa.array(["REAL"] * len(table))), path)
+    assert main(["train", "--run", str(run)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "no FAKE one" in error

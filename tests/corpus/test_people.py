@@ -165,9 +165,7 @@ def test_no_person_is_in_two_folds(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(set.union(*folds.values())) == 5
 
 
-def test_what_the_tutorial_shows_makes_such_a_file(
-    preprocessed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_tutorial_shows_makes_such_a_file(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import facenet_pytorch
     import torch
 
@@ -180,11 +178,11 @@ def test_what_the_tutorial_shows_makes_such_a_file(
     monkeypatch.setattr(facenet_pytorch, "InceptionResnetV1", untrained)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "people").symlink_to(preprocessed_run)
+    (tmp_path / "runs" / "people").symlink_to(finished_run)
     [source] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tutorials/dfdc.md").read_text(encoding="utf-8"), re.DOTALL)
     exec(source, {})
     found = pq.read_table("people.parquet")
-    videos = read_table(str(preprocessed_run), "faces", ["video_id", "label", "group", "faces"]).to_pylist()
+    videos = read_table(str(finished_run), "faces", ["video_id", "label", "group", "faces"]).to_pylist()
     faces = [(video["video_id"], face["image"]) for video in videos if video["label"] == "REAL" for face in video["faces"]]
     assert found.column("video_id").to_pylist() == [name for name, _ in faces]
     picture = torch.tensor(decode_jpeg(faces[0][1])).permute(2, 0, 1)[None].float()

@@ -45,6 +45,7 @@ def flag(tmp_path: Path) -> Iterator[Path]:
     path.unlink()
 
 
+@pytest.mark.slow  # it waits nine seconds
 def test_a_stage_that_hangs_at_work_ends_the_job_in_one_line_that_names_it(ray: None, flag: Path) -> None:
     with pytest.raises(ResourceError, match=r"MapBatches\(hang_at_the_last\), 1 at work") as refusal:
         run(0.15, flag)

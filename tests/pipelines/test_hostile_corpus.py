@@ -203,6 +203,7 @@ def test_damaged_clips_of_the_demo_end_in_frames_or_in_a_reason(
     assert len(ends) > 2
 
 
+@pytest.mark.slow
 def test_damaged_real_clips_end_in_frames_or_in_a_reason(real_corpus: Path, tmp_path: Path, decoder: DecoderProcess) -> None:
     paths = sorted(real_corpus.glob("dfdc_train_part_*/*.mp4"), key=os.path.getsize)[:6]
     ends = fuzz([path.read_bytes() for path in paths], 60, tmp_path, decoder)

@@ -30,10 +30,11 @@ def write_noise(path: Path, side: int) -> None:
         container.mux(stream.encode())
 
 
-@pytest.mark.parametrize("deadly", [(1,), pytest.param((1, 2), marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_video_that_kills_its_worker_is_tried_twice_and_is_then_an_error_row(
-    deadly: tuple[int, ...], ray: None, tmp_path: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch
+    ray: None, tmp_path: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    deadly = (1, 2)
     corpus, run, log = tmp_path / "corpus", tmp_path / "run", tmp_path / "log"
     (corpus / "part").mkdir(parents=True)
     for number in range(6):

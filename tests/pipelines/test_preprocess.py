@@ -24,7 +24,7 @@ def faces_of(run: Path) -> list[dict[str, Any]]:
 
 
 def test_decoding_and_detection_apart_find_the_same_faces(
-    ray: None, preprocessed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray: None, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As they are where there is a GPU; torch knows the CPU by this name, too.
     monkeypatch.setattr(detect, "pick_device", lambda _: "cpu:0")
@@ -36,10 +36,10 @@ def test_decoding_and_detection_apart_find_the_same_faces(
 
     monkeypatch.setattr(detect, "extract", marked)
     run = tmp_path / "run"
-    shutil.copytree(preprocessed_run, run, ignore=shutil.ignore_patterns("faces", "summaries"))
+    shutil.copytree(finished_run, run, ignore=shutil.ignore_patterns("faces", "summaries"))
     assert main(["preprocess", "--run", str(run)]) == 0
     assert apart.exists()
-    assert faces_of(run) == faces_of(preprocessed_run)
+    assert faces_of(run) == faces_of(finished_run)
 
 
 @pytest.mark.parametrize(("rotation", "size"), [(0, (64, 48)), (90, (48, 64)), (180, (64, 48)), (270, (48, 64))])

@@ -62,6 +62,7 @@ def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path
     assert json.loads((run / "summaries" / "retry-errors.json").read_text())["ok"] == 4
 
 
+@pytest.mark.slow
 def test_a_kill_while_rows_are_replaced_leaves_each_once(
     run_with_errors: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,8 +159,15 @@ DETAIL = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (1280, "light"),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_a_row_opens_to_the_faces_of_its_video_by_click_and_by_key(
     browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int, scheme: str
 ) -> None:

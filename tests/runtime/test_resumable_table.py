@@ -10,8 +10,8 @@ from dfd_ray.cli import main
 
 
 @pytest.fixture
-def run(preprocessed_run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(preprocessed_run, tmp_path / "run"))
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 def test_a_commit_that_comes_after_the_end_changes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,7 @@ import pytest
 
 from dfd_ray.config import load_config
 from dfd_ray.runtime.session import EXIT_SECONDS, limit_exit
-from dfd_ray.stages.detect import ExtractAndDetect
+from dfd_ray.stages.detect import Detect, ExtractAndDetect
 from dfd_ray.stages.embed import EmbedFaces
 from dfd_ray.stages.score import ScoreFaces
 from dfd_ray.store.run import Run
@@ -43,6 +44,20 @@ def test_a_process_that_does_not_exit_is_killed(ray: None) -> None:
     run_and_drop(partial(limit_exit, 1), lambda: threading.Event().wait()).wait(PATIENCE)
 
 
+@pytest.mark.parametrize("stage", [Detect, EmbedFaces, ScoreFaces])
+def test_every_stage_asks_for_a_limit_first(stage: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    class AskedError(Exception):
+        pass
+
+    def ask() -> None:
+        raise AskedError
+
+    monkeypatch.setattr(sys.modules[stage.__module__], "limit_exit", ask)
+    with pytest.raises(AskedError):
+        stage(None, "cpu", None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [ExtractAndDetect, EmbedFaces, ScoreFaces])
 def test_the_exit_of_every_stage_is_limited(stage: type, ray: None, finished_run: Path, tmp_path: Path) -> None:
     settings = load_config(None, [f"embed.{one}" for one in ("backbone=test_efficientnet", "weights=random", "image_size=64")])

@@ -118,7 +118,7 @@ def test_a_run_in_object_storage_has_its_log_on_this_machine() -> None:
     log.parent.rmdir()
 
 
-@pytest.mark.slow  # quickly, the lines of a job are looked at where it has a terminal, below
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["analyze", "evaluate"])
 def test_without_a_terminal_every_line_is_ours(job: str, draw_run: Callable[..., Path], tmp_path: Path) -> None:
     run = draw_run(tmp_path / "run")
@@ -131,9 +131,10 @@ def test_without_a_terminal_every_line_is_ours(job: str, draw_run: Callable[...,
     assert "core_worker" in (run / "logs" / "ray.log").read_text(), "Ray has become quiet: is all this still needed?"
 
 
-def test_a_terminal_has_its_bar_redrawn(draw_run: Callable[..., Path], tmp_path: Path) -> None:
+def show_on_terminal(command: list[str]) -> list[str]:
+    """Return the lines that a command prints on a terminal."""
     screen, terminal = pty.openpty()
-    job = subprocess.Popen(command("embed", draw_run(tmp_path / "run")), stdout=terminal, stderr=terminal, stdin=terminal)
+    job = subprocess.Popen(command, stdout=terminal, stderr=terminal, stdin=terminal)
     os.close(terminal)
     shown = b""
     try:
@@ -143,7 +144,33 @@ def test_a_terminal_has_its_bar_redrawn(draw_run: Callable[..., Path], tmp_path:
         pass
     os.close(screen)
     assert job.wait(PATIENCE) == 0, shown.decode()
-    lines = shown.decode().split("\r\n")
+    return shown.decode().split("\r\n")
+
+
+def test_a_terminal_has_its_bar_redrawn(tmp_path: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from dfd_ray.runtime.progress import Bar
+from dfd_ray.runtime.terminal import divert_output, say
+with divert_output(Path({str(tmp_path / "log")!r})):
+    bar = Bar("embed", "video", 16)
+    for done in (5, 9, 16):
+        time.sleep(0.6)
+        bar.show(done)
+        print("of Ray")
+    bar.close()
+    say("ours")
+"""
+    *_, bar, ours, after = show_on_terminal([sys.executable, "-c", code])
+    assert bar.count("\rembed: ") > 1
+    assert "16/16" in bar.split("\r")[-1]
+    assert (ours, after) == ("ours", "")
+
+
+@pytest.mark.slow
+def test_on_a_terminal_every_line_is_ours(draw_run: Callable[..., Path], tmp_path: Path) -> None:
+    lines = show_on_terminal(command("embed", draw_run(tmp_path / "run")))
     [bar] = [line for line in lines if "\r" in line]
     assert bar.count("\rembed: ") > 1
     assert "16/16" in bar.split("\r")[-1]

@@ -86,7 +86,10 @@ def greys(run: Run, fold: int) -> list[tuple[str, int, int]]:
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+SLOWLY = [pytest.param(workers, marks=pytest.mark.slow) for workers in (1, 3)]
+
+
+@pytest.mark.parametrize("workers", [2, *SLOWLY])
 def test_an_epoch_shows_a_face_once_to_one_worker_and_leaves_out_less_than_a_batch_a_worker(
     run: Run, ray: None, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
