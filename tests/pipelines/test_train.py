@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,25 @@ def test_a_worker_that_no_node_can_hold_is_said_though_the_nodes_together_could(
     assert said.startswith("dfd-ray: train asks for 8 CPUs a worker, no node of the cluster has more than 4; waiting for one")
     train.check_room(load_config(None, ["train.workers=2", "resources.extract.num_cpus=8"]))
     assert "extract asks for 8 CPUs a worker, no node of the cluster has more than 4" in capsys.readouterr().err
+
+
+def test_new_models_leave_nothing_of_earlier_ones(
+    draw_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = draw_run(tmp_path / "run")
+    earlier = [folder / name for name in ("scores", "predictions", "evaluation", "checkpoints/scores")]
+    for path in earlier:
+        path.mkdir(parents=True)
+
+    def stop(*_: object) -> None:
+        raise TrainingError("here the models would be trained")
+
+    monkeypatch.setattr(train, "ray_session", lambda run: nullcontext())
+    monkeypatch.setattr(train, "check_room", lambda config: None)
+    monkeypatch.setattr(train, "fit", stop)
+    with pytest.raises(TrainingError, match="here"):
+        train.train(Run(str(folder), load_config(folder / "config.yaml", run=str(folder))))
+    assert not any(path.exists() for path in earlier)
 
 
 def test_of_a_cluster_it_is_said_at_once_since_nodes_may_come(

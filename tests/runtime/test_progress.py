@@ -87,6 +87,15 @@ def test_elsewhere_a_line_follows_after_ten_seconds_and_at_the_end(
     ]
 
 
+def test_what_an_earlier_start_did_is_not_part_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
+    bar = Bar("preprocess", "video", total=100, done=60)
+    now += 10
+    bar.show(80)
+    assert bar.describe() == "preprocess: 80/100 videos, 2.00 videos/s, 00:10 left"
+
+
 def test_a_counter_that_died_does_not_end_the_job(ray: None, run: str) -> None:
     import ray as library
 
