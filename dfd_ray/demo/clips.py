@@ -105,12 +105,15 @@ def draw_grain(seed: int, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
 
 
 def write_clip(path: Path, pictures: Iterable[Image], shot: Shot) -> None:
-    """Encode pictures as H.264 in MP4, with x264's usual B frames. One thread, so that the bytes repeat."""
+    """Encode pictures as H.264 in MP4, with x264's usual B frames.
+
+    One thread, so that the bytes repeat; and no macroblock tree, which reads memory that was never written at some widths.
+    """
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=shot.fps)
         stream.width, stream.height, stream.pix_fmt = shot.width, shot.height, "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = {"crf": str(shot.crf), "preset": "veryfast", "threads": "1"}
+        stream.options = {"crf": str(shot.crf), "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

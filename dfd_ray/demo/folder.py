@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dfd_ray.demo.clip_plan import BROKEN, PARTS, Clip, plan_clips
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the clips or their metadata change: a corpus of an older version is replaced."""
 MARKER = ".demo.json"
 """File that marks a whole demo corpus, written last."""

@@ -18,7 +18,7 @@ import pytest
 from dfd_ray.arrays import Image
 from dfd_ray.demo import clips, make_demo_corpus
 from dfd_ray.demo.clip_plan import BROKEN, PARTS, REALS, plan_clips
-from dfd_ray.demo.clips import make_clip
+from dfd_ray.demo.clips import Shot, make_clip, write_clip
 from dfd_ray.demo.fakes import blend_pyramids, draw_face_mask, find_window, self_blend, swap_face
 from dfd_ray.demo.folder import MARKER
 from dfd_ray.demo.footage import Person, load_people
@@ -117,6 +117,19 @@ def test_the_same_clip_has_the_same_bytes(method: str, people: list[Person], tmp
     for name in ("once.mp4", "twice.mp4"):
         make_clip(tmp_path / name, clip, people, seed=3)
     assert (tmp_path / "once.mp4").read_bytes() == (tmp_path / "twice.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (640, 360)])
+def test_the_same_pictures_have_the_same_bytes_at_every_width(width: int, height: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    texture = random.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    pictures = [np.roll(texture, (3 * number, 5 * number), axis=(0, 1)) for number in range(50)]  # x264 looks 40 ahead
+    shot = Shot(width, height, 25, len(pictures), 100.0, 23, seed=0)
+    for number in range(4):
+        write_clip(tmp_path / f"{number}.mp4", pictures, shot)
+        hoard = [np.full(2**18, number, np.uint8) for _ in range(20)]  # so that memory is not as it was
+        del hoard
+    assert len({(tmp_path / f"{number}.mp4").read_bytes() for number in range(4)}) == 1
 
 
 def test_manipulations_leave_what_is_far_from_the_face_alone(people: list[Person]) -> None:
