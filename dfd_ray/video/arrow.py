@@ -20,6 +20,7 @@ PLANES = pa.struct(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("rotation", pa.int32()),
+        ("mirrored", pa.bool_()),
         ("colorspace", pa.int32()),
         ("color_range", pa.int32()),
     ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type
 
 from dfd_ray.arrays import Float32Array, Image, UInt8Array
+from dfd_ray.video.hdr import is_hdr, tone_map
 
 PLANAR_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 """FFmpeg pixel formats that are kept: three planes of 8 bits. Others (10-bit, packed) become yuv420p."""
@@ -33,6 +36,8 @@ class Frame:
     """Width and height in pixels, as coded (before rotation)."""
     rotation: int
     """Degrees by which a player turns the picture counter-clockwise: 0, 90, 180 or 270."""
+    mirrored: bool
+    """Whether a player then mirrors it, left to right."""
     colorspace: int
     """FFmpeg's AVColorSpace (1 = BT.709, 2 = unspecified, 5 and 6 = BT.601)."""
     color_range: int
@@ -40,7 +45,13 @@ class Frame:
 
     @classmethod
     def from_decoded(cls, frame: av.VideoFrame, index: int, time: float) -> Frame:
-        """Copy the planes out of a decoder's frame; formats other than 8-bit planar YUV are converted by FFmpeg."""
+        """Copy the planes out of a decoder's frame.
+
+        FFmpeg converts formats other than 8-bit planar YUV. High dynamic range is tone-mapped.
+        """
+        rotation, mirrored = read_turn(frame)
+        if is_hdr(frame):
+            frame = tone_map(frame)
         if frame.format.name not in PLANAR_FORMATS:
             frame = frame.reformat(format="yuv420p")
         planes = [
@@ -54,7 +65,8 @@ class Frame:
             pixel_format=frame.format.name,
             width=frame.width,
             height=frame.height,
-            rotation=round(frame.rotation) % 360 // 90 * 90,
+            rotation=rotation,
+            mirrored=mirrored,
             colorspace=int(frame.colorspace),
             color_range=int(frame.color_range),
         )
@@ -66,7 +78,8 @@ class Frame:
         takes a tenth of the time.
         """
         rgb = self._full_chroma_to_rgb() if "444" in self.pixel_format else self._swscale_to_rgb()
-        return np.ascontiguousarray(np.rot90(rgb, self.rotation // 90)) if self.rotation else rgb
+        turned = np.rot90(rgb, self.rotation // 90)
+        return np.ascontiguousarray(turned[:, ::-1] if self.mirrored else turned)
 
     def _full_chroma_to_rgb(self) -> Image:
         matrix = make_rgb_matrix(self.colorspace, self.color_range == 2 or self.pixel_format.startswith("yuvj"))
@@ -84,6 +97,21 @@ class Frame:
             offset += size
         picture.colorspace, picture.color_range = self.colorspace, self.color_range
         return np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+
+
+def read_turn(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Return the degrees counter-clockwise by which a player turns a frame, and whether it then mirrors it.
+
+    The display matrix maps x, y to ax + cy, bx + dy (ISO/IEC 14496-12, 6.2.2). One of a negative determinant mirrors.
+    """
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return 0, False
+    a, b, _, c, d, *_ = (int(value) for value in np.frombuffer(data, np.int32))
+    mirrored = a * d - b * c < 0
+    if mirrored:  # taken back, what is left is a turn
+        a, c = -a, -c
+    return round(math.degrees(math.atan2(c - b, a + d)) / 90) % 4 * 90, mirrored
 
 
 def make_rgb_matrix(colorspace: int, full_range: bool) -> Float32Array:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from dfd_ray.video import Frame, decode_video
+from dfd_ray.video.arrow import frames_from_arrow, frames_to_arrow
+from dfd_ray.video.frame import read_turn
 
 FORMATS = {
     "4:2:0": {},
@@ -25,11 +28,20 @@ TURNS = {
 """Degrees counter-clockwise, and the matrix (a, b, c, d) of a track header that turns by them: x' = ax + cy, y' = bx + dy."""
 
 
-def turned(clip: Path, degrees: int, path: Path) -> Path:
-    """Write a copy of an mp4 whose track header asks the player to turn the picture."""
+MIRRORS: dict[str, tuple[tuple[int, int, int, int], Callable[[np.ndarray], np.ndarray]]] = {
+    "left to right": ((-1, 0, 0, 1), lambda picture: picture[:, ::-1]),
+    "top to bottom": ((1, 0, 0, -1), lambda picture: picture[::-1]),
+    "at the falling diagonal": ((0, 1, 1, 0), lambda picture: picture.transpose(1, 0, 2)),
+    "at the rising diagonal": ((0, -1, -1, 0), lambda picture: picture[::-1, ::-1].transpose(1, 0, 2)),
+}
+"""The matrix of a track header that mirrors, and what it makes of a picture."""
+
+
+def turned(clip: Path, turn: tuple[int, int, int, int], path: Path) -> Path:
+    """Write a copy of an mp4 whose track header asks the player to turn or mirror the picture."""
     content = bytearray(clip.read_bytes())
     matrix = content.find(b"tkhd") + 44  # ISO/IEC 14496-12, 8.3.2, version 0
-    a, b, c, d = (value * 2**16 for value in TURNS[degrees])
+    a, b, c, d = (value * 2**16 for value in turn)
     values = (a, b, 0, c, d, 0, 0, 0, 2**30)
     content[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
     path.write_bytes(content)
@@ -161,9 +173,9 @@ def test_a_frame_owns_its_planes(make_clip: Any) -> None:
 def test_a_picture_is_turned_as_a_player_turns_it(make_clip: Any, tmp_path: Path, degrees: int) -> None:
     clip = make_clip()
     upright = decode_video(str(clip), 3).frames
-    frames = decode_video(str(turned(clip, degrees, tmp_path / "turned.mp4")), 3).frames
+    frames = decode_video(str(turned(clip, TURNS[degrees], tmp_path / "turned.mp4")), 3).frames
     for before, after in zip(upright, frames, strict=True):
-        assert after.rotation == degrees
+        assert (after.rotation, after.mirrored) == (degrees, False)
         assert (after.width, after.height) == (160, 120)
         assert np.array_equal(after.planes, before.planes)
         assert np.array_equal(after.to_rgb(), np.rot90(before.to_rgb(), degrees // 90))
@@ -173,6 +185,24 @@ def test_a_picture_is_turned_as_a_player_turns_it(make_clip: Any, tmp_path: Path
 def test_a_quarter_turn_clockwise_brings_the_left_edge_to_the_top(make_clip: Any, tmp_path: Path) -> None:
     clip = make_clip()
     before = decode_video(str(clip), 1).frames[0].to_rgb()
-    after = decode_video(str(turned(clip, 270, tmp_path / "turned.mp4")), 1).frames[0].to_rgb()
+    after = decode_video(str(turned(clip, TURNS[270], tmp_path / "turned.mp4")), 1).frames[0].to_rgb()
     assert after.shape == (160, 120, 3)
     assert np.array_equal(after[0], before[::-1, 0])
+
+
+@pytest.mark.parametrize("how", MIRRORS)
+def test_a_picture_is_mirrored_as_a_player_mirrors_it(make_clip: Any, tmp_path: Path, how: str) -> None:
+    clip, (matrix, mirror) = make_clip(), MIRRORS[how]
+    upright = decode_video(str(clip), 3).frames
+    frames = decode_video(str(turned(clip, matrix, tmp_path / "mirrored.mp4")), 3).frames
+    for before, after in zip(upright, frames, strict=True):
+        assert np.array_equal(after.planes, before.planes)
+        assert np.array_equal(after.to_rgb(), mirror(before.to_rgb()))
+        assert after.to_rgb().flags.c_contiguous
+        [arrived] = frames_from_arrow(frames_to_arrow([after])[0])
+        assert np.array_equal(arrived.to_rgb(), after.to_rgb())
+        assert after.to_rgb().shape[1] == (after.height if after.rotation % 180 else after.width)
+
+
+def test_a_frame_without_a_display_matrix_is_as_it_was_drawn() -> None:
+    assert read_turn(av.VideoFrame(16, 16, "yuv420p")) == (0, False)
