@@ -66,7 +66,8 @@ class Preprocess(Section):
     max_pixels: int = setting(2**25, "pixels; a video with larger frames is refused (2^25: 8192 x 4096)", ge=1)
     max_packets: int = setting(1_000_000, "coded frames; a longer stream is refused", ge=1)
     containers: tuple[str, ...] = setting(
-        ("mov", "mp4", "matroska", "webm", "avi", "mpegts"), "FFmpeg demuxers that may read a video"
+        ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "asf", "flv", "mpeg", "ogg", "gif"),
+        "FFmpeg demuxers that may read a video",
     )
     follow_links: bool = setting(False, "read symbolic links that lead out of the corpus", content=False)
     video_deadline: float = setting(120.0, "seconds a video may take to decode", gt=0, content=False)

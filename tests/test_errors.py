@@ -40,7 +40,7 @@ def test_a_broken_video_is_no_error_that_ends_a_job() -> None:
             {
                 *("missing", "empty", "unreadable", "not_a_video", "no_video_stream"),
                 *("no_frames", "broken_stream", "too_large", "deadline", "detector"),
-                *("memory", "crash", "outside"),
+                *("memory", "crash", "outside", "cut_short"),
             },
         ),
     ],

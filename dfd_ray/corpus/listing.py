@@ -13,7 +13,11 @@ from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import CorpusError
 from dfd_ray.store.storage import open_location
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".ts")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts"),
+    *(".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg", ".vob", ".ogv", ".gif"),
+)
+"""How names of videos end, in lower case; `preprocess.containers` says which of them are read."""
 METADATA = "metadata.json"
 HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
 """Names that Windows and macOS give to files and folders of their own, in lower case."""

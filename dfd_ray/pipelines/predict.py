@@ -29,7 +29,7 @@ from dfd_ray.store.model_files import check_models, digest_models
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import absolute_uri, exists, read_json, write_bytes
-from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
+from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, describe_cut_short, time_job
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata, write_file
 from dfd_ray.verdict.predictions import CalibrationFacts, predict_new
 
@@ -142,11 +142,12 @@ def summarise(new: Run, there_before: int, note: str) -> Summary:
     """Count the rows by status, and how many videos are scored FAKE and REAL."""
     predictions = read_table(new.location, "predictions", ["status", "probability"])
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).column("probability").to_numpy()
+    scores = read_table(new.location, "scores", ["video_id", "status", "error", "frames_wanted", "frames_decoded"])
     return Summary(
         job="predict",
         table=new.path("submission.csv"),
         there_before=there_before,
-        **count_statuses(read_table(new.location, "scores", ["status", "error"])),
-        notes=[note] if note else [],
+        **count_statuses(scores),
+        notes=[*([note] if note else []), *describe_cut_short(scores)],
         details={"scored FAKE (0.5 or more)": int((scored >= 0.5).sum()), "scored REAL": int((scored < 0.5).sum())},
     )

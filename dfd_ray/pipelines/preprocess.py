@@ -13,7 +13,7 @@ from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.stages.extract import LISTED
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
-from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
+from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, describe_cut_short, time_job
 from dfd_ray.store.tables import count_rows, read_table
 
 
@@ -31,7 +31,8 @@ def preprocess(run: Run) -> Summary:
 
 def summarise(run: Run, there_before: int, *notes: str) -> Summary:
     """Count the rows by status, and the REAL and FAKE faces whose balance the sampling sets."""
-    table = read_table(run.location, "faces", ["label", "status", "error", "seconds_spent", "faces.list.element.face_index"])
+    counted = ["video_id", "label", "status", "error", "frames_wanted", "frames_decoded", "seconds_spent"]
+    table = read_table(run.location, "faces", [*counted, "faces.list.element.face_index"])
     faces = {"REAL": 0, "FAKE": 0, "unlabelled": 0}
     for label, found in zip(table.column("label").to_pylist(), table.column("faces"), strict=True):
         faces[label or "unlabelled"] += len(found)
@@ -40,6 +41,6 @@ def summarise(run: Run, there_before: int, *notes: str) -> Summary:
         table=run.path("faces"),
         there_before=there_before,
         **count_statuses(table),
-        notes=list(notes),
+        notes=[*notes, *describe_cut_short(table)],
         details={"faces": faces, "seconds_of_work": round(sum(table.column("seconds_spent").to_pylist()), 1)},
     )

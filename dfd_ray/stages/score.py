@@ -77,7 +77,10 @@ class ScoreFaces:
             log_odds[chosen] = self.score([images[i] for i in chosen], int(one))
         lengths = pc.list_value_length(videos.column("faces")).to_numpy(zero_copy_only=False)
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-        scored = videos.select(["video_id", "status", "error_stage", "error"])
+        scored = videos.select([name for name in SCHEMAS["scores"].names if name in videos.column_names])
+        for name in ("frames_wanted", "frames_decoded"):  # which `faces/` of an older version lacks
+            if name not in scored.column_names:
+                scored = scored.append_column(name, pa.nulls(len(scored), pa.int32()))
         seen = pc.and_(pc.equal(scored.column("status"), Status.OK), pa.array(self.find_seen(videos)))
         scored = scored.set_column(1, "status", pc.if_else(seen, Status.IN_TRAINING, scored.column("status")))
         report_done(self.counter, scored.column("status").to_pylist())

@@ -38,6 +38,8 @@ FOLD = Column("fold", pa.int32(), "null for a video without a label, -1 for one 
 STATUS = Column("status", pa.string(), "outcome for the video, see below", False)
 ERROR_STAGE = Column("error_stage", pa.string(), "stage that failed, see below; null unless `status` is error")
 ERROR = Column("error", pa.string(), "reason (see below), a colon, and the message of the decoder or the file system")
+FRAMES_WANTED = Column("frames_wanted", pa.int32(), "frames to sample; all that the file promises where these are fewer")
+FRAMES_DECODED = Column("frames_decoded", pa.int32(), "frames that could be read; fewer than wanted where the video breaks off")
 FRAME_INDEX = Column("frame_index", pa.int64(), "position in display order among all frames of the stream, from 0")
 FACE_INDEX = Column("face_index", pa.int32(), "position within the frame, from 0, the most probable face first")
 
@@ -89,6 +91,8 @@ COLUMNS: dict[str, list[Column]] = {
         Column("fps", pa.float64(), "frames per second, on average"),
         Column("frame_count", pa.int64(), "number of frames of the stream, by counting"),
         Column("codec", pa.string(), "FFmpeg's name of the codec"),
+        FRAMES_WANTED,
+        FRAMES_DECODED,
         Column("seconds_spent", pa.float64(), "seconds of decoding and detection"),
         Column("faces", pa.list_(struct_of(FACE)), "faces found in the sampled frames, in the order of the frames", False),
     ],
@@ -103,6 +107,10 @@ COLUMNS: dict[str, list[Column]] = {
         STATUS,
         ERROR_STAGE,
         ERROR,
+        *(
+            column._replace(meaning=f"{column.meaning}; null of `evaluate`, see `faces/`")
+            for column in (FRAMES_WANTED, FRAMES_DECODED)
+        ),
         Column("log_odds", pa.list_(pa.float32()), "log-odds of FAKE, one per face", False),
     ],
     "projection": [

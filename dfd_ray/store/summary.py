@@ -123,6 +123,25 @@ def count_statuses(statuses: pa.Table) -> dict[str, Any]:
     }
 
 
+def describe_cut_short(videos: pa.Table) -> list[str]:
+    """Return a note on the videos that gave fewer frames than wanted, with the first of them; none where all are whole.
+
+    In: columns `video_id`, `status`, `frames_wanted` and `frames_decoded`; a run of an older version lacks the last two.
+    """
+    if "frames_wanted" not in videos.column_names:
+        return []
+    short = [
+        row
+        for row in videos.select(["video_id", "status", "frames_wanted", "frames_decoded"]).to_pylist()
+        if row["status"] != Status.ERROR and row["frames_wanted"] and row["frames_decoded"] < row["frames_wanted"]
+    ]
+    if not short:
+        return []
+    first = min(short, key=lambda row: str(row["video_id"]))
+    gave = f"{first['video_id']!r} ({first['frames_decoded']} of {first['frames_wanted']})"
+    return [f"cut short: {len(short)} video{'s'[len(short) == 1 :]} gave fewer frames than wanted, such as {gave}"]
+
+
 def time_job(job: Callable[P, Summary]) -> Callable[P, Summary]:
     """Return the job with a clock: its summary holds the seconds that it took."""
 

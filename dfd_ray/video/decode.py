@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -13,7 +13,16 @@ import numpy as np
 from dfd_ray.arrays import BoolArray
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.video.frame import Frame
-from dfd_ray.video.probe import Source, Stream, find_picture_stream, open_container, start_deadline, walk_packets
+from dfd_ray.video.probe import (
+    Source,
+    Stream,
+    find_picture_stream,
+    is_shown,
+    open_container,
+    start_deadline,
+    walk_packets,
+)
+from dfd_ray.video.promise import count_promised
 from dfd_ray.video.sampling import choose_frames
 
 
@@ -23,7 +32,9 @@ class Video:
 
     stream: Stream
     frames: list[Frame]
-    """The chosen frames in display order; fewer than asked for when the stream is shorter or breaks off."""
+    """The chosen frames in display order; fewer than wanted when the stream breaks off."""
+    frames_wanted: int
+    """Frames asked for, or all that the file promises where these are fewer."""
 
 
 def decode_video(
@@ -44,6 +55,9 @@ def decode_video(
     (Skipping every B frame would save more and be wrong: with x264's b-pyramid P frames depend on B frames.) For each chosen
     frame, decoding starts at the last key frame that allows it. So a long video costs one group of pictures for each frame.
 
+    Of a file that breaks off, the part that is there gives its share of the frames. Where packets and frames do not match one
+    to one, the whole stream is decoded first, to count them.
+
     Raises VideoError, with stage and reason, when nothing can be decoded, when the stream has more than `max_pixels` in a
     frame or more than `max_packets`, or after `deadline` seconds.
     """
@@ -54,13 +68,51 @@ def decode_video(
         raise VideoError(Stage.DECODE, Reason.NO_FRAMES)
     if stream.width * stream.height > max_pixels:
         raise VideoError(Stage.OPEN, Reason.TOO_LARGE, f"{stream.width} x {stream.height} pixels")
+    lost = count_lost(stream, source)
+    if stream.irregular:
+        with open_container(source, containers) as container:
+            stream = _count_frames(container, stream, max_pixels, check_deadline)
+    total = stream.frame_count + lost
+    wanted = min(count, total)
+    present = (2 * wanted * stream.frame_count + total) // (2 * total)
+    if not present:
+        return Video(stream, [], wanted)
     skip = len(stream.references) >= max(count, enough_references or 0)
     candidates = stream.references if skip else np.arange(stream.frame_count, dtype=np.int64)
-    chosen = set(choose_frames(candidates, count).tolist())
+    chosen = set(choose_frames(candidates, present).tolist())
     # Opened again: seeking back to the start lost frames or was refused in 2 of 1,155 damaged files (Matroska, AVI), and
     # opening takes 1 to 2 % of the time.
     with open_container(source, containers) as container:
-        return Video(stream, _decode_chosen(container, stream, chosen, skip, max_pixels, check_deadline))
+        return Video(stream, _decode_chosen(container, stream, chosen, skip, max_pixels, check_deadline), wanted)
+
+
+def count_lost(stream: Stream, source: Source) -> int:
+    """Return how many frames the file promises and does not hold, because it breaks off."""
+    if stream.listed == stream.frame_count < stream.announced or not stream.announced:
+        return count_promised(source, stream.frame_count, stream.announced) - stream.frame_count
+    return stream.listed - stream.frame_count
+
+
+def _count_frames(
+    container: av.container.InputContainer, stream: Stream, max_pixels: int, check_deadline: Callable[[], None]
+) -> Stream:
+    """Return the stream with the frames that a full decode gives, which are then known by their position alone."""
+    pictures = find_picture_stream(container)
+    pictures.codec_context.options = {"max_pixels": str(2 * max_pixels)}
+    shown = 0
+    try:
+        for _ in _decode_packets(container, pictures, np.ones(stream.packets, np.bool_)):
+            check_deadline()
+            shown += 1
+    except MemoryError:
+        raise
+    except av.error.FFmpegError as error:
+        if not shown:
+            raise VideoError(Stage.DECODE, Reason.BROKEN_STREAM, error.strerror or type(error).__name__) from None
+    if not shown:
+        raise VideoError(Stage.DECODE, Reason.NO_FRAMES)
+    none = np.empty(0, np.int64)
+    return replace(stream, frame_count=shown, order=None, references=none, display=none, restarts=none)
 
 
 def _decode_chosen(
@@ -100,14 +152,14 @@ def _decode_chosen(
 
 
 def find_needed_packets(stream: Stream, chosen: set[int]) -> BoolArray:
-    """Return which packets, in decoding order, must be decoded for the chosen frames: (frame_count,) bool.
+    """Return which packets, in decoding order, must be decoded for the chosen frames: (packets,) bool.
 
     For each frame these are the packets from the last restart that comes before it both in decoding order and in display
     order: a frame shown before a key frame and sent after it may depend on what comes before that key frame.
     """
     if not len(stream.display) or not len(stream.restarts):
-        return np.ones(stream.frame_count, np.bool_)
-    needed = np.zeros(stream.frame_count, np.bool_)
+        return np.ones(stream.packets, np.bool_)
+    needed = np.zeros(stream.packets, np.bool_)
     for position in np.flatnonzero(np.isin(stream.display, list(chosen))):
         restarts = stream.restarts[stream.restarts <= position]
         restarts = restarts[stream.display[restarts] <= stream.display[position]]
@@ -124,15 +176,20 @@ def _decode_packets(
     for packet in container.demux(pictures):
         if packet.size == 0 or position > last:
             break
-        if needed[position]:
+        shown = is_shown(packet, pictures.codec_context.name)
+        if needed[position] and (feeding or shown or not position):
             feeding = True
-            yield from pictures.decode(packet)
+            try:
+                yield from pictures.decode(packet)
+            except av.error.FFmpegError:
+                yield from pictures.decode(None)  # what it was given before the damage
+                raise
         elif feeding:
             yield from pictures.decode(None)
             pictures.codec_context.flush_buffers()
             feeding = False
-        # A packet that an edit list hides is decoded because later ones depend on it, and is not counted as a frame.
-        position += not packet.is_discard
+        # A hidden packet is decoded because later ones depend on it, and is not counted as a frame.
+        position += shown
     if feeding:
         yield from pictures.decode(None)
 

@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import BinaryIO, cast
 
 import pyarrow as pa
@@ -34,6 +35,8 @@ ATTEMPTS = 2
 """Times a video is tried whose decoder dies. After the second death it becomes an error row."""
 GRACE = 5.0
 """Seconds beyond the deadline after which the child is killed. The child's own deadline comes first."""
+LEAST_SHARE = Fraction(1, 3)
+"""Share of the frames wanted of a video below which it is an error. A video that breaks off half-way is judged by its half."""
 PIPE_BYTES = 2**20
 """Size of the pipe between the two. With Linux's default of 64 KiB a row takes twice as long to cross."""
 
@@ -141,7 +144,10 @@ def answer_requests() -> None:
 
 
 def decode_row(uri: str, count: int, settings: Preprocess) -> pa.Table:
-    """Return a video's row of `DECODED` with `count` frames. Raises VideoError when the video cannot be read."""
+    """Return a video's row of `DECODED` with `count` frames, fewer where it breaks off: below `LEAST_SHARE` it is an error.
+
+    Raises VideoError when the video cannot be read.
+    """
     try:
         with open_source(uri) as source:
             video = decode_video(
@@ -161,6 +167,12 @@ def decode_row(uri: str, count: int, settings: Preprocess) -> pa.Table:
     except Exception as error:  # what a decoder raises costs one video, not the job
         raise VideoError(Stage.DECODE, Reason.BROKEN_STREAM, f"{type(error).__name__}: {error}") from error
     facts = {name: getattr(video.stream, name) for name in ("width", "height", "fps", "frame_count", "codec")}
+    wanted, decoded = video.frames_wanted, len(video.frames)
+    facts |= {"frames_wanted": wanted, "frames_decoded": decoded}
+    if decoded < LEAST_SHARE * wanted:
+        short = VideoError(Stage.DECODE, Reason.CUT_SHORT, f"{decoded} of {wanted} frames")
+        facts |= {"status": Status.ERROR, "error_stage": short.stage, "error": str(short)}
+        return one_row(DECODED, facts, frames_to_arrow([]))
     return one_row(DECODED, {"status": Status.OK, **facts}, frames)
 
 

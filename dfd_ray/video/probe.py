@@ -17,14 +17,18 @@ from typing import BinaryIO
 import av
 import av.error
 import numpy as np
+from av.stream import Disposition
 
 from dfd_ray.arrays import Int64Array
 from dfd_ray.errors import Reason, Stage, VideoError
+from dfd_ray.video.promise import count_announced, count_unread
 
 SLICE, IDR = 1, 5
 """`nal_unit_type` of a slice of a non-IDR and of an IDR picture (H.264, table 7-1)."""
 CLEAN_KEYFRAMES = ("hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mjpeg", "prores")
 """Decoders at whose key frames decoding can start. In H.264 a key frame may be a recovery point only: there IDR counts."""
+VOP, EMPTY_VOP = b"\x00\x00\x01\xb6", 19
+"""Start code of an MPEG-4 picture (ISO/IEC 14496-2, table 6-3), and the most bytes of one without content, as in FFmpeg."""
 TIMED_CONTAINERS = ("mov", "matroska")
 """Demuxers that give presentation times; others (AVI) may give times of decoding instead."""
 
@@ -34,7 +38,7 @@ Source = str | BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The facts of a video's first picture stream, from its packets."""
+    """The facts of a video's picture stream, from its packets."""
 
     width: int
     height: int
@@ -55,6 +59,14 @@ class Stream:
     """`frame_index` (n,) int64 of each packet, in decoding order; empty when not known."""
     restarts: Int64Array
     """Packets (n,) int64 at which a decoder can start: positions in decoding order, ascending."""
+    packets: int = 0
+    """Packets that hold a frame each; in an irregular stream some may hold none."""
+    listed: int = 0
+    """Frames that the container lists; those that could be read where it has no list."""
+    announced: int = 0
+    """Frames by the container's header or its duration and rate, which may lie; 0 when it does not say."""
+    irregular: bool = False
+    """Whether packets and frames may not match one to one, so that only decoding can count the frames."""
 
 
 @contextmanager
@@ -81,21 +93,24 @@ def open_container(source: Source, containers: Sequence[str]) -> Iterator[av.con
 
 
 def walk_packets(container: av.container.InputContainer, max_packets: int, check_deadline: Callable[[], None]) -> Stream:
-    """Read every packet of the first picture stream without decoding it, and return what the stream holds.
+    """Read every packet of the picture stream without decoding it, and return what the stream holds.
 
     Raises VideoError when no packet can be read, when there are more than `max_packets`, or when `check_deadline` does.
     """
     stream = find_picture_stream(container)
     read_slice_header = _make_header_reader(stream)
-    trusted = stream.codec_context.name in CLEAN_KEYFRAMES
+    name, read, irregular = stream.codec_context.name, 0, False
+    trusted = name in CLEAN_KEYFRAMES
     timed = container.format.name.startswith(TIMED_CONTAINERS)
     stamps: list[int | None] = []
     references, restarts = list[int](), list[int]()
     try:
         for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:
+            read += packet.size > 0
+            if packet.size == 0 or not is_shown(packet, name):
                 continue
             check_deadline()
+            irregular |= name == "mpeg4" and is_packed(packet)
             if read_slice_header is not None:
                 header = read_slice_header(bytes(packet))
                 if header is None or header >> 5 & 3:
@@ -116,25 +131,56 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
         width=stream.codec_context.width,
         height=stream.codec_context.height,
         fps=_read_rate(stream),
-        codec=stream.codec_context.name,
+        codec=name,
         frame_count=len(stamps),
         start=min((stamp for stamp in stamps if stamp is not None), default=0),
         order=order,
         references=np.sort(display[references]) if order and read_slice_header else np.empty(0, np.int64),
         display=display,
         restarts=np.array(restarts if timed else [], np.int64),
+        packets=len(stamps),
+        listed=len(stamps) + count_unread(container, stream, read),
+        announced=min(count_announced(container, stream), max_packets),
+        # Pictures sent after the first key frame and shown before it lack what they depend on: many decoders drop them.
+        irregular=irregular or bool(len(display) and display[0]),
     )
 
 
 def find_picture_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """Return the first video stream, with one decoding thread: many processes are faster than threads in one."""
-    if not container.streams.video:
-        raise VideoError(Stage.OPEN, Reason.NO_VIDEO_STREAM)
-    stream = container.streams.video[0]
+    """Return the video stream that a player shows, with one decoding thread: many processes are faster than threads in one.
+
+    A cover picture is no video, though FFmpeg lists it as one. Of several videos FFmpeg takes the best.
+    """
+    best = container.streams.best("video")
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        detail = "nothing but a cover picture" if container.streams.video else ""
+        raise VideoError(Stage.OPEN, Reason.NO_VIDEO_STREAM, detail)
+    stream = best if isinstance(best, av.VideoStream) and best in videos else videos[0]
     if stream.codec_context is None:
         raise VideoError(Stage.OPEN, Reason.NOT_A_VIDEO, "no decoder for its codec")
     stream.codec_context.thread_count = 1
     return stream
+
+
+def is_shown(packet: av.Packet, codec: str) -> bool:
+    """Return whether a packet is a frame of its own: not hidden by an edit list, nor for reference only (VP8, VP9).
+
+    RFC 6386, 9.1; VP9 bitstream specification, 6.2 and annex B (a superframe holds a frame that is shown).
+    """
+    if packet.is_discard:
+        return False
+    first: int = memoryview(packet)[0]
+    if codec == "vp8":
+        return bool(first >> 4 & 1)
+    if codec == "vp9" and memoryview(packet)[-1] >> 5 != 0b110 and first >> 4 != 0b1011:  # 1011: profile 3, one bit more
+        return bool(first >> 3 & 1 or first >> 1 & 1)
+    return True
+
+
+def is_packed(packet: av.Packet) -> bool:
+    """Return whether an MPEG-4 packet holds two pictures, or so little that it stands for one sent before (DivX, Xvid)."""
+    return packet.size <= EMPTY_VOP or bytes(packet).count(VOP) > 1
 
 
 def start_deadline(seconds: float) -> Callable[[], None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dfd_ray.store.summary import Summary, count_statuses
+from dfd_ray.store.summary import Summary, count_statuses, describe_cut_short
 
 
 def test_a_job_that_went_on_has_the_rate_of_what_it_did(tmp_path: Path) -> None:
@@ -51,3 +51,18 @@ def test_nested_values_are_printed_as_phrases_and_kept_as_they_are(tmp_path: Pat
     ]
     summary.save(str(tmp_path))
     assert json.loads((tmp_path / "summaries" / "analyze.json").read_text())["leaks"] == details["leaks"]
+
+
+def test_videos_that_are_cut_short_are_counted_with_an_example() -> None:
+    rows = {
+        "video_id": ["whole.mp4", "b.mp4", "a.mp4", "hardly.mp4", "missing.mp4"],
+        "status": ["ok", "ok", "no_face", "error", "error"],
+        "frames_wanted": [8, 8, 40, 8, None],
+        "frames_decoded": [8, 4, 30, 1, None],
+    }
+    [note] = describe_cut_short(pa.table(rows))
+    assert note == "cut short: 2 videos gave fewer frames than wanted, such as 'a.mp4' (30 of 40)"
+    one = pa.table({name: values[:2] for name, values in rows.items()})
+    assert describe_cut_short(one) == ["cut short: 1 video gave fewer frames than wanted, such as 'b.mp4' (4 of 8)"]
+    assert describe_cut_short(one.slice(0, 1)) == []
+    assert describe_cut_short(one.select(["video_id", "status"])) == []

@@ -19,7 +19,8 @@ COLUMNS = {
     "manifest": ["video_id", "uri", "part", "label", "originals", "people", "method", "split", "group", "fold", "bytes"],
     "faces": [
         *("video_id", "label", "group", "fold", "status", "error_stage", "error"),
-        *("width", "height", "fps", "frame_count", "codec", "seconds_spent", "faces"),
+        *("width", "height", "fps", "frame_count", "codec"),
+        *("frames_wanted", "frames_decoded", "seconds_spent", "faces"),
     ],
     "projection": [
         *("video_id", "frame_index", "face_index", "label", "pca", "x", "y", "z"),

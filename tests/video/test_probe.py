@@ -11,11 +11,12 @@ from typing import Any, cast
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from dfd_ray.config import Config
 from dfd_ray.errors import Reason, Stage, VideoError
-from dfd_ray.video import Stream, walk_packets
-from dfd_ray.video.probe import _read_rate, open_container, start_deadline
+from dfd_ray.video import Stream, decode_video, walk_packets
+from dfd_ray.video.probe import _read_rate, is_shown, open_container, start_deadline
 
 CONTAINERS = Config().preprocess.containers
 
@@ -161,3 +162,73 @@ def test_a_container_is_closed_after_use(make_clip: Any) -> None:
         pass
     with pytest.raises(AssertionError, match="not open"):
         next(container.demux())
+
+
+def write_with_cover(path: Path, pictures: int) -> Path:
+    """Write an mp4 with a cover picture, and so many pictures of video; of none, with sound."""
+    with av.open(str(path), "w", format="mp4") as container:
+        streams: list[Any] = []
+        if pictures:
+            streams.append(container.add_stream("libx264", rate=25))
+            streams[0].width, streams[0].height, streams[0].pix_fmt = 160, 120, "yuv420p"
+        else:
+            streams.append(container.add_stream("aac", rate=44100, layout="mono"))
+        cover = container.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt, cover.disposition = 64, 64, "yuvj420p", Disposition.attached_pic
+        for packet in [*cover.encode(av.VideoFrame(64, 64, "yuvj420p")), *cover.encode()]:
+            container.mux(packet)
+        for number in range(pictures):
+            frame = av.VideoFrame.from_ndarray(np.full((120, 160, 3), 20 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(streams[0].encode(frame))
+        for number in range(0 if pictures else 5):
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = 44100, 1024 * number, Fraction(1, 44100)
+            container.mux(streams[0].encode(sound))
+        container.mux(streams[0].encode())
+    return path
+
+
+def boxes_of(content: bytes) -> list[bytes]:
+    boxes = []
+    while content:
+        size = int.from_bytes(content[:4], "big")
+        boxes.append(content[:size])
+        content = content[size:]
+    return boxes
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_cover_picture_is_not_the_video(tmp_path: Path, first: bool) -> None:
+    path = write_with_cover(tmp_path / "covered.mp4", 10)
+    if first:  # the box that holds the cover before that of the video
+        boxes = boxes_of(path.read_bytes())
+        boxes[-1] = boxes[-1][:8] + b"".join(sorted(boxes_of(boxes[-1][8:]), key=lambda box: box[4:8] != b"udta"))
+        path.write_bytes(b"".join(boxes))
+    with av.open(str(path)) as container:
+        assert [bool(stream.disposition & Disposition.attached_pic) for stream in container.streams] == [first, not first]
+    video = decode_video(str(path), 4)
+    assert (video.stream.codec, video.stream.frame_count, video.stream.width) == ("h264", 10, 160)
+    assert [(frame.width, frame.height) for frame in video.frames] == [(160, 120)] * 4
+
+
+def test_sound_with_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="no_video_stream: nothing but a cover picture") as caught:
+        decode_video(str(write_with_cover(tmp_path / "song.m4a", 0)), 4)
+    assert caught.value.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize(
+    ("codec", "content", "shown"),
+    [
+        ("vp8", b"\x10\x00", True),
+        ("vp8", b"\x01\x00", False),
+        ("vp9", b"\x82\x00", True),
+        ("vp9", b"\x84\x00", False),
+        ("vp9", b"\x88\x00", True),  # shows a frame that came before
+        ("vp9", b"\x84\xc1", True),  # a superframe
+        ("h264", b"\x00\x00", True),
+    ],
+)
+def test_a_frame_for_reference_only_is_not_shown(codec: str, content: bytes, shown: bool) -> None:
+    assert is_shown(av.Packet(content), codec) == shown

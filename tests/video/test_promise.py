@@ -1,0 +1,123 @@
+"""A file that breaks off says so: the frames wanted of it, and those that it gave."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dfd_ray.errors import Reason, Stage, Status
+from dfd_ray.sections import Preprocess
+from dfd_ray.video import decode_video
+from dfd_ray.video.decoder_process import LEAST_SHARE, decode_row
+from dfd_ray.video.promise import read_declared_size
+
+KINDS: dict[str, dict[str, Any]] = {
+    "mp4 with its index first": {"movflags": "faststart"},
+    "matroska": {"suffix": ".mkv"},
+    "webm": {"codec": "libvpx", "options": {"deadline": "realtime", "cpu-used": "8"}, "suffix": ".webm"},
+    "avi": {"suffix": ".avi"},
+    "flv": {"suffix": ".flv"},
+    "wmv": {"codec": "wmv2", "suffix": ".wmv"},
+}
+
+
+def row_of(path: Path, count: int = 8) -> dict[str, Any]:
+    [row] = decode_row(str(path), count, Preprocess()).to_pylist()
+    assert len(row["frames"]) == (row["frames_decoded"] if row["status"] == Status.OK else 0)
+    return row
+
+
+def kept(path: Path, share: float, folder: Path, zeros: bool = False) -> Path:
+    """Write a copy that ends after a share of the file, or holds nothing but zeros from there."""
+    content = path.read_bytes()
+    end = int(share * len(content))
+    copy = folder / path.name
+    copy.write_bytes(content[:end] + bytes(len(content) - end if zeros else 0))
+    return copy
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_video_gives_what_is_wanted_of_it(make_clip: Any, kind: str) -> None:
+    row = row_of(make_clip(**KINDS[kind]))
+    assert (row["status"], row["frames_wanted"], row["frames_decoded"]) == (Status.OK, 8, 8)
+
+
+@pytest.mark.parametrize("count", [1, 72, 500])
+def test_no_more_is_wanted_of_a_short_video_than_there_is(make_clip: Any, count: int) -> None:
+    row = row_of(make_clip(), count)
+    assert row["frames_wanted"] == row["frames_decoded"] == min(count, 72)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_video_that_breaks_off_says_how_much_of_it_is_there(make_clip: Any, tmp_path: Path, kind: str, zeros: bool) -> None:
+    row = row_of(kept(make_clip(**KINDS[kind]), 0.7, tmp_path, zeros), 40)
+    assert (row["status"], row["frames_wanted"]) == (Status.OK, 40)
+    assert 40 / 3 < row["frames_decoded"] < 36
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_video_of_which_hardly_anything_is_there_is_an_error_with_its_facts(
+    make_clip: Any, tmp_path: Path, kind: str
+) -> None:
+    row = row_of(kept(make_clip(**KINDS[kind]), 0.25, tmp_path))
+    assert (row["status"], row["error_stage"]) == (Status.ERROR, Stage.DECODE)
+    assert row["error"] == f"{Reason.CUT_SHORT}: {row['frames_decoded']} of {row['frames_wanted']} frames"
+    assert row["frames_decoded"] < LEAST_SHARE * row["frames_wanted"]
+    assert (row["width"], row["height"]) == (160, 120)
+
+
+@pytest.mark.parametrize("share", np.linspace(0.1, 1, 10))
+def test_the_share_decides(make_clip: Any, tmp_path: Path, share: float) -> None:
+    video = decode_video(str(kept(make_clip(movflags="faststart"), share, tmp_path)), 12)
+    there = Fraction(video.stream.frame_count, 72)
+    assert video.frames_wanted == 12
+    assert abs(len(video.frames) - 12 * there) <= 1
+
+
+def test_damage_in_the_middle_costs_the_frames_after_it_and_none_before(make_clip: Any, tmp_path: Path) -> None:
+    whole = make_clip(movflags="faststart")
+    content = bytearray(whole.read_bytes())
+    start = content.find(b"mdat")
+    content[start + (len(content) - start) * 3 // 5 :] = bytes(len(content) - start - (len(content) - start) * 3 // 5)
+    path = tmp_path / "zeros.mp4"
+    path.write_bytes(content)
+    video = decode_video(str(path), 72)
+    assert (video.stream.frame_count, video.frames_wanted) == (72, 72)
+    assert [frame.index for frame in video.frames] == list(range(len(video.frames)))
+    assert 30 < len(video.frames) < 50
+
+
+@pytest.mark.parametrize("size", [0, 2**32 - 1])
+def test_a_size_that_its_writer_did_not_know_promises_nothing(make_clip: Any, tmp_path: Path, size: int) -> None:
+    content = bytearray(make_clip(suffix=".avi").read_bytes())
+    content[4:8] = size.to_bytes(4, "little")
+    path = tmp_path / "piped.avi"
+    path.write_bytes(content[: len(content) // 2])
+    row = row_of(path)
+    assert row["status"] == Status.OK
+    assert read_declared_size(bytes(content)) == 0
+
+
+def test_a_matroska_file_of_unknown_size_promises_nothing() -> None:
+    header = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67"
+    assert read_declared_size(header + b"\x01" + b"\xff" * 7) == 0
+    assert read_declared_size(header + b"\xff") == 0
+    assert read_declared_size(header + b"\x82") == len(header) + 1 + 2
+    assert read_declared_size(header + b"\x01" + (1000).to_bytes(7, "big")) == len(header) + 8 + 1000
+    assert read_declared_size(b"") == read_declared_size(header) * 0 == 0
+
+
+@pytest.mark.parametrize("count", [0, 2**31 - 1])
+def test_a_whole_file_whose_header_lies_is_not_cut_short(make_clip: Any, tmp_path: Path, count: int) -> None:
+    content = bytearray(make_clip(suffix=".avi", codec="mpeg4").read_bytes())
+    for field in (content.find(b"avih") + 24, content.find(b"strh") + 40):
+        content[field : field + 4] = count.to_bytes(4, "little")
+    path = tmp_path / "lying.avi"
+    path.write_bytes(content)
+    row = row_of(path)
+    assert (row["status"], row["frame_count"], row["frames_wanted"], row["frames_decoded"]) == (Status.OK, 72, 8, 8)
