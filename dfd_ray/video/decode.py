@@ -10,7 +10,7 @@ import av
 import av.error
 import numpy as np
 
-from dfd_ray.arrays import BoolArray
+from dfd_ray.arrays import BoolArray, Int64Array
 from dfd_ray.errors import Reason, Stage, VideoError
 from dfd_ray.video.frame import Frame
 from dfd_ray.video.probe import (
@@ -72,18 +72,19 @@ def decode_video(
     if stream.irregular:
         with open_container(source, containers) as container:
             stream = _count_frames(container, stream, max_pixels, check_deadline)
-    total = stream.frame_count + lost
-    wanted = min(count, total)
-    present = (2 * wanted * stream.frame_count + total) // (2 * total)
-    if not present:
-        return Video(stream, [], wanted)
     skip = len(stream.references) >= max(count, enough_references or 0)
     candidates = stream.references if skip else np.arange(stream.frame_count, dtype=np.int64)
-    chosen = set(choose_frames(candidates, present).tolist())
+    # Chosen as if the lost frames were there, so that what is left of a video is sampled no more densely than a whole one.
+    there = stream.frame_count
+    promised = np.arange(there, there + round(lost * len(candidates) / there))
+    wanted = choose_frames(np.concatenate([candidates, promised]), count)
+    chosen = set(wanted[wanted < there].tolist())
+    if not chosen:
+        return Video(stream, [], len(wanted))
     # Opened again: seeking back to the start lost frames or was refused in 2 of 1,155 damaged files (Matroska, AVI), and
     # opening takes 1 to 2 % of the time.
     with open_container(source, containers) as container:
-        return Video(stream, _decode_chosen(container, stream, chosen, skip, max_pixels, check_deadline), wanted)
+        return Video(stream, _decode_chosen(container, stream, chosen, skip, max_pixels, check_deadline), len(wanted))
 
 
 def count_lost(stream: Stream, source: Source) -> int:
@@ -101,7 +102,7 @@ def _count_frames(
     pictures.codec_context.options = {"max_pixels": str(2 * max_pixels)}
     shown = 0
     try:
-        for _ in _decode_packets(container, pictures, np.ones(stream.packets, np.bool_)):
+        for _ in _decode_packets(container, pictures, np.ones(stream.packets, np.bool_), stream.restarts[:0]):
             check_deadline()
             shown += 1
     except MemoryError:
@@ -132,9 +133,11 @@ def _decode_chosen(
     frames: list[Frame] = []
     broken = ""
     try:
-        for position, decoded in enumerate(_decode_packets(container, pictures, needed)):
+        by_time = skip or not needed.all() or len(stream.restarts) > 0
+        restarts = stream.restarts if stream.order is not None else stream.restarts[:0]
+        for position, decoded in enumerate(_decode_packets(container, pictures, needed, restarts)):
             check_deadline()
-            index = _find_index(stream, decoded, position, skip or not needed.all())
+            index = _find_index(stream, decoded, position, by_time)
             if index in chosen:
                 if decoded.width * decoded.height > max_pixels:
                     detail = f"a frame of {decoded.width} x {decoded.height} pixels"
@@ -168,9 +171,12 @@ def find_needed_packets(stream: Stream, chosen: set[int]) -> BoolArray:
 
 
 def _decode_packets(
-    container: av.container.InputContainer, pictures: av.VideoStream, needed: BoolArray
+    container: av.container.InputContainer, pictures: av.VideoStream, needed: BoolArray, restarts: Int64Array
 ) -> Iterator[av.VideoFrame]:
-    """Yield the frames that the decoder makes of the needed packets. At a gap the decoder is emptied and starts afresh."""
+    """Yield the frames that the decoder makes of the needed packets. At a gap the decoder is emptied and starts afresh.
+
+    Damage costs the frames up to the next restart, where there is one: it clears them in `needed`.
+    """
     position, feeding = 0, False
     last = np.flatnonzero(needed)[-1]
     for packet in container.demux(pictures):
@@ -181,9 +187,16 @@ def _decode_packets(
             feeding = True
             try:
                 yield from pictures.decode(packet)
+            except MemoryError:
+                raise
             except av.error.FFmpegError:
                 yield from pictures.decode(None)  # what it was given before the damage
-                raise
+                later = restarts[restarts > position]
+                if not len(later):
+                    raise
+                needed[position : later[0]] = False
+                pictures.codec_context.flush_buffers()
+                feeding = False
         elif feeding:
             yield from pictures.decode(None)
             pictures.codec_context.flush_buffers()

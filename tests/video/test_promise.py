@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -90,6 +91,27 @@ def test_damage_in_the_middle_costs_the_frames_after_it_and_none_before(make_cli
     assert (video.stream.frame_count, video.frames_wanted) == (72, 72)
     assert [frame.index for frame in video.frames] == list(range(len(video.frames)))
     assert 30 < len(video.frames) < 50
+
+
+@pytest.mark.parametrize("movflags", ["", "faststart"])
+@pytest.mark.parametrize("count", [8, 30, 72])
+def test_damage_costs_the_frames_up_to_the_next_key_frame_alone(
+    make_clip: Any, decode_all: Any, tmp_path: Path, count: int, movflags: str
+) -> None:
+    whole = make_clip(movflags=movflags)
+    content = bytearray(whole.read_bytes())
+    with av.open(str(whole)) as container:
+        entries = list(container.streams.video[0].index_entries)
+    for entry in entries[8:12]:  # of the first of three groups of pictures
+        content[entry.pos : entry.pos + entry.size] = bytes(entry.size)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(content)
+    reference = [frame.to_ndarray().tobytes() for frame in decode_all(whole)]
+    video = decode_video(str(path), count)
+    assert len(video.frames) < video.frames_wanted == count
+    later = [frame for frame in video.frames if frame.index >= 24]
+    assert [frame.index for frame in later] == [f.index for f in decode_video(str(whole), count).frames if f.index >= 24]
+    assert all(frame.planes.tobytes() == reference[frame.index] for frame in later)
 
 
 @pytest.mark.parametrize("size", [0, 2**32 - 1])
