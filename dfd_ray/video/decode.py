@@ -190,6 +190,8 @@ def _decode_packets(
             except MemoryError:
                 raise
             except av.error.FFmpegError:
+                if not len(restarts):  # then frames are counted as they come, and one is lost
+                    raise
                 yield from pictures.decode(None)  # what it was given before the damage
                 later = restarts[restarts > position]
                 if not len(later):
