@@ -27,7 +27,12 @@ def count_unread(container: av.container.InputContainer, stream: av.VideoStream,
 
 
 def count_announced(container: av.container.InputContainer, stream: av.VideoStream) -> int:
-    """Return how many frames the container's header tells of, or its duration and rate make; 0 when it does not say."""
+    """Return how many frames the container's header tells of, or its duration and rate make; 0 when it does not say.
+
+    MP4 and its kin have a list, which says it better.
+    """
+    if container.format.name.startswith("mov"):
+        return 0
     seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     seconds = seconds or (container.duration or 0) / av.time_base
     rate = float(stream.average_rate or 0)
