@@ -89,9 +89,9 @@ def decode_video(
 
 def count_lost(stream: Stream, source: Source) -> int:
     """Return how many frames the file promises and does not hold, because it breaks off."""
-    if stream.listed == stream.frame_count < stream.announced or not stream.announced:
-        return count_promised(source, stream.frame_count, stream.announced) - stream.frame_count
-    return stream.listed - stream.frame_count
+    if 0 < stream.announced <= stream.frame_count:
+        return stream.listed - stream.frame_count
+    return count_promised(source, stream.frame_count, stream.announced) - stream.frame_count
 
 
 def _count_frames(

@@ -140,7 +140,7 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
         restarts=np.array(restarts if timed else [], np.int64),
         packets=len(stamps),
         listed=len(stamps) + count_unread(container, stream, read),
-        announced=min(count_announced(container, stream), max_packets),
+        announced=min(count_announced(container, stream, len(stamps)), max_packets),
         # Pictures sent after the first key frame and shown before it lack what they depend on: many decoders drop them.
         irregular=irregular or bool(len(display) and display[0]),
     )

@@ -26,13 +26,13 @@ def count_unread(container: av.container.InputContainer, stream: av.VideoStream,
     return max(0, sum(1 for entry in stream.index_entries if entry.size > 0) - read)
 
 
-def count_announced(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+def count_announced(container: av.container.InputContainer, stream: av.VideoStream, counted: int) -> int:
     """Return how many frames the container's header tells of, or its duration and rate make; 0 when it does not say.
 
-    MP4 and its kin have a list, which says it better.
+    Of MP4 and its kin these are the frames counted, because their list says it better.
     """
     if container.format.name.startswith("mov"):
-        return 0
+        return counted
     seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     seconds = seconds or (container.duration or 0) / av.time_base
     rate = float(stream.average_rate or 0)
