@@ -69,9 +69,10 @@ def decode_video(
     if stream.width * stream.height > max_pixels:
         raise VideoError(Stage.OPEN, Reason.TOO_LARGE, f"{stream.width} x {stream.height} pixels")
     lost = count_lost(stream, source)
-    if stream.irregular:
+    if stream.doubtful:
         with open_container(source, containers) as container:
             stream = _count_frames(container, stream, max_pixels, check_deadline)
+        lost += max(0, stream.packets - stream.doubtful - stream.frame_count)
     skip = len(stream.references) >= max(count, enough_references or 0)
     candidates = stream.references if skip else np.arange(stream.frame_count, dtype=np.int64)
     # Chosen as if the lost frames were there, so that what is left of a video is sampled no more densely than a whole one.
@@ -89,8 +90,9 @@ def decode_video(
 
 def count_lost(stream: Stream, source: Source) -> int:
     """Return how many frames the file promises and does not hold, because it breaks off."""
-    if 0 < stream.announced <= stream.frame_count:
-        return stream.listed - stream.frame_count
+    lost = stream.listed - stream.frame_count
+    if lost or 0 < stream.announced <= stream.frame_count:
+        return lost
     return count_promised(source, stream.frame_count, stream.announced) - stream.frame_count
 
 

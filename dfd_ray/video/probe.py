@@ -60,13 +60,13 @@ class Stream:
     restarts: Int64Array
     """Packets (n,) int64 at which a decoder can start: positions in decoding order, ascending."""
     packets: int = 0
-    """Packets that hold a frame each; in an irregular stream some may hold none."""
+    """Packets that are frames, but for doubtful ones."""
     listed: int = 0
-    """Frames that the container lists; those that could be read where it has no list."""
+    """Frames that the container lists; where it has no list, those read, or those announced where reading failed."""
     announced: int = 0
     """Frames by the container's header or its duration and rate, which may lie; 0 when it does not say."""
-    irregular: bool = False
-    """Whether packets and frames may not match one to one, so that only decoding can count the frames."""
+    doubtful: int = 0
+    """Packets that may hold no frame of their own. Where there are any, only decoding can count the frames."""
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
     """
     stream = find_picture_stream(container)
     read_slice_header = _make_header_reader(stream)
-    name, read, irregular = stream.codec_context.name, 0, False
+    name, read, doubtful, failed = stream.codec_context.name, 0, 0, False
     trusted = name in CLEAN_KEYFRAMES
     timed = container.format.name.startswith(TIMED_CONTAINERS)
     stamps: list[int | None] = []
@@ -110,7 +110,7 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
             if packet.size == 0 or not is_shown(packet, name):
                 continue
             check_deadline()
-            irregular |= name == "mpeg4" and is_packed(packet)
+            doubtful += name == "mpeg4" and is_packed(packet)
             if read_slice_header is not None:
                 header = read_slice_header(bytes(packet))
                 if header is None or header >> 5 & 3:
@@ -125,6 +125,8 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
     except av.error.FFmpegError as error:
         if not stamps:
             raise VideoError(Stage.OPEN, Reason.BROKEN_STREAM, _describe(error)) from None
+        failed = True
+    announced = min(count_announced(container, stream, len(stamps)), max_packets)
     order = _number_stamps(stamps)
     display = np.array([order[stamp] for stamp in stamps if stamp is not None] if order else [], np.int64)
     return Stream(
@@ -139,10 +141,10 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
         display=display,
         restarts=np.array(restarts if timed else [], np.int64),
         packets=len(stamps),
-        listed=len(stamps) + count_unread(container, stream, read),
-        announced=min(count_announced(container, stream, len(stamps)), max_packets),
+        listed=max(len(stamps) + count_unread(container, stream, read), announced if failed else 0),
+        announced=announced,
         # Pictures sent after the first key frame and shown before it lack what they depend on: many decoders drop them.
-        irregular=irregular or bool(len(display) and display[0]),
+        doubtful=doubtful + int(display[0] if len(display) else 0),
     )
 
 

@@ -20,8 +20,8 @@ HEAD, TAIL = 2**16, 2**12
 
 
 def count_unread(container: av.container.InputContainer, stream: av.VideoStream, read: int) -> int:
-    """Return how many frames the container lists beyond the `read` ones: MP4 and its kin list each, others none."""
-    if not container.format.name.startswith("mov") or len(stream.index_entries) <= read:
+    """Return how many frames the container lists beyond the `read` ones: MP4 and AVI list each, others none."""
+    if not container.format.name.startswith(("mov", "avi")) or len(stream.index_entries) <= read:
         return 0
     return max(0, sum(1 for entry in stream.index_entries if entry.size > 0) - read)
 

@@ -167,3 +167,17 @@ def test_mpeg2_that_begins_in_the_middle(make_clip: Any, decode_all: Any, tmp_pa
     source = make_clip(codec="mpeg2video", options=GROUPS, count=40, width=96, height=80, suffix=".ts")
     path = rewrite(source, tmp_path / "open.ts", begin_at_the_second_key_frame)
     check(path, decode_all, len(decode_all(path)))
+
+
+@pytest.mark.parametrize("headers", [False, True])
+def test_damage_in_a_stream_that_must_be_counted_is_not_passed_over(make_clip: Any, tmp_path: Path, headers: bool) -> None:
+    path = rewrite(make_kind(make_clip, "mpeg4 with B frames in avi"), tmp_path / "packed.avi", pack)
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        for entry in list(container.streams.video[0].index_entries)[12:]:
+            start = entry.pos + (0 if headers else 8)  # a chunk's name and size
+            content[start : entry.pos + 8 + entry.size] = bytes(entry.pos + 8 + entry.size - start)
+    path.write_bytes(content)
+    video = decode_video(str(path), 20, containers=CONTAINERS)
+    assert video.frames_wanted == 20
+    assert 0 < len(video.frames) < 14
