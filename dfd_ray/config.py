@@ -3,7 +3,7 @@
 A configuration is read from YAML (`safe_load`), then changed by `--set section.field=value`, then frozen. Unknown or
 wrong fields are refused in one line. `Config.content(table)` is what a table carries in its metadata and what a resumed job
 is compared with: the settings that change what the table contains, and nothing else, so neither where the run is nor what it
-runs on. Of a file that a setting names, such as weights, the name counts and not the content.
+runs on. Of a file that a setting names, such as weights, the name counts here; `store/sources.py` compares the content.
 """
 
 from __future__ import annotations
@@ -101,6 +101,12 @@ def parse_config(text: str, source: str, assignments: Iterable[str] = (), **over
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
+
+
+def has_field(name: str) -> bool:
+    """Return whether there is a setting of this name, such as `preprocess.margin`."""
+    section, _, field = name.partition(".")
+    return section in Config.model_fields and field in type(Config.model_fields[section].default).model_fields
 
 
 def describe_fields(section: str) -> Iterator[tuple[str, str, str]]:

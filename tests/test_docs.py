@@ -110,6 +110,8 @@ def test_the_messages_of_the_troubleshooting_page_are_in_the_code() -> None:
         "no video in it",
         "videos that the metadata name are absent",
         "was made with {field} = ",
+        "was made from other {what} than {run.path('manifest')} has now",
+        "has changed since {run.path('manifest')} was made",
         "cannot be had from the Hugging Face hub",
         "training needs REAL and FAKE faces, and there is no {label} one",
         "faces are in fold {fold}",

@@ -22,20 +22,33 @@ from dfd_ray.store.storage import absolute_uri, delete_folder, join
 from dfd_ray.store.tables import write_file
 
 
-def build_manifest(corpus: str, config: Config, report: Report = ignore) -> tuple[pa.Table, list[str]]:
-    """Return the manifest of a corpus, and notes on all that is left out of it, on copies and on folds.
+def read_videos(corpus: str, config: Config) -> tuple[list[Entry], list[Entry], list[str]]:
+    """Return the videos of a corpus, those of `index.extra_real`, and notes on all that is left out.
 
-    `report` is called with how many of how many files have been compared. Raises CorpusError when the corpus is missing or
-    empty, or its metadata contradict it.
+    Raises CorpusError when a folder is missing or empty, or its metadata contradict it.
     """
     entries, notes = read_entries(corpus)
+    extra, told = list_extra_real(absolute_uri(config.index.extra_real)) if config.index.extra_real is not None else ([], [])
+    return entries, extra, [*notes, *told]
+
+
+def build_manifest(
+    corpus: str,
+    config: Config,
+    report: Report = ignore,
+    read: tuple[list[Entry], list[Entry], list[str]] | None = None,
+) -> tuple[pa.Table, list[str]]:
+    """Return the manifest of a corpus, and notes on all that is left out of it, on copies and on folds.
+
+    `report` is called with how many of how many files have been compared; `read` is what `read_videos` returned, if it was
+    called before. Raises CorpusError as that does, and when files are absent.
+    """
+    entries, extra, notes = read or read_videos(corpus, config)
     check_present(corpus, entries, config)
     places = [Place(entry.video_id, corpus, entry.video_id, entry.bytes) for entry in entries]
     count = len(entries)
     if config.index.extra_real is not None:
-        folder = absolute_uri(config.index.extra_real)
-        extra, told = list_extra_real(folder)
-        entries, notes = entries + extra, notes + told
+        folder, entries = absolute_uri(config.index.extra_real), entries + extra
         places += [Place(entry.video_id, folder, entry.video_id.partition("/")[2], entry.bytes) for entry in extra]
     refuse_repeated(corpus, entries)
     groups, told = group_videos(entries, places, config, report)
@@ -70,9 +83,13 @@ def group_videos(entries: list[Entry], places: list[Place], config: Config, repo
 
 def make_row(entry: Entry, place: Place, group: str, fold: int | None) -> dict[str, object]:
     """Return a row of the manifest."""
+    return {**list_facts(entry), "uri": join(place.folder, place.path), "group": group, "fold": fold}
+
+
+def list_facts(entry: Entry) -> dict[str, object]:
+    """Return the columns of the manifest that the corpus gives."""
     row = {column: getattr(entry, column) for column in ("video_id", "part", "label", "split", "method", "bytes")}
-    several = {column: list(getattr(entry, column)) or None for column in ("originals", "people")}
-    return {**row, **several, "uri": join(place.folder, place.path), "group": group, "fold": fold}
+    return row | {column: list(getattr(entry, column)) or None for column in ("originals", "people")}
 
 
 def list_new_videos(folder: str) -> pa.Table:

@@ -23,6 +23,7 @@ from dfd_ray.runtime.session import ATTEMPTS, await_room, ray_session
 from dfd_ray.sections import Analyze
 from dfd_ray.stages.projection import fit_pca, project, read_truths, write_projection
 from dfd_ray.store.run import Run
+from dfd_ray.store.sources import refuse_changed
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
 from dfd_ray.store.tables import check_compatible, count_faces, count_rows
 
@@ -36,6 +37,7 @@ def analyze(run: Run) -> Summary:
     require(run, "embeddings")
     faces = count_faces(run.location, "embeddings")
     check_compatible(run, "projection")
+    refuse_changed(run, "projection")
     if faces and count_rows(run.location, "projection") == faces:
         return Summary("analyze", run.path("projection"), faces, ok=faces, notes=[NOTHING_DONE])
     if faces < 2:

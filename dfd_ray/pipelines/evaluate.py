@@ -17,6 +17,7 @@ from dfd_ray.stages.score import score_faces_of
 from dfd_ray.store.model_files import find_untrained_folds, list_trained_folds
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.sources import digest_sources
 from dfd_ray.store.storage import delete_file, exists, read_json, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
 from dfd_ray.store.tables import read_table, with_metadata, write_file
@@ -64,7 +65,8 @@ def write_evaluation(run: Run, predictions: pa.Table, metrics: dict[str, object]
     calibration = judged.calibration.to_dict() if judged.calibration else None
     write_json(run.path("evaluation", "calibration.json"), {"calibration": calibration, "aggregation": judged.aggregation})
     write_json(run.path("evaluation", "metrics.json"), metrics)
-    schema = with_metadata(SCHEMAS["predictions"], "predictions", run.config)
+    made_from = digest_sources(run, "predictions")
+    schema = with_metadata(SCHEMAS["predictions"], "predictions", run.config, made_from=made_from)
     write_file(run.path("predictions", "part-0.parquet"), predictions.cast(schema))
 
 

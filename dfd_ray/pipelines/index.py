@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dfd_ray.corpus.manifest import build_manifest, write_manifest
+from dfd_ray.corpus.changes import digest_corpus, refuse_changed_corpus
+from dfd_ray.corpus.manifest import build_manifest, read_videos, write_manifest
 from dfd_ray.errors import RunError
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.runtime.terminal import warn
@@ -26,16 +27,20 @@ LINE_SECONDS = 10.0
 def index(run: Run) -> Summary:
     """Write `manifest/` for the corpus that the configuration names, or say that it is already there.
 
-    Raises CorpusError when the corpus is missing or empty, or its metadata contradict it; nothing is written then.
+    Raises CorpusError when the corpus is missing or empty, or its metadata contradict it; nothing is written then. Raises
+    RunError when the corpus is not as it was when the manifest was made.
     """
     assert run.config.corpus is not None
     corpus = absolute_uri(run.config.corpus)
     if count_rows(run.location, "manifest"):
         refuse_other_corpus(run, corpus)
         check_compatible(run, "manifest")
-        return summarise(run, [NOTHING_DONE])
-    manifest, notes = build_manifest(corpus, run.config, report_comparing())
-    write_manifest(run.location, manifest.cast(with_metadata(SCHEMAS["manifest"], "manifest", run.config, corpus=corpus)))
+        return summarise(run, [NOTHING_DONE, *refuse_changed_corpus(run, corpus)])
+    read = entries, extra, _ = read_videos(corpus, run.config)
+    made_from = digest_corpus(entries, extra, run.config)
+    manifest, notes = build_manifest(corpus, run.config, report_comparing(), read)
+    schema = with_metadata(SCHEMAS["manifest"], "manifest", run.config, corpus=corpus, made_from=made_from)
+    write_manifest(run.location, manifest.cast(schema))
     return summarise(run, notes)
 
 

@@ -28,6 +28,7 @@ from dfd_ray.stages.score import score_faces_of
 from dfd_ray.store.model_files import check_models, digest_models
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.sources import compare_videos, digest_sources
 from dfd_ray.store.storage import absolute_uri, exists, read_json, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, describe_cut_short, time_job
 from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata, write_file
@@ -71,8 +72,9 @@ def index_new(new: Run, videos: str) -> None:
         indexed = read_metadata(new.location, "manifest").get("corpus")
         if indexed != videos:
             raise RunError(f"--out {new.location} holds predictions of {indexed}; use another --out")
-        if not read_table(new.location, "manifest", ["video_id"]).equals(manifest.select(["video_id"])):
-            raise RunError(f"{videos} holds other files than when --out {new.location} was begun; use another --out")
+        then = read_table(new.location, "manifest", ["video_id", "bytes"])
+        if change := compare_videos(then, manifest, "bytes"):
+            raise RunError(f"{videos} holds other files than when --out {new.location} was begun: {change}; use another --out")
         check_compatible(new, "manifest")
         return
     write_manifest(new.location, manifest.cast(with_metadata(SCHEMAS["manifest"], "manifest", new.config, corpus=videos)))
@@ -84,7 +86,8 @@ def score_new(run: Run, new: Run, models: str) -> None:
     with fill_table("predict", new, "scores") as counter:
         videos = read_rows(new, "manifest", LISTED, at_once)
         faces = find_faces_of(videos, run.config, counter, pools=2)
-        write_rows(score_faces_of(faces, run, at_once, pools=2), new, "scores", SCHEMAS["scores"], models=models)
+        scores = score_faces_of(faces, run, at_once, pools=2)
+        write_rows(scores, new, "scores", SCHEMAS["scores"], digest_sources(new, "scores") | {"models": models}, models=models)
 
 
 def read_calibration(run: Run) -> CalibrationFacts | None:
@@ -134,7 +137,8 @@ def write_predictions(new: Run, predictions: pa.Table) -> None:
     for name, value in zip(*(predictions.column(c).to_pylist() for c in ("video_id", "probability")), strict=True):
         rows.writerow([name, f"{value:.6f}"])
     write_bytes(new.path("submission.csv"), text.getvalue().encode())
-    schema = with_metadata(SCHEMAS["predictions"], "predictions", new.config)
+    made_from = digest_sources(new, "predictions")
+    schema = with_metadata(SCHEMAS["predictions"], "predictions", new.config, made_from=made_from)
     write_file(new.path("predictions", "part-0.parquet"), predictions.cast(schema))
 
 

@@ -6,6 +6,7 @@ from dfd_ray.errors import RunError
 from dfd_ray.runtime.resumable_table import is_complete
 from dfd_ray.store.model_files import find_untrained_folds
 from dfd_ray.store.run import Run
+from dfd_ray.store.sources import refuse_changed
 from dfd_ray.store.storage import exists
 from dfd_ray.store.tables import WRITER, count_faces, count_rows
 
@@ -37,7 +38,8 @@ def is_made(table: str, run: Run) -> bool:
     match table:
         case "manifest":
             return True
-        case "projection":  # complete without faces to compare with, too: they may have been deleted to save space
+        case "projection":
+            refuse_changed(run, table)  # complete without faces to compare with, too: they may have been deleted to save space
             rows = count_rows(run.location, table)
             return rows > 0 and (not count_rows(run.location, "faces") or rows == count_faces(run.location, "faces"))
         case "models":

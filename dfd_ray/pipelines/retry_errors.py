@@ -8,6 +8,8 @@ either as it was or as it should be, and the same command does the rest. What wa
 
 from __future__ import annotations
 
+import json
+import posixpath
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -20,9 +22,9 @@ from dfd_ray.pipelines.preprocess import preprocess, summarise
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.runtime.session import ray_session
 from dfd_ray.store.run import Run
-from dfd_ray.store.storage import delete_folder
+from dfd_ray.store.storage import delete_folder, open_location
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
-from dfd_ray.store.tables import read_table, replace_rows
+from dfd_ray.store.tables import METADATA_KEY, open_file, read_metadata, read_table, replace_rows, table_files, write_file
 
 DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "training", "checkpoints")
 """What is made from the faces, and what a killed job would resume from."""
@@ -49,11 +51,41 @@ def retry_errors(run: Run, reasons: Iterable[str] = ()) -> Summary:
     if mended:
         for name in DERIVED:
             delete_folder(run.path(name))
+    note_sizes(run, set(failed))
     replace_rows(run.location, "faces", read_table(aside.location, "faces"))
     delete_folder(aside.location)
     note = f"{mended} of {len(failed)} retried videos could be read now"
     notes = [note + ("; what was made from the old faces was deleted" if mended else "")]
     return replace(summarise(run, 0), job="retry-errors", notes=notes)
+
+
+def note_sizes(run: Run, video_ids: set[str]) -> None:
+    """Put into the manifest what size the files of some videos have now, so that the corpus is as the manifest says.
+
+    What was made of the other videos still holds: it is compared with the sizes that the files had when they were indexed.
+    """
+    videos = read_table(run.location, "manifest", ["video_id", "uri", "bytes"]).to_pylist()
+    sizes = {row["video_id"]: measure_file(row["uri"]) for row in videos if row["video_id"] in video_ids}
+    before = {row["video_id"]: row["bytes"] for row in videos if sizes.get(row["video_id"], row["bytes"]) != row["bytes"]}
+    if not before:
+        return
+    facts = read_metadata(run.location, "manifest")
+    facts["sizes_when_indexed"] = before | facts.get("sizes_when_indexed", {})
+    filesystem, _ = open_location(run.location)
+    for path in table_files(run.location, "manifest"):
+        with open_file(path, filesystem) as file:
+            rows = file.read()
+        now = [sizes.get(row["video_id"], row["bytes"]) for row in rows.select(["video_id", "bytes"]).to_pylist()]
+        rows = rows.set_column(rows.column_names.index("bytes"), "bytes", pa.array(now, pa.int64()))
+        metadata = (rows.schema.metadata or {}) | {METADATA_KEY: json.dumps(facts).encode()}
+        write_file(run.path("manifest", posixpath.basename(path)), rows.replace_schema_metadata(metadata))
+
+
+def measure_file(uri: str) -> int | None:
+    """Return the size of a file in bytes."""
+    filesystem, path = open_location(uri)
+    size: int | None = filesystem.get_file_info(path).size
+    return size
 
 
 def find_failed(run: Run, reasons: set[str]) -> list[str]:

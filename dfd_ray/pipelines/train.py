@@ -8,6 +8,7 @@ Ray Train runs the workers; a killed job resumes at its last finished epoch.
 from __future__ import annotations
 
 import copy
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import cast
@@ -19,7 +20,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from dfd_ray.config import Config
-from dfd_ray.errors import ResourceError, TrainingError
+from dfd_ray.errors import ResourceError, RunError, TrainingError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.report.training_examples import write_examples
 from dfd_ray.runtime.progress import Bar, call_every
@@ -30,10 +31,12 @@ from dfd_ray.runtime.terminal import say
 from dfd_ray.runtime.trackers import check_trackers
 from dfd_ray.stages.train_loop import PROGRESS, SCORE, STOPPED, train_folds
 from dfd_ray.stages.training_data import FoldPlan, choose_folds, count_by_fold, load_training_faces, plan_fold, read_labelled
-from dfd_ray.store.model_files import Epoch, is_trained, read_model_facts
+from dfd_ray.store.model_files import Epoch, describe_making, is_trained, read_model_facts
 from dfd_ray.store.run import Run
+from dfd_ray.store.sources import digest_sources, refuse_changed
 from dfd_ray.store.storage import delete_file, delete_folder, exists, read_json, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
+from dfd_ray.store.tables import check_promise
 
 KEEP_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
@@ -65,7 +68,7 @@ def train(run: Run) -> Summary:
         check_room(run.config)
         for of_earlier_models in ("scores", "predictions", "evaluation", "checkpoints/scores"):
             delete_folder(run.path(of_earlier_models))
-        fit(run, [plan_fold(run.config, fold, videos) for fold in pending], spec.size)
+        fit(run, [plan_fold(run.config, fold, videos) for fold in pending], spec.size, digest_sources(run, "models"))
     finish(run, folds)
     return summarise(run, folds)
 
@@ -78,7 +81,28 @@ def finish(run: Run, folds: list[int]) -> None:
     write_history(run, folds)
 
 
-def fit(run: Run, plans: list[FoldPlan], size: int) -> None:
+def name_attempt(run: Run, made_from: dict[str, str]) -> str:
+    """Return the name of Ray Train's run: that of a killed one, to resume it, if all that it learns from is as it was.
+
+    Settings and faces are compared as for a finished model, by what the first attempt has written down.
+    """
+    location = run.path("training", "making.json")
+    if exists(location):
+        begun = read_json(location)
+        try:
+            check_promise(begun, run.path("training"), "models", run.config)
+            refuse_changed(run, "models", [begun])
+            return str(begun["name"])
+        except RunError as error:
+            say(f"training starts over: {error}")
+    # Versions that wrote nothing down named it so.
+    old = run.config.fingerprint("models")
+    name = old if exists(run.path("training", old)) else uuid.uuid4().hex[:16]
+    write_json(location, describe_making(run, made_from) | {"name": name})
+    return name
+
+
+def fit(run: Run, plans: list[FoldPlan], size: int, made_from: dict[str, str]) -> None:
     """Train a model for every fold, one after the other, in one Ray Train run: a start takes longer than a small fold."""
     settings = run.config.train
     gpus = run.config.resources.train.num_gpus
@@ -87,14 +111,14 @@ def fit(run: Run, plans: list[FoldPlan], size: int) -> None:
     limit_worker_start(60 * run.config.resources.wait_minutes / (1 + ATTEMPTS))  # each attempt has its share of the wait
     trainer = TorchTrainer(
         train_folds,
-        train_loop_config={"run": run, "folds": plans},
+        train_loop_config={"run": run, "folds": plans, "made_from": made_from},
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
             use_gpu=gpus > 0,
             resources_per_worker={"CPU": run.config.resources.train.num_cpus, **({"GPU": gpus} if gpus else {})},
         ),
         run_config=RunConfig(
-            name=run.config.fingerprint("models"),  # a run does not resume from a checkpoint made with other settings
+            name=name_attempt(run, made_from),
             storage_path=run.path("training"),
             failure_config=FailureConfig(max_failures=ATTEMPTS, controller_failure_limit=ATTEMPTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"),

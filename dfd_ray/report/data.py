@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from dfd_ray.arrays import Int64Array
 from dfd_ray.config import Config, parse_config
 from dfd_ray.errors import ConfigurationError, RunError
+from dfd_ray.store.run import Run
+from dfd_ray.store.sources import SOURCES, describe_change, find_changed_source
 from dfd_ray.store.storage import join, open_location, read_bytes, read_json
-from dfd_ray.store.tables import iterate_batches, read_footer, read_metadata, table_files
+from dfd_ray.store.tables import concat_rows, iterate_batches, read_footer, read_metadata, read_promises, table_files
 from dfd_ray.verdict.metrics import IntervalScore, ReliabilityBin, RocCurve, SubgroupScores
 
 JOBS = ("index", "preprocess", "embed", "analyze", "train", "evaluate", "predict")
@@ -81,6 +83,7 @@ def read_run(run: str, config: Config) -> RunData:
         raise RunError(f"{run} holds no run; run `dfd-ray index` first")
     own_config, config_yaml = read_config(run, config, remarks)
     history = read_object(run, "models/history.json", remarks)
+    remarks += describe_stale(Run(run, own_config))
     manifest_facts = read_metadata(run, "manifest")
     made_with = read_metadata(run, "faces").get("configuration", {})
     return RunData(
@@ -147,11 +150,17 @@ def read_config(run: str, given: Config, remarks: list[str]) -> tuple[Config, st
     return given, given.to_yaml()
 
 
+def describe_stale(run: Run) -> list[str]:
+    """Return a remark on each table that was made from something else than what is there now."""
+    changed = {table: find_changed_source(run, table, read_promises(run.location, table)) for table in SOURCES}
+    return [f"{table}/ {describe_change(run, table, name)}." for table, name in changed.items() if name]
+
+
 def read_columns(run: str, table: str, files: Sequence[str], columns: list[str] | None) -> pa.Table | None:
     """Return columns of some files of a table, or None when there are no rows."""
     if not files:
         return None
-    return pa.concat_tables(iterate_batches(run, table, columns, ROWS_AT_ONCE, files)).combine_chunks()
+    return concat_rows(iterate_batches(run, table, columns, ROWS_AT_ONCE, files)).combine_chunks()
 
 
 def read_outcomes(run: str, files: Sequence[str]) -> pa.Table | None:

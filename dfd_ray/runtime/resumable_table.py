@@ -10,7 +10,7 @@ reads them and deletes files that were not committed. A kill loses only the file
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -24,20 +24,27 @@ from dfd_ray.errors import RunError
 from dfd_ray.runtime.progress import show_progress
 from dfd_ray.runtime.session import RETRIES, ray_session
 from dfd_ray.store.run import Run
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.sources import UPSTREAM, digest_sources, refuse_changed
 from dfd_ray.store.storage import delete_folder, exists, open_location, write_bytes
-from dfd_ray.store.tables import WRITER, check_compatible, count_rows, read_table, table_files, with_metadata
+from dfd_ray.store.tables import WRITER, check_compatible, count_rows, read_table, survey_table, table_files, with_metadata
 
 
 def is_complete(run: Run, table: str) -> bool:
     """Return whether a table has every row of the manifest, and `check_whole` has found no fault in it.
 
-    Raises RunError if there is no manifest, if another configuration made the table, or if a video is in it twice.
+    Raises RunError if there is no manifest, if another configuration made the table, if it or the table that it is made from
+    was made from something else than what is there now, or if a video is in it twice.
     """
     expected = count_rows(run.location, "manifest")
     if not expected:
         raise RunError(f"--run {run.location} holds no manifest; run `dfd-ray index` first")
-    check_compatible(run, table)
-    if expected != count_rows(run.location, table):
+    rows, promises = survey_table(run.location, table)
+    check_compatible(run, table, promises)
+    for before in UPSTREAM[table]:
+        refuse_changed(run, before)
+    refuse_changed(run, table, promises)
+    if expected != rows:
         return False
     if exists(run.path("checkpoints", table)):  # the job died before its check, or an abandoned write was committed after it
         check_whole(run, table)
@@ -64,7 +71,9 @@ def fill_table(job: str, run: Run, table: str) -> Iterator[ActorHandle]:
 @contextmanager
 def _keep_checkpoints(run: Run, table: str) -> Iterator[None]:
     checkpoints = run.path("checkpoints", table)
-    if table_files(run.location, table) and not exists(checkpoints):
+    if not table_files(run.location, table):
+        delete_folder(checkpoints)  # of a table that was deleted by hand: its rows would be left out
+    elif not exists(checkpoints):
         raise RunError(f"{run.path(table)} is incomplete and its checkpoints are gone; delete that folder to start again")
     context = DataContext.get_current()
     before = context.checkpoint_config
@@ -78,26 +87,36 @@ def _keep_checkpoints(run: Run, table: str) -> Iterator[None]:
         context.checkpoint_config = before
 
 
-def read_rows(run: Run, table: str, columns: list[str] | None, rows_per_block: int) -> Dataset:
+def read_rows(run: Run, table: str, columns: list[str], rows_per_block: int) -> Dataset:
     """Return a table as a dataset in blocks of `rows_per_block` videos, so that few videos are in memory at a time."""
-    filesystem, _ = open_location(run.location)
-    retries = {"max_retries": RETRIES}
-    dataset = ray.data.read_parquet(
-        table_files(run.location, table), filesystem=filesystem, columns=columns, ray_remote_args=retries
+    return read_files(run, table, columns, max_retries=RETRIES).repartition(target_num_rows_per_block=rows_per_block)
+
+
+def read_files(run: Run, table: str, columns: list[str], **ray_remote_args: object) -> Dataset:
+    """Return columns of a table as a dataset; one that a file of another version lacks is null in its rows."""
+    return ray.data.read_parquet(
+        table_files(run.location, table),
+        filesystem=open_location(run.location)[0],
+        columns=columns,
+        schema=pa.schema([SCHEMAS[table].field(name).with_nullable(True) for name in columns]),
+        ray_remote_args=ray_remote_args,
     )
-    return dataset.repartition(target_num_rows_per_block=rows_per_block)
 
 
-def write_rows(dataset: Dataset, run: Run, table: str, schema: pa.Schema, **facts: object) -> None:
+def write_rows(
+    dataset: Dataset, run: Run, table: str, schema: pa.Schema, made_from: Mapping[str, str] | None = None, **facts: object
+) -> None:
     """Write a dataset as the table, a file every `resources.videos_per_file` videos, with `facts` in the metadata.
 
-    Keeps Ray Data's statistics in `<run>/logs/`.
+    There are also the digests of what it is made from, those of `digest_sources` if None are given. Keeps Ray Data's
+    statistics in `<run>/logs/`.
     """
+    made_from = digest_sources(run, table) if made_from is None else made_from
     filesystem, path = open_location(run.path(table))
     dataset.write_parquet(
         path,
         filesystem=filesystem,
-        schema=with_metadata(schema, table, run.config, **facts),
+        schema=with_metadata(schema, table, run.config, made_from=made_from, **facts),
         compression="zstd",
         min_rows_per_file=run.config.resources.videos_per_file,
         ray_remote_args={"max_retries": RETRIES},

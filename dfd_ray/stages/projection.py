@@ -20,6 +20,7 @@ from dfd_ray.faces.crop import decode_jpeg, encode_jpeg
 from dfd_ray.runtime.session import ATTEMPTS
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.sources import digest_sources
 from dfd_ray.store.storage import delete_folder
 from dfd_ray.store.summary import elapsed
 from dfd_ray.store.tables import (
@@ -144,7 +145,7 @@ def write_projection(run: Run, keys: pa.Table, scores: Float32Array, result: Map
     places = keys
     for name, values in columns.items():
         places = places.append_column(name, values)
-    facts = {"tsne": describe_tsne(result), **describe_clusters(result)}
+    facts = {"made_from": digest_sources(run, "projection"), "tsne": describe_tsne(result), **describe_clusters(result)}
     schema = with_metadata(SCHEMAS["projection"], "projection", run.config, **facts)
     write = ray.remote(write_projection_file).options(max_retries=ATTEMPTS)
     shared = ray.put(places)

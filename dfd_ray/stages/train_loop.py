@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,8 @@ class Job(TypedDict):
 
     run: Run
     folds: list[FoldPlan]
+    made_from: NotRequired[dict[str, str]]
+    """Digests of what the models learn from."""
 
 
 class Batch(TypedDict):
@@ -74,13 +76,13 @@ def train_folds(job: Job) -> None:
     try:
         for plan in job["folds"]:
             if not is_trained(run, plan.fold):  # a restarted worker skips the folds that are finished
-                train_fold(run, plan)
+                train_fold(run, plan, job.get("made_from", {}))
     except DfdError as error:
         write_json(stopped, {"error": str(error)})
         raise
 
 
-def train_fold(run: Run, plan: FoldPlan) -> None:
+def train_fold(run: Run, plan: FoldPlan, made_from: dict[str, str]) -> None:
     """Train one model."""
     settings = run.config.train
     torch.manual_seed(settings.seed)
@@ -149,7 +151,7 @@ def train_fold(run: Run, plan: FoldPlan) -> None:
         losses = []
         save_checkpoint(run, plan.fold, metrics, history, losses, state, rank)
     if rank == 0:
-        export_model(run, plan.fold, average.module, spec, history)
+        export_model(run, plan.fold, average.module, spec, history, made_from)
 
 
 def batches(run: Run, plan: FoldPlan, epoch: int, rank: int) -> Iterator[Batch]:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
 from ray.data import Dataset
 from ray.data.expressions import col
 
@@ -26,12 +25,13 @@ from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.models.balancing import compute_balancing_rates, count_repeats
 from dfd_ray.models.blending import self_blend
 from dfd_ray.models.mixing import mix_faces
+from dfd_ray.runtime.resumable_table import read_files
 from dfd_ray.runtime.session import run_as_tasks
 from dfd_ray.sections import Train
 from dfd_ray.store.face_rows import flatten_labelled, locate_landmarks
 from dfd_ray.store.run import Run
-from dfd_ray.store.storage import open_location, read_json, write_json
-from dfd_ray.store.tables import read_table, table_files
+from dfd_ray.store.storage import read_json, write_json
+from dfd_ray.store.tables import read_table
 
 AUGMENT_AT_ONCE = 32
 """Faces of an augmentation task; enough that both classes are among them."""
@@ -130,11 +130,7 @@ def load_training_faces(run: Run, plan: FoldPlan, size: int) -> Dataset:
     Faces are sorted by random keys, which follow from the seed and the epoch alone. So the order changes each epoch, and is
     the same again when a killed job comes back to that epoch, on any machines.
     """
-    videos = ray.data.read_parquet(
-        table_files(run.location, "faces"),
-        filesystem=open_location(run.location)[0],
-        columns=["video_id", "label", "group", "fold", "width", "height", "faces"],
-    )
+    videos = read_files(run, "faces", ["video_id", "label", "group", "fold", "width", "height", "faces"])
     videos = videos.filter(expr=(col("fold") != plan.fold) & col("label").is_not_null())
     faces = videos.map_batches(repeat_faces, fn_kwargs={"run": run, "rates": plan.rates}, batch_format="pyarrow")
     blocks = min(2 + plan.shown // FACES_PER_BLOCK, MOST_BLOCKS)

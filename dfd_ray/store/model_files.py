@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
@@ -19,6 +18,7 @@ from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.models.backbones import InputSpec
 from dfd_ray.models.classifier import load_classifier, read_facts, save_classifier
 from dfd_ray.store.run import Run
+from dfd_ray.store.sources import digest_source, refuse_changed
 from dfd_ray.store.storage import exists, list_files, read_bytes, write_bytes
 from dfd_ray.store.tables import check_promise, read_table
 
@@ -43,9 +43,17 @@ class ModelFacts(TypedDict):
     making: dict[str, Any]
 
 
-def export_model(run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[Epoch]) -> None:
-    """Write a finished model as `models/fold-N.safetensors`, with its history and the configuration that made it."""
-    making = {"fingerprint": run.config.fingerprint("models"), "configuration": run.config.content("models")}
+def describe_making(run: Run, made_from: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is kept with a model of how it was made; `made_from` are the digests of what it learns from."""
+    config = run.config
+    return {"fingerprint": config.fingerprint("models"), "configuration": config.content("models"), "made_from": made_from}
+
+
+def export_model(
+    run: Run, fold: int, module: nn.Module, spec: InputSpec, history: list[Epoch], made_from: Mapping[str, str] | None = None
+) -> None:
+    """Write a finished model as `models/fold-N.safetensors`, with its history and what made it."""
+    making = describe_making(run, made_from or {})
     extra = {"history": json.dumps(history), "making": json.dumps(making), "fold": str(fold)}
     margin = run.config.preprocess.margin
     with tempfile.TemporaryDirectory() as folder:
@@ -91,11 +99,13 @@ def parse_facts(facts: dict[str, Any]) -> ModelFacts:
 
 
 def is_trained(run: Run, fold: int) -> bool:
-    """Return whether the run has its model for a fold; RunError if another configuration made it."""
+    """Return whether the run has its model for a fold; RunError if another configuration or other faces made it."""
     location = locate_model(run, fold)
     if not exists(location):
         return False
-    check_promise(read_model_facts(run, fold)["making"], location, "models", run.config)
+    making = read_model_facts(run, fold)["making"]
+    check_promise(making, location, "models", run.config)
+    refuse_changed(run, "models", [making])
     return True
 
 
@@ -134,7 +144,5 @@ def check_models(run: Run) -> None:
 
 def digest_models(run: Run) -> str:
     """Return 16 hexadecimal digits that change with the classifiers of the run; RunError if it has none."""
-    digest = hashlib.sha256()
-    for fold in list_trained_folds(run):
-        digest.update(read_bytes(locate_model(run, fold)))
-    return digest.hexdigest()[:16]
+    list_trained_folds(run)
+    return str(digest_source(run, "models"))

@@ -1,7 +1,8 @@
 """The tables of a run: what their metadata promise, and how to read and write them.
 
 A table is a folder of Parquet files, `<run>/<table>/`. Up to `projection`, every table has exactly the manifest's rows.
-Each file carries, under the key `dfd_ray`, its schema version and the settings that made it.
+Each file carries, under the key `dfd_ray`, its schema version, the settings that made it, and digests of what it was made from
+(`sources.py`). Files of one table may have other columns where another version of the program wrote them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,9 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from dfd_ray.config import Config
+from dfd_ray.config import Config, has_field
 from dfd_ray.errors import RunError
 from dfd_ray.store.run import Run
+from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.storage import join, list_files, open_input, open_location, write_bytes
 
 SCHEMA_VERSION = 1
@@ -63,14 +65,26 @@ def count_rows(folder: str, table: str) -> int:
 
     Raises RunError for a file that may hold code, so that a job which counts first is refused before Ray starts.
     """
+    return survey_table(folder, table)[0]
+
+
+def read_promises(folder: str, table: str) -> list[dict[str, Any]]:
+    """Return what `with_metadata` stored in the files of a table, each different one once."""
+    return survey_table(folder, table)[1]
+
+
+def survey_table(folder: str, table: str) -> tuple[int, list[dict[str, Any]]]:
+    """Return what `count_rows` and `read_promises` do, from one look at every footer."""
     filesystem, _ = open_location(folder)
-    rows = 0
+    rows, stored = 0, dict[bytes, None]()
     for path in table_files(folder, table):
         try:
-            rows += read_footer(path, filesystem).num_rows
+            footer = read_footer(path, filesystem)
         except (pa.ArrowInvalid, OSError):
             continue
-    return rows
+        rows += footer.num_rows
+        stored[(footer.metadata or {}).get(METADATA_KEY, b"{}")] = None
+    return rows, [dict(json.loads(one)) for one in stored]
 
 
 def read_footer(path: str, filesystem: pafs.FileSystem) -> pq.FileMetaData:
@@ -114,8 +128,28 @@ def read_table(folder: str, table: str, columns: Sequence[str] | None = None) ->
     pieces = []
     for path in files:
         with open_file(path, filesystem) as file:
-            pieces.append(file.read(columns=list(columns) if columns else None))
-    return pa.concat_tables(pieces)
+            pieces.append(complete_columns(file.read(columns=list(columns) if columns else None), table, columns))
+    return concat_rows(pieces)
+
+
+def concat_rows(pieces: Iterable[pa.Table]) -> pa.Table:
+    """Return tables below each other; a column that one of them lacks is null in its rows."""
+    return pa.concat_tables(pieces, promote_options="default")
+
+
+def complete_columns(rows: pa.Table, table: str, columns: Sequence[str] | None) -> pa.Table:
+    """Return rows of a table with the columns that were asked for and that its file, of another version, lacks: as nulls.
+
+    The structs in a column become those of this version, too.
+    """
+    schema = SCHEMAS.get(table, pa.schema([]))
+    for field in (field for field in schema if field.name in (columns or rows.column_names)):
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field.with_nullable(True), pa.nulls(len(rows), field.type))
+        elif pa.types.is_nested(field.type) and rows.schema.field(field.name).type != field.type:
+            place = rows.column_names.index(field.name)
+            rows = rows.set_column(place, field, rows.column(place).cast(field.type))
+    return rows
 
 
 def iterate_batches(
@@ -126,7 +160,7 @@ def iterate_batches(
     for path in files if files is not None else table_files(folder, table):
         with open_file(path, filesystem) as file:
             for batch in file.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None):
-                yield pa.Table.from_batches([batch])
+                yield complete_columns(pa.Table.from_batches([batch]), table, columns)
 
 
 @contextmanager
@@ -136,11 +170,14 @@ def open_file(path: str, filesystem: pafs.FileSystem) -> Iterator[pq.ParquetFile
         yield pq.ParquetFile(file, metadata=read_trusted_footer(file, path))
 
 
-def check_compatible(run: Run, table: str) -> None:
-    """Raise RunError if a table has another schema, or another configuration made it; the first different field is named."""
-    stored = read_metadata(run.location, table)
-    if stored:
-        check_promise(stored, run.path(table), table, run.config)
+def check_compatible(run: Run, table: str, promises: Iterable[dict[str, Any]] | None = None) -> None:
+    """Raise RunError if a table has another schema, or another configuration made it; the first different field is named.
+
+    `promises` are what its files have stored, read if None.
+    """
+    for stored in read_promises(run.location, table) if promises is None else promises:
+        if stored:
+            check_promise(stored, run.path(table), table, run.config)
 
 
 def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
@@ -153,14 +190,20 @@ def check_promise(stored: dict[str, Any], location: str, table: str, config: Con
         raise RunError(f"{location} is of version {version} of the tables, this dfd-ray of {SCHEMA_VERSION}; use another --run")
     if stored.get("fingerprint") == config.fingerprint(table):
         return
-    then, now = stored.get("configuration", {}), config.content(table)
+    then, now, usual = stored.get("configuration", {}), config.content(table), Config().content(table)
     for field in now:
-        if then.get(field) != now[field]:
+        before = then.get(field, usual[field])  # the default of a new setting is what older versions did
+        if before != now[field]:
             raise RunError(
-                f"{location} was made with {field} = {then.get(field)!r}, not {now[field]!r}; "
-                f"use the same setting or another --run"
+                f"{location} was made with {field} = {before!r}, not {now[field]!r}; use the same setting or another --run"
             )
-    raise RunError(f"{location} was made by a version with other settings; use another --run")
+    for field in then.keys() - now.keys():
+        if not has_field(field):
+            raise RunError(
+                f"{location} was made with {field} = {then[field]!r}, which this version does not know; use another --run"
+            )
+    if not then:
+        raise RunError(f"{location} was made by a version with other settings; use another --run")
 
 
 def write_file(location: str, table: pa.Table, compression: str = "snappy") -> None:
@@ -182,7 +225,8 @@ def replace_rows(folder: str, table: str, rows: pa.Table) -> None:
                 continue
             kept = file.read().filter(pc.invert(out_of_date))
         new = rows.filter(pc.is_in(rows.column("video_id"), value_set=ids.combine_chunks()))
-        write_file(join(folder, table, posixpath.basename(path)), pa.concat_tables([kept, new.cast(kept.schema)]), "zstd")
+        both = concat_rows([complete_columns(kept, table, None), new]).replace_schema_metadata(kept.schema.metadata)
+        write_file(join(folder, table, posixpath.basename(path)), both, "zstd")
 
 
 def flatten_faces(videos: pa.Table, columns: Sequence[str] = ()) -> pa.Table:

@@ -63,8 +63,8 @@ def configuration() -> Iterator[str]:
 def tables() -> Iterator[str]:
     """Yield the page of the tables' columns and of the closed sets in them."""
     yield "# Tables\n"
-    yield "Each is a folder of Parquet files in the run. Each file carries the settings that made it, as JSON under the"
-    yield "metadata key `dfd_ray`.\n"
+    yield "Each is a folder of Parquet files in the run. Each file carries the settings that made it and digests of what it was"
+    yield "made from, as JSON under the metadata key `dfd_ray`.\n"
     for name, columns in COLUMNS.items():
         yield f"## {name}\n\nWritten by `{WRITER[name]}`.\n"
         yield from describe_columns(columns)

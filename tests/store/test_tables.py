@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from dfd_ray.config import LINEAGE, Config
 from dfd_ray.errors import RunError
+from dfd_ray.runtime.resumable_table import read_files
 from dfd_ray.store import tables
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
@@ -203,6 +205,73 @@ def test_a_table_of_another_schema_is_refused_in_one_line(tmp_path: Path, monkey
 def test_what_has_no_schema_is_judged_by_its_settings_alone() -> None:
     making = {"fingerprint": Config().fingerprint("models"), "configuration": Config().content("models")}
     tables.check_promise(making, "models/fold-0.safetensors", "models", Config())
+
+
+@pytest.mark.parametrize("field", ["preprocess.faces_per_frame", "index.missing_files"])
+def test_a_table_that_was_made_before_there_was_a_setting_has_its_default(tmp_path: Path, field: str) -> None:
+    path = write(tmp_path, "faces", "a.parquet", ["v"])
+    rows = pq.read_table(path)
+    stored = json.loads(rows.schema.metadata[tables.METADATA_KEY]) | {"fingerprint": "of fewer settings"}
+    del stored["configuration"][field]
+    pq.write_table(rows.replace_schema_metadata({tables.METADATA_KEY: json.dumps(stored)}), path)
+    tables.check_compatible(Run(str(tmp_path), Config()), "faces")
+    section, name = field.split(".")
+    other = Config.model_validate({section: {name: 3 if name == "faces_per_frame" else "keep"}})
+    with pytest.raises(RunError, match=f"was made with {field} = (2, not 3|'refuse', not 'keep')"):
+        tables.check_compatible(Run(str(tmp_path), other), "faces")
+
+
+def test_a_setting_that_this_version_does_not_know_is_named(tmp_path: Path) -> None:
+    making = {"fingerprint": "", "configuration": Config().content("models") | {"preprocess.video_deadline": 1.0}}
+    tables.check_promise(making, "models", "models", Config())  # it once counted, and does not change what is made
+    making["configuration"]["train.magic"] = 3
+    with pytest.raises(RunError, match=r"models was made with train\.magic = 3, which this version does not know"):
+        tables.check_promise(making, "models", "models", Config())
+
+
+def write_mixed(run: Path) -> None:
+    """Write faces of an older version, of this one, and of a newer one."""
+    face = {"frame_index": 4, "face_index": 0, "probability": 1.0, "image": b"x"}
+    schema = SCHEMAS["faces"]
+    older = pa.schema([field for field in schema if field.name not in ("codec", "group")])
+    kind = pa.list_(pa.struct([*schema.field("faces").type.value_type, pa.field("mood", pa.string())]))
+    newer = schema.remove(schema.names.index("faces")).append(pa.field("faces", kind)).append(pa.field("sound", pa.int8()))
+    (run / "faces").mkdir(parents=True)
+    for name, one in {"a": older, "b": schema, "c": newer}.items():
+        row = {"video_id": name, "status": "ok", "codec": "h264", "group": "g", "label": "REAL", "fold": 0, "faces": [face]}
+        pq.write_table(pa.Table.from_pylist([{**row, "sound": 1}], schema=one), run / "faces" / f"{name}.parquet")
+
+
+def test_files_of_other_versions_are_read_together_and_what_one_lacks_is_null(tmp_path: Path) -> None:
+    write_mixed(tmp_path)
+    run = str(tmp_path)
+    assert tables.read_table(run, "faces", ["video_id", "codec"]).column("codec").to_pylist() == [None, "h264", "h264"]
+    assert tables.read_table(run, "faces").column("sound").to_pylist() == [None, None, 1]
+    batches = list(tables.iterate_batches(run, "faces", ["video_id", "group", "faces"]))
+    assert [batch.column("group").to_pylist() for batch in batches] == [[None], ["g"], ["g"]]
+    flat = [tables.flatten_faces(batch, ["video_id", "group"]) for batch in batches]
+    assert [face.column_names for face in flat] == [["video_id", "group", *FACE_FIELDS]] * 3
+    assert tables.count_faces(run, "faces") == 3
+    (tmp_path / "faces" / "b.parquet").unlink()
+    (tmp_path / "faces" / "c.parquet").unlink()
+    assert tables.read_table(run, "faces", ["codec"]).column("codec").to_pylist() == [None], "no file has it"
+
+
+def test_rows_of_this_version_replace_those_of_an_older_one(tmp_path: Path) -> None:
+    write_mixed(tmp_path)
+    run = str(tmp_path)
+    rows = tables.read_table(run, "faces").drop_columns("sound").to_pylist()
+    new = pa.Table.from_pylist([{**row, "codec": "new"} for row in rows], schema=SCHEMAS["faces"])
+    tables.replace_rows(run, "faces", new)
+    assert tables.read_table(run, "faces", ["codec"]).column("codec").to_pylist() == ["new"] * 3
+
+
+def test_a_dataset_has_every_column_of_files_of_other_versions(tmp_path: Path, ray: None) -> None:
+    write_mixed(tmp_path)
+    columns = ["video_id", "codec", "faces"]
+    rows = sorted(read_files(Run(str(tmp_path), Config()), "faces", columns).take_all(), key=lambda row: row["video_id"])
+    assert [row["codec"] for row in rows] == [None, "h264", "h264"]
+    assert [list(row["faces"][0]) for row in rows] == [FACE_FIELDS] * 3
 
 
 def test_rows_are_counted_without_a_file_that_was_cut_off(tmp_path: Path) -> None:

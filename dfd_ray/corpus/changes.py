@@ -1,0 +1,93 @@
+"""Whether a corpus is as it was when it was indexed."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfd_ray.config import Config
+from dfd_ray.corpus.listing import Entry
+from dfd_ray.corpus.manifest import list_facts, read_videos
+from dfd_ray.errors import RunError, Status
+from dfd_ray.labels import TRAIN_ONLY
+from dfd_ray.store.run import Run
+from dfd_ray.store.schemas import SCHEMAS
+from dfd_ray.store.sources import compare_videos, digest_facts, digest_location
+from dfd_ray.store.storage import exists
+from dfd_ray.store.tables import read_metadata, read_table, table_files
+
+COMPARED = {
+    "label": "the labels",
+    "originals": "the originals",
+    "people": "the people",
+    "method": "the methods",
+    "split": "the splits",
+    "bytes": "the sizes of files",
+}
+"""Columns of the manifest that the corpus gives, and what a message calls each."""
+
+
+def digest_corpus(entries: list[Entry], extra: list[Entry], config: Config) -> dict[str, str]:
+    """Return the digests of what a manifest is made from and does not hold row by row."""
+    found = {
+        "groups": digest_facts([one.video_id for one in entries], [one.groups for one in entries]),
+        "index.extra_real": digest_facts([one.video_id for one in extra], [one.bytes for one in extra]),
+        "index.people": digest_location(config.index.people) if config.index.people else None,
+    }
+    return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
+    """Raise RunError if a corpus, or what a setting of `index` names, is not as it was; return notes on what is not known.
+
+    A manifest of an older version does not say what it was made from, and is not compared.
+    """
+    made_from = read_metadata(run.location, "manifest").get("made_from")
+    if not made_from:
+        return []
+    if not exists(corpus):
+        return [f"{corpus} is not there, so whether it has changed is not known"]
+    entries, extra, _ = read_videos(corpus, run.config)
+    change, remedy = describe_changes(run, entries), f"delete {run.path('manifest')} and run `dfd-ray index` again"
+    if change is None:
+        now = digest_corpus(entries, extra, run.config)
+        names = {"groups": "the groups that its labels name", **{name: name for name in now}}
+        other = next((name for name in now if made_from.get(name, now[name]) != now[name]), None)
+        change = f"{names[other]} is not what it was" if other else None
+    elif change.startswith(COMPARED["bytes"]) and (failed := list_failed(run)) and not list_resized(run, entries) - failed:
+        remedy = "run `dfd-ray retry-errors` to read those videos again"
+    if change:
+        raise RunError(f"{corpus} has changed since {run.path('manifest')} was made: {change}; {remedy}")
+    return []
+
+
+def describe_changes(run: Run, entries: list[Entry]) -> str | None:
+    """Return the first thing in which a corpus differs from the rows of the manifest; None if there is none."""
+    then = read_own(run)
+    schema = pa.schema([SCHEMAS["manifest"].field(name) for name in ("video_id", *COMPARED)])
+    now = pa.Table.from_pylist([list_facts(entry) for entry in entries], schema=schema)
+    if change := compare_videos(then, now, "video_id"):
+        return change
+    found = ((what, compare_videos(then, now, column)) for column, what in COMPARED.items())
+    return next((f"{what} of {change}" for what, change in found if change), None)
+
+
+def read_own(run: Run) -> pa.Table:
+    """Return the manifest's rows of the corpus itself, without those of `index.extra_real`."""
+    videos = read_table(run.location, "manifest", ["video_id", "fold", *COMPARED])
+    return videos.filter(pc.not_equal(pc.fill_null(videos.column("fold"), 0), TRAIN_ONLY))
+
+
+def list_resized(run: Run, entries: list[Entry]) -> set[str]:
+    """Return the ids of the videos whose files have another size than when they were indexed."""
+    videos = read_own(run)
+    sizes = dict(zip(videos.column("video_id").to_pylist(), videos.column("bytes").to_pylist(), strict=True))
+    return {entry.video_id for entry in entries if sizes.get(entry.video_id, entry.bytes) != entry.bytes}
+
+
+def list_failed(run: Run) -> set[str]:
+    """Return the ids of the videos that could not be read when their faces were looked for."""
+    if not table_files(run.location, "faces"):
+        return set()
+    rows = read_table(run.location, "faces", ["video_id", "status"])
+    return set(rows.filter(pc.equal(rows.column("status"), Status.ERROR)).column("video_id").to_pylist())
