@@ -26,6 +26,13 @@ COMPARED = {
 }
 """Columns of the manifest that the corpus gives, and what a message calls each."""
 
+DIGESTED = {
+    "groups": "its labels name other groups",
+    "index.extra_real": "index.extra_real holds other videos",
+    "index.people": "index.people holds other vectors",
+}
+"""What a message says of what is only known by a digest."""
+
 
 def digest_corpus(entries: list[Entry], extra: list[Entry], config: Config) -> dict[str, str]:
     """Return the digests of what a manifest is made from and does not hold row by row."""
@@ -51,9 +58,7 @@ def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
     change, remedy = describe_changes(run, entries), f"delete {run.path('manifest')} and run `dfd-ray index` again"
     if change is None:
         now = digest_corpus(entries, extra, run.config)
-        names = {"groups": "the groups that its labels name", **{name: name for name in now}}
-        other = next((name for name in now if made_from.get(name, now[name]) != now[name]), None)
-        change = f"{names[other]} is not what it was" if other else None
+        change = next((DIGESTED[name] for name in now if made_from.get(name, now[name]) != now[name]), None)
     elif change.startswith(COMPARED["bytes"]) and (failed := list_failed(run)) and not list_resized(run, entries) - failed:
         remedy = "run `dfd-ray retry-errors` to read those videos again"
     if change:

@@ -61,7 +61,7 @@ CONTENT = {
     "faces": Content(["video_id", "status"], ["frame_index", "face_index", "box", "probability"], "image"),
     "embeddings": Content(["video_id"], ["frame_index", "face_index"], "vector"),
 }
-SAMPLE = 8
+SAMPLE = 64
 """Videos whose pictures or vectors are compared, the same ones in any order: of all, they would be the whole corpus to read."""
 THREADS = 8
 """Files that are read at once; over a network most of the time is waiting."""

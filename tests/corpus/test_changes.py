@@ -13,8 +13,9 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.retry_errors import note_sizes
-from dfd_ray.store import sources
+from dfd_ray.pipelines import retry_errors
+from dfd_ray.runtime import resumable_table
+from dfd_ray.runtime.resumable_table import is_complete
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import METADATA_KEY, with_metadata
@@ -58,11 +59,11 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "original": (lambda at: write_labels(at, original="c.mp4"), "the originals of 1 of 3 videos differ, such as part/b.mp4"),
     "method": (lambda at: write_labels(at, method="blend"), "the methods of 1 of 3 videos differ"),
-    "group": (lambda at: write_labels(at, group="other"), "the groups that its labels name is not what it was"),
+    "group": (lambda at: write_labels(at, group="other"), "its labels name other groups"),
     "size": (lambda at: (at / "corpus/part/a.mp4").write_text("longer"), "part/a.mp4: 6, was 5; delete"),
     "gone": (lambda at: (at / "corpus/part/a.mp4").unlink(), "part/a.mp4: None, was 5"),
-    "further": (lambda at: (at / "more/y.mp4").write_text("y"), "index.extra_real is not what it was"),
-    "people": (lambda at: write_people(at, 2.0), "index.people is not what it was"),
+    "further": (lambda at: (at / "more/y.mp4").write_text("y"), "index.extra_real holds other videos"),
+    "people": (lambda at: write_people(at, 2.0), "index.people holds other vectors"),
 }
 
 
@@ -125,15 +126,15 @@ def test_a_file_that_was_mended_is_for_retry_errors_and_then_the_corpus_is_as_th
     run = Run(str(tmp_path / "run"), load_config(tmp_path / "run" / "config.yaml"))
     rows = pq.read_table(run.path("manifest", "part-0.parquet"), columns=["video_id", "label", "group", "fold"]).to_pylist()
     rows = [{**row, "faces": [], "status": "error" if row["video_id"] == "part/c.mp4" else "no_face"} for row in rows]
-    stored = with_metadata(SCHEMAS["faces"], "faces", run.config, made_from=sources.digest_sources(run, "faces"))
+    stored = with_metadata(SCHEMAS["faces"], "faces", run.config, made_from=resumable_table.digest_sources(run, "faces"))
     Path(run.path("faces")).mkdir()
     pq.write_table(pa.Table.from_pylist(rows, schema=stored), run.path("faces", "part-0.parquet"))
     (tmp_path / "corpus" / "part" / "c.mp4").write_text("mended")
     assert main(command) == 2
     assert "part/c.mp4: 6, was 0; run `dfd-ray retry-errors` to read those videos again" in capsys.readouterr().err
-    note_sizes(run, {"part/c.mp4"})  # as that job does
+    retry_errors.note_sizes(run, {"part/c.mp4"})  # as that job does
     assert main(command) == 0
-    sources.refuse_changed(run, "faces")
+    assert is_complete(run, "faces")
     (tmp_path / "corpus" / "part" / "a.mp4").write_text("another")
     assert main(command) == 2
     assert "part/a.mp4: 7, was 5; delete" in capsys.readouterr().err

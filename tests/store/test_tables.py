@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dfd_ray.config import LINEAGE, Config
 from dfd_ray.errors import RunError
-from dfd_ray.runtime.resumable_table import read_files
+from dfd_ray.runtime.resumable_table import read_rows
 from dfd_ray.store import tables
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
@@ -268,8 +268,8 @@ def test_rows_of_this_version_replace_those_of_an_older_one(tmp_path: Path) -> N
 
 def test_a_dataset_has_every_column_of_files_of_other_versions(tmp_path: Path, ray: None) -> None:
     write_mixed(tmp_path)
-    columns = ["video_id", "codec", "faces"]
-    rows = sorted(read_files(Run(str(tmp_path), Config()), "faces", columns).take_all(), key=lambda row: row["video_id"])
+    faces = read_rows(Run(str(tmp_path), Config()), "faces", ["video_id", "codec", "faces"], 1)
+    rows = sorted(faces.take_all(), key=lambda row: row["video_id"])
     assert [row["codec"] for row in rows] == [None, "h264", "h264"]
     assert [list(row["faces"][0]) for row in rows] == [FACE_FIELDS] * 3
 
