@@ -28,10 +28,18 @@ from dfd_ray.stages.score import score_faces_of
 from dfd_ray.store.model_files import check_models, digest_models
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
-from dfd_ray.store.sources import compare_videos, digest_sources
+from dfd_ray.store.sources import compare_videos, digest_source, digest_sources
 from dfd_ray.store.storage import absolute_uri, exists, read_json, write_bytes
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, describe_cut_short, time_job
-from dfd_ray.store.tables import check_compatible, count_rows, read_metadata, read_table, with_metadata, write_file
+from dfd_ray.store.tables import (
+    check_compatible,
+    count_rows,
+    read_metadata,
+    read_promises,
+    read_table,
+    with_metadata,
+    write_file,
+)
 from dfd_ray.verdict.predictions import CalibrationFacts, predict_new
 
 
@@ -93,11 +101,17 @@ def score_new(run: Run, new: Run, models: str) -> None:
 def read_calibration(run: Run) -> CalibrationFacts | None:
     """Return how the run's evaluation judges new videos, None before it was evaluated.
 
-    Raises RunError where it is for another aggregation than the configuration asks for.
+    Raises RunError where it is for another aggregation than the configuration asks for, or of other classifiers.
     """
     location = run.path("evaluation", "calibration.json")
     if not exists(location):
         return None
+    models = digest_source(run, "models")
+    if any(one.get("made_from", {}).get("models", models) != models for one in read_promises(run.location, "predictions")):
+        raise RunError(
+            f"{location} is of other classifiers than {run.path('models')} holds now; "
+            f"delete {run.path('predictions')} and {run.path('scores')} and run `dfd-ray evaluate` again"
+        )
     facts: CalibrationFacts = read_json(location)
     asked = run.config.evaluate.aggregation
     if asked not in ("auto", facts["aggregation"]):

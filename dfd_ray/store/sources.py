@@ -218,13 +218,12 @@ def digest_rows(folder: str, table: str, signature: Signature) -> str:
     """
     files = [path for path, _, _ in signature]
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(lambda file: digest_places(folder, table, file), files))
-    digest = hashlib.sha256(b"".join(sorted(row for rows in found for _, row, _ in rows)))
-    chosen = sorted((hash_of(name.encode()), name, file) for file, rows in zip(files, found, strict=True)
-                    for name, _, faces in rows if faces)[:SAMPLE]  # fmt: skip
-    large = {file: digest_large(folder, table, file, [name for _, name, at in chosen if at == file])
-             for file in {file for _, _, file in chosen}}  # fmt: skip
-    digest.update(b"".join(sorted(one for rows in large.values() for one in rows)))
+        found = dict(zip(files, pool.map(lambda file: digest_places(folder, table, file), files), strict=True))
+    digest = hashlib.sha256(b"".join(sorted(row for rows in found.values() for _, row, _ in rows)))
+    with_faces = ((hash_of(name.encode()), name, file) for file, rows in found.items() for name, _, faces in rows if faces)
+    chosen = sorted(with_faces)[:SAMPLE]
+    by_file = {file: [name for _, name, at in chosen if at == file] for _, _, file in chosen}
+    digest.update(b"".join(sorted(one for file, names in by_file.items() for one in digest_large(folder, table, file, names))))
     return digest.hexdigest()[:16]
 
 

@@ -17,15 +17,16 @@ from dfd_ray.config import load_config
 from dfd_ray.errors import RunError
 from dfd_ray.models.backbones import create_backbone
 from dfd_ray.models.fine_tuning import start_head
-from dfd_ray.pipelines.predict import index_new
+from dfd_ray.pipelines.predict import index_new, read_calibration
 from dfd_ray.pipelines.train import name_attempt
 from dfd_ray.report.data import read_run
 from dfd_ray.runtime import resumable_table
 from dfd_ray.store.model_files import export_model, is_trained
 from dfd_ray.store.run import Run
+from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.sources import digest_manifest, digest_sources
 from dfd_ray.store.storage import read_json
-from dfd_ray.store.tables import METADATA_KEY, table_files
+from dfd_ray.store.tables import METADATA_KEY, table_files, with_metadata, write_file
 
 
 def set_metadata(path: str, **facts: object) -> None:
@@ -148,6 +149,19 @@ def test_a_new_video_that_was_replaced_is_not_taken_for_scored(tmp_path: Path) -
     (videos / "a.mp4").write_text("another")
     with pytest.raises(RunError, match=r"1 of 1 videos differ, such as a\.mp4: 7, was 3; use another --out"):
         index_new(new, str(videos))
+
+
+def test_a_calibration_of_other_models_is_refused(run: Run) -> None:
+    export(run, 0, None)
+    Path(run.path("evaluation")).mkdir()
+    Path(run.path("evaluation", "calibration.json")).write_text('{"calibration": null, "aggregation": "mean"}')
+    rows = [{"video_id": "part/00.mp4", "status": "ok", "faces_used": 1}]
+    schema = with_metadata(SCHEMAS["predictions"], "predictions", run.config, made_from=digest_sources(run, "predictions"))
+    write_file(run.path("predictions", "part-0.parquet"), pa.Table.from_pylist(rows, schema=schema))
+    assert read_calibration(run) is not None
+    export(run, 0, {"faces": "others"})
+    with pytest.raises(RunError, match=r"calibration\.json is of other classifiers than .*/models holds now; delete"):
+        read_calibration(run)
 
 
 def test_the_report_says_which_tables_do_not_fit(run: Run) -> None:
