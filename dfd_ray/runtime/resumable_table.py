@@ -97,8 +97,9 @@ def read_files(run: Run, table: str, columns: list[str], **ray_remote_args: obje
     return ray.data.read_parquet(
         table_files(run.location, table),
         filesystem=open_location(run.location)[0],
-        columns=columns,
+        # Given as `columns`, those that the first file lacks would be left out of all.
         schema=pa.schema([SCHEMAS[table].field(name).with_nullable(True) for name in columns]),
+        partitioning=None,
         ray_remote_args=ray_remote_args,
     )
 
