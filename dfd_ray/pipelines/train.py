@@ -86,7 +86,7 @@ def name_attempt(run: Run, made_from: dict[str, str]) -> str:
 
     Settings and faces are compared as for a finished model, by what the first attempt has written down.
     """
-    location = run.path("training", "making.json")
+    location, name = run.path("training", "making.json"), uuid.uuid4().hex[:16]
     if exists(location):
         begun = read_json(location)
         try:
@@ -94,10 +94,9 @@ def name_attempt(run: Run, made_from: dict[str, str]) -> str:
             refuse_changed(run, "models", [begun])
             return str(begun["name"])
         except RunError as error:
-            say(f"training starts over: {error}")
-    # Versions that wrote nothing down named it so.
-    old = run.config.fingerprint("models")
-    name = old if exists(run.path("training", old)) else uuid.uuid4().hex[:16]
+            say(f"training starts over: {str(error).partition('; ')[0]}")
+    elif exists(run.path("training", old := run.config.fingerprint("models"))):
+        name = old  # by a version that wrote nothing down
     write_json(location, describe_making(run, made_from) | {"name": name})
     return name
 

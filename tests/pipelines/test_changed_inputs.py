@@ -137,7 +137,9 @@ def test_a_killed_training_goes_on_only_where_nothing_has_changed(run: Run, caps
     shutil.rmtree(run.path("training"))
     old = run.config.fingerprint("models")
     Path(run.path("training", old)).mkdir(parents=True)
-    assert name_attempt(run, {}) == old, "versions before this one named it so"
+    assert name_attempt(run, digest_sources(run, "models")) == old, "versions before this one named it so"
+    set_label(run, "REAL")
+    assert name_attempt(run, digest_sources(run, "models")) != old
 
 
 def test_a_new_video_that_was_replaced_is_not_taken_for_scored(tmp_path: Path) -> None:
