@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from dfd_ray.arguments import create_parser, wrap
 from dfd_ray.config import Config, load_config, parse_config
 from dfd_ray.errors import RESUMES, ConfigurationError, DfdError
-from dfd_ray.runtime.terminal import is_terminal, quiet_jobs, say, warn
+from dfd_ray.runtime.terminal import count_columns, is_terminal, quiet_jobs, say, warn
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import absolute_uri, describe_refusal, exists, join, read_bytes, write_bytes
 
@@ -158,7 +157,7 @@ def _print_summary(summary: Summary) -> None:
     for name, value in lines:
         first = f"  {name}".ljust(indent)
         # A log has a line a value, to be searched; a terminal has them wrapped.
-        width = max(indent + 40, shutil.get_terminal_size().columns) if is_terminal() else sys.maxsize
+        width = max(indent + 40, count_columns()) if is_terminal() else sys.maxsize
         say(wrap(value, width, first, " " * indent))
 
 

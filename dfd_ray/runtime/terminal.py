@@ -17,6 +17,9 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from pathlib import Path
 from typing import TextIO
 
+UNKNOWN_COLUMNS = 80
+"""The width of a terminal that does not tell it."""
+
 _quiet = False
 """Whether jobs are run by the command line."""
 _terminal: tuple[TextIO, TextIO] | None = None
@@ -47,6 +50,18 @@ def say(line: str) -> None:
 def is_terminal() -> bool:
     """Return whether the user's standard output is a terminal."""
     return _output().isatty()
+
+
+def count_columns() -> int:
+    """Return the width of the user's terminal in characters, also within `divert_output`; `COLUMNS` in the environment wins.
+
+    It is 80 where the output is no terminal, or one that does not tell.
+    """
+    if (asked := os.environ.get("COLUMNS", "")).isdecimal() and int(asked):
+        return int(asked)
+    with suppress(OSError, ValueError, AttributeError):  # not a terminal, or not a file
+        return os.get_terminal_size(_output().fileno()).columns or UNKNOWN_COLUMNS
+    return UNKNOWN_COLUMNS
 
 
 def warn(line: str) -> None:

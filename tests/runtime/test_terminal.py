@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dfd_ray.cli import _print_summary
 from dfd_ray.config import load_config
 from dfd_ray.errors import ResourceError, RunError
 from dfd_ray.runtime import session
 from dfd_ray.runtime.session import ray_session
-from dfd_ray.runtime.terminal import divert_output, error_stream, quiet_jobs, say, warn
+from dfd_ray.runtime.terminal import count_columns, divert_output, error_stream, quiet_jobs, say, warn
 from dfd_ray.store.run import Run
+from dfd_ray.store.summary import Summary
 
 PATIENCE = 300.0
 """Seconds that a job may take."""
@@ -116,6 +121,32 @@ def test_a_run_in_object_storage_has_its_log_on_this_machine() -> None:
     log = session.choose_log_file(Run("s3://bucket/run", load_config()))
     assert log.parent.is_dir()
     log.parent.rmdir()
+
+
+def test_a_summary_is_as_wide_as_the_user_s_terminal_while_output_is_diverted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 173, 0, 0))
+    with open(terminal, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with divert_output(tmp_path / "ray.log"):
+            assert count_columns() == 173
+            _print_summary(Summary(job="index", table="/run", notes=["word " * 60]))
+            monkeypatch.setenv("COLUMNS", "70")
+            assert count_columns() == 70
+        shown = ""
+        while "/run" not in shown:  # the last line
+            shown += os.read(screen, 65536).decode()
+    os.close(screen)
+    assert 150 < max(map(len, shown.split("\r\n"))) <= 173
+
+
+@pytest.mark.parametrize("columns", ["0", "-1", "wide", ""])
+def test_without_a_terminal_lines_are_of_the_usual_width(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert count_columns() == 80
 
 
 @pytest.mark.slow
