@@ -29,13 +29,18 @@ class Metrics(TypedDict, total=False):
     """What the page shows of `evaluation/metrics.json`. An older run lacks some of it."""
 
     videos: int
+    groups: int
     by_class: dict[str, int]
+    groups_by_class: dict[str, int]
     constants: dict[str, float]
     scores: dict[str, IntervalScore]
     reliability: list[ReliabilityBin]
     roc: RocCurve | None
     subgroups: dict[str, dict[str, SubgroupScores]]
     metadata_probe: dict[str, IntervalScore]
+    versus_constant: IntervalScore
+    beyond_probe: IntervalScore
+    remarks: list[str]
 
 
 @dataclass(frozen=True)

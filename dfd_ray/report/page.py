@@ -22,6 +22,7 @@ from dfd_ray.report.images import reencode_base64
 from dfd_ray.report.points import Points, choose_points, make_map_island
 from dfd_ray.sections import Report
 from dfd_ray.store.storage import absolute_uri, join, write_bytes
+from dfd_ray.verdict.metrics import are_few
 
 SIZE_LIMIT = 14_500_000
 """Most bytes of a page. A larger page is made again with half of everything."""
@@ -87,7 +88,9 @@ def render(data: RunData, limits: Report) -> str:
         "absent": list_absent_parts(data, samples, points, bool(score_list)),
         "headline": scores.summarise_predictions(data.predictions)
         if is_prediction(data) and data.predictions is not None
-        else scores.summarise_scores(score_list, (data.metrics or {}).get("videos")),
+        else scores.summarise_scores(
+            score_list, (data.metrics or {}).get("videos"), are_few((data.metrics or {}).get("groups_by_class") or {})
+        ),
         "scores": score_list,
         "subgroups": subgroups.list_subgroups(data.metrics or {}),
         "probe": subgroups.read_metadata_probe(data.metrics or {}),

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfd_ray.arrays import BoolArray, Float64Array
+from dfd_ray.corpus.wording import count_of
 from dfd_ray.labels import LABELS
 from dfd_ray.report.data import Metrics
-from dfd_ray.verdict.metrics import CALIBRATION_BINS, ReliabilityBin, measure_reliability
+from dfd_ray.verdict.metrics import CALIBRATION_BINS, IntervalScore, ReliabilityBin, measure_reliability
 
 MEANINGS = {
     "log_loss": ("Log loss", "Kaggle's metric. It punishes confident errors. Lower is better."),
@@ -61,15 +62,30 @@ class Score:
     baseline: float | None
     top: float
     """The end of the ruler that shows them. It begins at 0."""
+    difference: IntervalScore | None = None
+    """The score minus that of the base rate, both on the same videos of each replicate; None where it was not measured."""
 
     @property
     def interval(self) -> str:
         """The interval as text, empty if there is none."""
-        return "" if self.low is None or self.high is None else f"{self.low:.3f} to {self.high:.3f}"
+        return show_ends(self.low, self.high)
+
+    @property
+    def gap(self) -> str:
+        """The difference and its interval as text, empty if there is none."""
+        if self.difference is None or self.difference["value"] is None:
+            return ""
+        ends = show_ends(self.difference["low"], self.difference["high"])
+        return f"{self.difference['value']:+.3f} ({f'95 % interval {ends}' if ends else 'no interval'})"
 
     def percent(self, value: float) -> float:
         """Return the place of a value on the ruler, in percent of its length."""
         return round(100 * min(max(value / self.top, 0.0), 1.0), 2)
+
+
+def show_ends(low: float | None, high: float | None) -> str:
+    """Return an interval as text, empty if there is none."""
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
 def list_scores(metrics: Metrics) -> list[Score]:
@@ -84,7 +100,10 @@ def list_scores(metrics: Metrics) -> list[Score]:
         title, meaning = MEANINGS.get(name, (name.replace("_", " "), ""))
         bounds = [bound for bound in (value, score.get("high"), baselines.get(name)) if bound is not None]
         top = 1.0 if name in SHARES else 1.15 * max([*bounds, 1e-6])
-        found.append(Score(name, title, meaning, value, score.get("low"), score.get("high"), baselines.get(name), top))
+        difference = metrics.get("versus_constant") if name == "log_loss" else None
+        found.append(
+            Score(name, title, meaning, value, score.get("low"), score.get("high"), baselines.get(name), top, difference)
+        )
     return found
 
 
@@ -94,14 +113,19 @@ def score_base_rate(metrics: Metrics) -> dict[str, float]:
     known = {"log_loss": constants.get("natural"), "log_loss_balanced": constants.get("balanced")}
     known |= {"roc_auc": 0.5, "balanced_accuracy": 0.5, "equal_error_rate": 0.5}
     real, fake = by_class.get("REAL", 0), by_class.get("FAKE", 0)
+    if real + fake and not (real and fake):
+        return {}  # of one class alone, the base rate is the answer
     if real + fake:
         share = fake / (real + fake)
         known |= {"average_precision": share, "brier": share * (1 - share)}
     return {name: value for name, value in known.items() if value is not None}
 
 
-def summarise_scores(scores: list[Score], videos: int | None) -> str:
-    """Return the result in one to three sentences: the log loss, the best constant's and what that means, and the AUC."""
+def summarise_scores(scores: list[Score], videos: int | None, rough: bool = False) -> str:
+    """Return the result in one to three sentences: the log loss, the best constant's and what that means, and the AUC.
+
+    `videos` is the number of those that are scored, None if it is not known; `rough` says that they are of few groups.
+    """
     by_name = {score.name: score for score in scores}
     loss, auc = by_name.get("log_loss"), by_name.get("roc_auc")
     if loss is None:
@@ -110,29 +134,34 @@ def summarise_scores(scores: list[Score], videos: int | None) -> str:
     text = f"{subject} log loss is {loss.value:.3f}{show_interval(loss)}"
     if loss.baseline is not None:
         text += f". The best constant answer gets {loss.baseline:.3f}: {judge_loss(loss)}"
-    return f"{text}. ROC AUC is {auc.value:.3f}{show_interval(auc)}." if auc else f"{text}."
+        text += f". The difference is {loss.gap}" if loss.gap else ""
+    text += f". ROC AUC is {auc.value:.3f}{show_interval(auc)}." if auc else "."
+    return f"{text} The intervals are rough: they draw from few groups." if rough else text
 
 
 def summarise_predictions(predictions: pa.Table) -> str:
-    """Return in one sentence how many unlabelled videos are likely FAKE."""
+    """Return in one or two sentences how many new videos are likely FAKE, and how many have no score."""
     scored = predictions.filter(pc.equal(predictions.column("status"), "ok")).column("probability").to_numpy()
-    return f"{int((scored >= 0.5).sum()):,} of {len(scored):,} videos with a face have a probability of FAKE of 0.5 or more."
+    text = f"{int((scored >= 0.5).sum()):,} of {len(scored):,} videos with a face have a probability of FAKE of 0.5 or more."
+    others = len(predictions) - len(scored)
+    return text + (f" {count_of(others, 'video')} without a face to score: the probability is a setting." if others else "")
 
 
 def show_interval(score: Score) -> str:
-    """Return the interval in brackets, with a space before them."""
-    return f" (95 % interval {score.interval})" if score.interval else ""
+    """Return the interval in brackets, or that there is none, with a space before them."""
+    return f" (95 % interval {score.interval})" if score.interval else " (no interval)"
 
 
 def judge_loss(loss: Score) -> str:
-    """Say whether a log loss beats that of the best constant, if its interval shows it."""
-    if loss.baseline is None or loss.low is None or loss.high is None:
-        return "without an interval, the difference may be luck"
-    if loss.high < loss.baseline:
+    """Say whether a log loss beats that of the best constant, if the interval of their difference shows it."""
+    low, high = (loss.difference["low"], loss.difference["high"]) if loss.difference else (None, None)
+    if low is None or high is None:
+        return "without an interval of the difference, it may be luck"
+    if high < 0:
         return "the model knows more than the base rate"
-    if loss.low > loss.baseline:
+    if low > 0:
         return "the model is worse than the base rate alone"
-    return "that is inside the interval, so this run does not show that the model knows more than the base rate"
+    return "this run does not show that the model knows more than the base rate"
 
 
 def select_judged(predictions: pa.Table, column: str) -> tuple[Float64Array, BoolArray]:

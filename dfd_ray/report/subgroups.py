@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dfd_ray.faces.tone import TONES
 from dfd_ray.report.data import Metrics
 from dfd_ray.report.scores import MEANINGS, Score
-from dfd_ray.verdict.metrics import IntervalScore, SubgroupScores
+from dfd_ray.verdict.metrics import IntervalScore, SubgroupScores, are_few
 
 KINDS = {
     "part": ("Part of the corpus", ""),
@@ -35,6 +35,8 @@ class Subgroup:
     log_loss: Score | None
     roc_auc: Score | None
     """None if there is only one class."""
+    rough: bool
+    """Whether a class is in fewer than FEW_GROUPS groups, so that the intervals are rough."""
 
 
 def list_subgroups(metrics: Metrics) -> list[tuple[str, str, list[Subgroup]]]:
@@ -60,23 +62,29 @@ def read_subgroup(name: str, stored: SubgroupScores) -> Subgroup:
         name=name,
         real=by_class.get("REAL", 0),
         fake=by_class.get("FAKE", 0),
-        log_loss=read_score("log_loss", losses, constant, top),
+        log_loss=read_score("log_loss", losses, constant, top, stored.get("versus_constant")),
         roc_auc=read_score("roc_auc", scores.get("roc_auc"), 0.5, 1.0),
+        rough=are_few(stored.get("groups_by_class") or {}),
     )
 
 
-def read_score(name: str, stored: IntervalScore | None, baseline: float | None, top: float) -> Score | None:
+def read_score(
+    name: str, stored: IntervalScore | None, baseline: float | None, top: float, difference: IntervalScore | None = None
+) -> Score | None:
     """Return a score with its interval, or None if it has no value."""
     if not stored or (value := stored.get("value")) is None:
         return None
     title, meaning = MEANINGS[name]
-    return Score(name, title, meaning, value, stored.get("low"), stored.get("high"), baseline, top)
+    return Score(name, title, meaning, value, stored.get("low"), stored.get("high"), baseline, top, difference)
 
 
 def read_metadata_probe(metrics: Metrics) -> Score | None:
-    """Return the AUC of the model that sees only the files' facts, or None if it was not measured."""
+    """Return the AUC of the model that sees only the files' facts, or None if it was not measured.
+
+    Its `difference` is the network's AUC minus this one.
+    """
     probe = metrics.get("metadata_probe") or {}
-    return read_score("roc_auc", probe.get("roc_auc"), 0.5, 1.0)
+    return read_score("roc_auc", probe.get("roc_auc"), 0.5, 1.0, metrics.get("beyond_probe"))
 
 
 def order_naturally(name: str) -> tuple[int, int, list[tuple[int, str]]]:

@@ -19,7 +19,7 @@ from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
 from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.store.tables import iterate_batches, read_table
-from dfd_ray.verdict.metrics import IntervalScore, SubgroupScores, score_videos
+from dfd_ray.verdict.metrics import IntervalScore, SubgroupScores, compare_areas, score_videos
 
 TONE_FACES = 3
 """Number of faces of a video on which its skin tone is measured, spread evenly over the video."""
@@ -51,6 +51,8 @@ class VideoRow(TypedDict):
 def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, group: Int64Array) -> dict[str, object]:
     """Return `subgroups`, the scores by kind and name, and `metadata_probe`, those of the files' facts; ready for JSON.
 
+    `beyond_probe` is the AUC minus that of the probe, over the same groups of each replicate.
+
     `table` holds the rows of `predictions/` that have a label and a probability; `label` (n,) is 1 for FAKE, else 0; `group`
     (n,) numbers the groups. The subgroup of a method holds its FAKE videos and all REAL ones.
     """
@@ -63,7 +65,9 @@ def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, gro
         return {
             "videos": found["videos"],
             "by_class": found["by_class"],
+            "groups_by_class": found["groups_by_class"],
             "constants": found["constants"],
+            "versus_constant": found["versus_constant"],
             "scores": {name: found["scores"][name] for name in SHOWN},
         }
 
@@ -75,11 +79,12 @@ def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, gro
     shown = set(methods[label == 1])
     if shown - {UNKNOWN}:
         subgroups["method"] = {name: score((label == 0) | (methods == name)) for name in sorted(shown)}
-    area: IntervalScore = {"value": None, "low": None, "high": None}
+    area = beyond = IntervalScore(value=None, low=None, high=None)
     probe = probe_files(run, table.column("video_id"))
     if probe is not None:
         area = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]["roc_auc"]
-    return {"subgroups": subgroups, "metadata_probe": {"roc_auc": area}}
+        beyond = compare_areas(label, probability, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)
+    return {"subgroups": subgroups, "metadata_probe": {"roc_auc": area}, "beyond_probe": beyond}
 
 
 def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from dfd_ray.arrays import Float64Array, Int64Array, spread_rows
+from dfd_ray.labels import LABELS
 
 KAGGLE_CLIP = 1e-15
 """Distance that Kaggle's log loss keeps probabilities from 0 and 1."""
@@ -23,6 +24,12 @@ PRECISION_RECALL = 0.5
 """How many times rarer fakes are assumed to be in the world than in the test, and the recall at which precision is measured."""
 LEVEL = 0.95
 """Confidence level of the intervals."""
+FEW_GROUPS = 20
+"""Number of groups with a class below which a bootstrap's intervals are rough."""
+
+
+EXCESS = "log_loss_excess"
+"""The log loss minus that of the share of FAKE, given to every video."""
 
 
 class Interval(TypedDict):
@@ -43,8 +50,10 @@ class SubgroupScores(TypedDict):
 
     videos: int
     by_class: dict[str, int]
+    groups_by_class: dict[str, int]
     constants: dict[str, float]
     scores: dict[str, IntervalScore]
+    versus_constant: IntervalScore
 
 
 class VideoScores(SubgroupScores):
@@ -83,24 +92,33 @@ def score_videos(
     that draw whole groups with replacement. A replicate that loses a class is skipped; `bootstrap.usable` counts the rest. A
     score that needs both classes is None where one is missing. The ends of an interval are None also without replicates and
     with a single group. `confusion_matrix` is [[tn, fp], [fn, tp]] at THRESHOLD. `constants` are the log losses of the best
-    constant answer: `natural` on these videos, `balanced` on balanced classes. Raises ValueError for other input.
+    constant answer: `natural` on these videos, `balanced` on balanced classes. `versus_constant` is the log loss minus the
+    natural constant's, on the same videos of each replicate; None where a class is missing. Raises ValueError otherwise.
     """
     truth, score, member = check_input(label, probability, group)
     ranking = Ranking(truth, score)
     values = ranking.scores(np.ones(len(truth)))
     replicates = resample(ranking, member, bootstrap, seed)
     called = score >= THRESHOLD
+    scores: dict[str, IntervalScore] = {
+        name: {"value": value, **percentile_interval([row[name] for row in replicates])} for name, value in values.items()
+    }
     return {
         "videos": len(truth),
-        "by_class": {"REAL": int((truth == 0).sum()), "FAKE": int((truth == 1).sum())},
+        "by_class": {name: int((truth == one).sum()) for one, name in enumerate(LABELS)},
         "groups": len(np.unique(member)),
-        "scores": {
-            name: {"value": value, **percentile_interval([row[name] for row in replicates])} for name, value in values.items()
-        },
+        "groups_by_class": {name: len(np.unique(member[truth == one])) for one, name in enumerate(LABELS)},
+        "versus_constant": scores.pop(EXCESS),
+        "scores": scores,
         "confusion_matrix": [[int(((truth == row) & (called == guess)).sum()) for guess in (0, 1)] for row in (0, 1)],
         "constants": {"natural": entropy(float(truth.mean())), "balanced": math.log(2)},
         "bootstrap": {"replicates": bootstrap, "usable": len(replicates), "level": LEVEL},
     }
+
+
+def are_few(groups_by_class: Mapping[str, int]) -> bool:
+    """Return whether a class is in fewer than FEW_GROUPS groups, so that intervals are rough; False if nothing is known."""
+    return min(groups_by_class.values(), default=FEW_GROUPS) < FEW_GROUPS
 
 
 def check_input(
@@ -135,9 +153,11 @@ class Ranking:
         self.right = (score >= THRESHOLD) == self.label
         self.gap = score - self.label
         self.bin = assign_bins(score)
+        share = float(np.clip(self.label.mean(), KAGGLE_CLIP, 1 - KAGGLE_CLIP))
+        self.excess = self.loss - np.where(self.label == 1, -np.log(share), -np.log1p(-share))
 
     def scores(self, weight: Float64Array) -> dict[str, float | None]:
-        """Return all scores of the videos with weights `weight` (n,), in the order given to the constructor.
+        """Return all scores, and EXCESS, of the videos with weights `weight` (n,), in the order given to the constructor.
 
         The scores equal scikit-learn's with `sample_weight`. Those that need both classes are None if one class weighs
         nothing. The weighted precision is TP / (TP + 100 FP) of the shortest list that holds half of the fakes, after
@@ -156,6 +176,7 @@ class Ranking:
             "balanced_accuracy": None,
             "equal_error_rate": None,
             "weighted_precision": None,
+            EXCESS: None,
             "brier": float(weight @ self.square / total),
             "calibration_error": float(np.abs(np.bincount(self.bin, weight * self.gap)).sum() / total),
         }
@@ -170,6 +191,7 @@ class Ranking:
             # False alarms minus misses rises along the curve from -1 to 1; the two rates are equal where it is 0.
             found["equal_error_rate"] = float(np.interp(0, alarms / reals + hits / fakes - 1, alarms / reals))
             half = int(np.searchsorted(hits, PRECISION_RECALL * fakes))
+            found[EXCESS] = float(weight @ self.excess / total)
             found["weighted_precision"] = float(hits[half] / (hits[half] + PRECISION_WEIGHT * alarms[half]))
         return found
 
@@ -221,6 +243,30 @@ def resample(ranking: Ranking, group: Int64Array, bootstrap: int, seed: int) -> 
     expected = [name for name, value in ranking.scores(np.ones(len(group))).items() if value is not None]
     rows = (ranking.scores(weight) for weight in draw_weights(group, bootstrap, seed))
     return [row for row in rows if all(row[name] is not None for name in expected)]
+
+
+def compare_areas(
+    label: npt.ArrayLike,
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    group: npt.ArrayLike,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> IntervalScore:
+    """Return the AUC of the probabilities `first` minus that of `second`, with an interval that draws the same groups for both.
+
+    Accepts and raises what `score_videos` does. All is None where a class is missing.
+    """
+    truth, _, member = check_input(label, first, group)
+    rankings = [Ranking(truth, check_input(label, one, group)[1]) for one in (first, second)]
+
+    def differ(weight: Float64Array) -> float | None:
+        one, other = (ranking.scores(weight)["roc_auc"] for ranking in rankings)
+        return None if one is None or other is None else one - other
+
+    replicates = [differ(weight) for weight in draw_weights(member, bootstrap, seed)]
+    return {"value": differ(np.ones(len(truth))), **percentile_interval(replicates)}
 
 
 def percentile_interval(values: list[float | None]) -> Interval:

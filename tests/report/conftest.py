@@ -131,7 +131,8 @@ def make_metrics(videos: int) -> dict[str, Any]:
     def subgroup(auc: float | None) -> dict[str, Any]:
         area = {"value": None, "low": None, "high": None} if auc is None else score(auc)
         scores = {"log_loss": score(0.3), "roc_auc": area}
-        return {"videos": 9, "by_class": {"REAL": 3, "FAKE": 6}, "constants": {"natural": 0.637}, "scores": scores}
+        counts = {"videos": 9, "by_class": {"REAL": 3, "FAKE": 6}, "groups_by_class": {"REAL": 3, "FAKE": 6}}
+        return counts | {"constants": {"natural": 0.637}, "versus_constant": score(-0.337), "scores": scores}
 
     names = ("log_loss_balanced", "average_precision", "balanced_accuracy", "brier")
     real = -(-videos // 4)
@@ -154,6 +155,11 @@ def make_metrics(videos: int) -> dict[str, Any]:
             "part": {HOSTILE: subgroup(None), "part_10": subgroup(0.7), "part_2": subgroup(0.8)},
         },
         "metadata_probe": {"roc_auc": score(0.654)},
+        "versus_constant": score(-0.1302, 0.02),
+        "beyond_probe": score(0.222),
+        "groups": 10,
+        "groups_by_class": {"REAL": 10, "FAKE": 10},
+        "remarks": ["the intervals are rough: <few> groups"],
         "by_status": {"ok": videos - 3, "error": 2, "no_face": 1},
     }
 

@@ -43,7 +43,8 @@ def test_the_first_sentence_is_the_result(whole_page: Page) -> None:
     text = text_of(whole_page[0])
     assert "Over 40 labelled videos, the log loss is 0.432 (95 % interval 0.382 to 0.482)." in text
     assert "The best constant answer gets 0.562: the model knows more than the base rate." in text
-    assert "ROC AUC is 0.876 (95 % interval 0.826 to 0.926)." in text
+    assert "The difference is -0.130 (95 % interval -0.150 to -0.110)." in text
+    assert "ROC AUC is 0.876 (95 % interval 0.826 to 0.926). The intervals are rough: they draw from few groups." in text
 
 
 def test_the_counts_are_those_of_the_tables(whole_page: Page) -> None:
@@ -63,7 +64,15 @@ def test_subgroups_stand_in_their_natural_order_beside_what_the_files_give_away(
     for names in (["part_2", "part_10"], ["blend", "swap"], resolutions, tones):
         rows = [text.index(f" {name} ", text.index("AUC beside chance")) for name in names]
         assert rows == sorted(rows), names
-    assert "part_2 3 6 0.300 0.250 to 0.350 0.637 0.800 0.750 to 0.850" in text
+    assert "part_2 * 3 6 0.300 0.250 to 0.350 0.637 -0.337 (95 % interval -0.387 to -0.287) 0.800 0.750 to 0.850" in text
+    assert "the network's minus this one is +0.222 (95 % interval 0.172 to 0.272), with the same groups drawn" in text
+
+
+def test_what_limits_the_scores_is_said_beside_them(whole_page: Page) -> None:
+    text = text_of(whole_page[0])
+    assert "Judged are 10 REAL and 30 FAKE videos in 10 groups of linked videos." in text
+    assert "The intervals are rough: <few> groups." in text
+    assert "Log loss minus that of the base rate, on the same videos of each bootstrap sample, is -0.130" in text
     assert "one class only" in text
 
 

@@ -18,7 +18,14 @@ from dfd_ray.report.gallery import choose_videos, sample_videos
 from dfd_ray.report.geometry import place_on_crop
 from dfd_ray.report.images import make_sprites
 from dfd_ray.report.points import round_coordinates, sample_by_cluster
-from dfd_ray.report.scores import compare_by_bin, list_scores, score_base_rate, sort_by_error, summarise_scores
+from dfd_ray.report.scores import (
+    compare_by_bin,
+    list_scores,
+    score_base_rate,
+    sort_by_error,
+    summarise_predictions,
+    summarise_scores,
+)
 from dfd_ray.store.schemas import SCHEMAS
 
 Page = tuple[str, dict[str, Any]]
@@ -220,13 +227,44 @@ def test_reliability_without_stored_intervals_has_no_bars() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(0.3, 0.5, "knows more"), (0.7, 0.9, "worse than"), (0.5, 0.7, "does not show"), (None, None, "luck")],
+    [
+        (-0.3, -0.1, "knows more"),
+        (0.1, 0.3, "worse than"),
+        (-0.1, 0.1, "does not show"),
+        (0, 0, "does not show"),
+        (None, None, "luck"),
+    ],
 )
-def test_the_verdict_is_what_the_interval_allows(low: float | None, high: float | None, words: str) -> None:
-    scores = {"log_loss": {"value": 0.6, "low": low, "high": high}, "roc_auc": {"value": None, "low": None, "high": None}}
-    found = list_scores({"scores": scores, "constants": {"natural": 0.6, "balanced": 0.693}})
+def test_the_verdict_is_what_the_interval_of_the_difference_allows(low: float | None, high: float | None, words: str) -> None:
+    scores = {"log_loss": {"value": 0.6, "low": 0.5, "high": 0.7}, "roc_auc": {"value": None, "low": None, "high": None}}
+    difference = {"value": 0.0, "low": low, "high": high}
+    found = list_scores({"scores": scores, "constants": {"natural": 0.6, "balanced": 0.693}, "versus_constant": difference})
     assert [score.name for score in found] == ["log_loss"]
-    assert words in summarise_scores(found, 10)
+    text = summarise_scores(found, 10)
+    assert words in text
+    assert f"The difference is +0.000 ({'no interval' if low is None else f'95 % interval {low:.3f} to {high:.3f}'})" in text
+
+
+def test_an_older_run_has_no_verdict_by_its_interval_alone() -> None:
+    scores = {"log_loss": {"value": 0.3, "low": 0.2, "high": 0.4}}
+    assert "may be luck" in summarise_scores(list_scores({"scores": scores, "constants": {"natural": 0.6}}), 10)
+
+
+def test_a_score_without_an_interval_says_so_and_one_class_has_no_base_rate() -> None:
+    scores = {name: {"value": 0.3, "low": None, "high": None} for name in ("log_loss", "roc_auc")}
+    text = summarise_scores(
+        list_scores({"scores": scores, "by_class": {"REAL": 0, "FAKE": 3}, "constants": {"natural": 0.0}}), 3
+    )
+    assert text == "Over 3 labelled videos, the log loss is 0.300 (no interval). ROC AUC is 0.300 (no interval)."
+
+
+def test_new_videos_without_a_score_are_told_apart() -> None:
+    rows = [("ok", 0.9), ("ok", 0.1), ("error", 0.5)]
+    table = pa.Table.from_pylist([{"status": status, "probability": value} for status, value in rows])
+    assert summarise_predictions(table) == (
+        "1 of 2 videos with a face have a probability of FAKE of 0.5 or more. "
+        "1 video without a face to score: the probability is a setting."
+    )
 
 
 def test_what_knowing_nothing_gets() -> None:

@@ -5,9 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from dfd_ray.verdict.metrics import MAX_CURVE_POINTS, Ranking, measure_reliability, score_videos, trace_roc
+from dfd_ray.verdict.metrics import MAX_CURVE_POINTS, Ranking, compare_areas, measure_reliability, score_videos, trace_roc
 
 
 def videos(count: int, groups: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,6 +148,45 @@ def test_one_group_has_no_interval():
     result = score_videos([0, 1], [0.2, 0.7], [5, 5])
     assert result["bootstrap"]["usable"] == 0
     assert result["scores"]["log_loss"]["low"] is None
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=40))
+def test_who_answers_the_base_rate_is_no_better_and_no_worse_in_any_replicate(rows):
+    label, group = np.array([row[0] for row in rows], int), [row[1] for row in rows]
+    found = score_videos(label, np.full(len(label), label.mean()), group, bootstrap=20)["versus_constant"]
+    ends = [found[end] for end in ("value", "low", "high") if found[end] is not None]
+    assert ends == pytest.approx([0.0] * len(ends), abs=1e-12)
+    if len(set(label.tolist())) < 2:
+        assert found == {"value": None, "low": None, "high": None}
+
+
+def test_a_model_that_is_a_little_better_in_every_group_is_shown_though_its_interval_holds_the_base_rate():
+    """Groups differ in their share of FAKE far more than the model differs from the base rate."""
+    label = np.concatenate([np.repeat([0, 1], [4 - fakes, 6 + fakes]) for fakes in np.arange(40) % 5])
+    group = np.repeat(np.arange(40), 10)
+    share = label.mean()
+    found = score_videos(label, share + 0.02 * (label - share), group)
+    loss, gap = found["scores"]["log_loss"], found["versus_constant"]
+    assert loss["low"] < found["constants"]["natural"] < loss["high"]
+    assert gap["low"] < gap["value"] < gap["high"] < 0
+    assert gap["value"] == pytest.approx(loss["value"] - found["constants"]["natural"])
+
+
+def test_groups_are_counted_by_class():
+    found = score_videos([0, 1, 1, 0], [0.5] * 4, [7, 7, 8, 7], bootstrap=0)
+    assert (found["groups"], found["groups_by_class"]) == (2, {"REAL": 1, "FAKE": 2})
+
+
+def test_two_rankings_are_compared_on_the_same_groups():
+    label, probability, group = videos(300, 30)
+    same = compare_areas(label, probability, probability**2, group, bootstrap=50)
+    assert same == {"value": 0.0, "low": 0.0, "high": 0.0}
+    noise = np.random.default_rng(5).random(300)
+    found = compare_areas(label, probability, noise, group, bootstrap=200)
+    assert 0 < found["low"] < found["value"] < found["high"]
+    assert found["value"] == pytest.approx(reference.roc_auc_score(label, probability) - reference.roc_auc_score(label, noise))
+    assert compare_areas([1, 1], [0.5, 0.6], [0.1, 0.2], [0, 1], bootstrap=5) == {"value": None, "low": None, "high": None}
 
 
 def test_constants_are_the_best_constant_answers():
