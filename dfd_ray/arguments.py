@@ -178,7 +178,7 @@ def _add_arguments(command: argparse.ArgumentParser, name: str) -> None:
     if name not in ("predict", "demo"):
         add("--corpus", metavar="FOLDER", help="folder of the videos, a path or URI; a run remembers it")
     if name == "predict":
-        add("--videos", required=True, metavar="FOLDER", help="folder of new videos, a path or URI")
+        add("--videos", required=True, metavar="PATH", help="folder of new videos, or one file; a path or URI")
         add("--out", metavar="FOLDER", help="where predictions/ and submission.csv are written (default: RUN/predict)")
     if name == "export":
         add("--out", required=True, metavar="PATH", help="a new folder, or a new file for parquet")

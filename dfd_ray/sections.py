@@ -51,7 +51,9 @@ class Preprocess(Section):
 
     frames_real: int = setting(40, "frames sampled from a REAL video", ge=1, le=10_000)
     frames_fake: int = setting(8, "frames sampled from a FAKE video (8 to 40 balances DFDC)", ge=1, le=10_000)
-    frames_unlabelled: int = setting(16, "frames sampled from a video without a label", ge=1, le=10_000)
+    frames_unlabelled: int = setting(
+        16, "frames of a video without a label; of a new one, the least of all three", ge=1, le=10_000
+    )
     margin: float = setting(0.6, "crop width = face width x (1 + margin), height likewise", ge=0, le=4)
     crop_size: int = setting(240, "pixels; width and height of a stored crop", ge=32, le=1024)
     jpeg_quality: int = setting(95, "JPEG quality of a stored crop; chroma is not subsampled (4:4:4)", ge=1, le=100)
@@ -169,7 +171,7 @@ class Evaluate(Section):
         "mean", "how face scores become one score per video; auto = the way with the least log loss on the other folds"
     )
     calibrate: bool = setting(
-        True, "Platt scaling fitted on the other folds; with one fold, each half is calibrated by the other"
+        True, "Platt scaling, fitted on the other folds, or with one fold on the other half; for new videos, model by model"
     )
     clip: float = setting(0.01, "probabilities are clipped to [clip, 1 - clip]", ge=0, lt=0.5)
     bootstrap: int = setting(1000, "bootstrap replicates for the 95 % intervals; groups are resampled", ge=0, le=100_000)

@@ -72,26 +72,12 @@ def list_files(location: str) -> dict[str, int | None]:
 
 def is_hidden(path: str) -> bool:
     """Return whether a file, or a folder it is in, is one that file managers do not show."""
-    return begins_with_dot(path) or any(name.lower() in HIDDEN for name in path.split("/"))
-
-
-def begins_with_dot(path: str) -> bool:
-    """Return whether the name of a file, or of a folder it is in, begins with a dot."""
-    return any(name.startswith(".") for name in path.split("/"))
+    return any(name.startswith(".") or name.lower() in HIDDEN for name in path.split("/"))
 
 
 def is_video(path: str) -> bool:
     """Return whether a file is a video by its name, and not hidden."""
     return path.lower().endswith(VIDEO_SUFFIXES) and not is_hidden(path)
-
-
-def list_videos(location: str, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Entry]:
-    """Return the videos of a folder and its sub-folders with their sizes, without labels, but those that begin with a dot."""
-    return [
-        Entry(path, posixpath.dirname(path) or None, bytes=size)
-        for path, size in list_files(location).items()
-        if size is not None and path.lower().endswith(suffixes) and not begins_with_dot(path)
-    ]
 
 
 def list_extra_real(folder: str) -> tuple[list[Entry], list[str]]:

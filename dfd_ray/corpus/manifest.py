@@ -6,19 +6,28 @@ import posixpath
 from itertools import pairwise
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from dfd_ray.config import Config
 from dfd_ray.corpus.entries import check_present, read_entries
 from dfd_ray.corpus.folds import assign_folds
 from dfd_ray.corpus.groups import link_groups
-from dfd_ray.corpus.listing import METADATA, Entry, check_folder, list_extra_real, list_videos
+from dfd_ray.corpus.listing import (
+    VIDEO_SUFFIXES,
+    Entry,
+    check_folder,
+    describe_left_out,
+    is_video,
+    list_extra_real,
+    list_files,
+)
 from dfd_ray.corpus.people import join_people
 from dfd_ray.corpus.twins import Place, Report, describe_twins, find_twins, ignore
 from dfd_ray.corpus.wording import count_of
 from dfd_ray.errors import ConfigurationError, CorpusError
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.store.schemas import SCHEMAS
-from dfd_ray.store.storage import absolute_uri, delete_folder, join
+from dfd_ray.store.storage import absolute_uri, delete_folder, join, open_location
 from dfd_ray.store.tables import write_file
 
 
@@ -92,20 +101,29 @@ def list_facts(entry: Entry) -> dict[str, object]:
     return row | {column: list(getattr(entry, column)) or None for column in ("originals", "people")}
 
 
-def list_new_videos(folder: str) -> pa.Table:
-    """Return the manifest of a folder of new videos: every file but the hidden ones and a `metadata.json`, without labels.
+def list_new_videos(location: str) -> tuple[pa.Table, list[str]]:
+    """Return the manifest of new videos, without labels, and notes on the files beside them that are left out.
 
-    Raises CorpusError unless the folder is there and holds a file.
+    Of a folder they are the videos that `index` would find without a table of labels. A file that is named itself is a row,
+    whatever it is. Raises CorpusError where there is nothing of that name, or a folder without a video.
     """
-    check_folder(folder, "--videos")
-    entries = [entry for entry in list_videos(folder, suffixes=("",)) if posixpath.basename(entry.video_id) != METADATA]
-    if not entries:
-        raise CorpusError(f"--videos {folder}: the folder is empty")
+    filesystem, path = open_location(location)
+    info = filesystem.get_file_info(path)
+    if info.type == pafs.FileType.File:
+        row = {"video_id": posixpath.basename(path), "uri": location, "bytes": info.size}
+        return pa.Table.from_pylist([row], schema=SCHEMAS["manifest"]), []
+    check_folder(location, "--videos")
+    files = list_files(location)
+    videos = sorted(path for path in files if is_video(path) and files[path] is not None)
+    notes = describe_left_out(set(files) - set(videos))
+    if not videos:
+        found = "; ".join([f"looked for {', '.join(VIDEO_SUFFIXES)}", *notes])
+        raise CorpusError(f"--videos {location}: {f'no video in it ({found})' if files else 'the folder is empty'}")
     rows = [
-        {"video_id": entry.video_id, "uri": join(folder, entry.video_id), "part": entry.part, "bytes": entry.bytes}
-        for entry in sorted(entries, key=lambda entry: entry.video_id)
+        {"video_id": path, "uri": join(location, path), "part": posixpath.dirname(path) or None, "bytes": files[path]}
+        for path in videos
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMAS["manifest"])
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["manifest"]), notes
 
 
 def refuse_repeated(corpus: str, entries: list[Entry]) -> None:

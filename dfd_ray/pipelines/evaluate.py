@@ -2,7 +2,8 @@
 
     faces ──read──▶ ScoreFaces (actors, GPU or CPU) ──▶ scores/ ──aggregate, calibrate──▶ predictions/, evaluation/
 
-A model that never saw its fold scores every labelled video, and videos of other folds calibrate it.
+A model that never saw its fold scores every labelled video, and videos of other folds calibrate it. For new videos each model
+is calibrated by what it scored here.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from dfd_ray.store.sources import digest_sources
 from dfd_ray.store.storage import delete_file, exists, read_json, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
 from dfd_ray.store.tables import read_table, with_metadata, write_file
-from dfd_ray.verdict.predictions import measure_predictions, predict_own
-from dfd_ray.verdict.video_probability import Verdict
+from dfd_ray.verdict.metrics import IntervalScore
+from dfd_ray.verdict.predictions import Judgement, measure_predictions, predict_own
+from dfd_ray.verdict.video_probability import Verdict, count_judged_frames
 
 VIDEOS_AT_ONCE = 16
 """Videos whose faces are scored together, so that batches are full although most videos have eight faces."""
@@ -46,8 +48,11 @@ def evaluate(run: Run) -> Summary:
     videos = read_table(run.location, "manifest", ["video_id", "label", "group", "fold"])
     frames = read_table(run.location, "faces", ["video_id", "faces.list.element.frame_index"])
     scores = read_table(run.location, "scores")
-    predictions, judged = predict_own(videos, scores, frames, list_trained_folds(run), run.config)
-    metrics = measure_predictions(run.location, run.config, predictions, videos.column("group"))
+    try:
+        predictions, judged = predict_own(videos, scores, frames, list_trained_folds(run), run.config)
+    except ValueError as error:
+        raise RunError(f"{run.path('scores')} is of an older version: {error}; delete it and run `dfd-ray evaluate`") from None
+    metrics = measure_predictions(run.location, run.config, predictions, videos.column("group"), judged.remarks)
     write_evaluation(run, predictions, metrics, judged)
     explain_errors(run)
     return summarise(run)
@@ -62,8 +67,10 @@ def require_models(run: Run) -> None:
 def write_evaluation(run: Run, predictions: pa.Table, metrics: dict[str, object], judged: Verdict) -> None:
     """Write the calibration and the metrics, and last the table, whose presence says that the others are there."""
     delete_file(run.path("explanations.json"))  # those of earlier predictions
-    calibration = judged.calibration.to_dict() if judged.calibration else None
-    write_json(run.path("evaluation", "calibration.json"), {"calibration": calibration, "aggregation": judged.aggregation})
+    frames = count_judged_frames(run.config)
+    remarks = [] if judged.calibration else judged.remarks
+    facts = Judgement(judged.aggregation, judged.calibration, judged.models, frames, remarks)
+    write_json(run.path("evaluation", "calibration.json"), facts.to_dict())
     write_json(run.path("evaluation", "metrics.json"), metrics)
     made_from = digest_sources(run, "predictions")
     schema = with_metadata(SCHEMAS["predictions"], "predictions", run.config, made_from=made_from)
@@ -71,18 +78,33 @@ def write_evaluation(run: Run, predictions: pa.Table, metrics: dict[str, object]
 
 
 def summarise(run: Run, *notes: str) -> Summary:
-    """Count the rows by status, and print the scores."""
+    """Count the rows by status, and print the scores, each with its interval, and what limits them."""
     metrics = read_json(run.path("evaluation", "metrics.json"))
-    scores = {
-        name: f"{value['value']:.4f}"
-        + ("" if value["low"] is None else f" (95 % interval {value['low']:.4f} to {value['high']:.4f})")
-        for name, value in metrics.get("scores", {}).items()
-        if value["value"] is not None
+    scores = {name: show_score(score) for name, score in metrics.get("scores", {}).items()}
+    beyond = {
+        "log loss minus constant": show_score(metrics.get("versus_constant")),
+        "AUC of file facts alone": show_score((metrics.get("metadata_probe") or {}).get("roc_auc")),
+        "AUC minus that": show_score(metrics.get("beyond_probe")),
     }
     return Summary(
         job="evaluate",
         table=run.path("predictions"),
         **count_statuses(read_table(run.location, "scores", ["status", "error"])),
-        notes=list(notes),
-        details={**scores, "constants": metrics.get("constants"), "metadata_only": metrics.get("metadata_probe")},
+        notes=[*notes, *metrics.get("remarks", [])],
+        details={
+            "models": len(list_trained_folds(run)),
+            "videos judged": metrics.get("videos"),
+            "groups": metrics.get("groups"),
+            **scores,
+            "constants": metrics.get("constants"),
+            **beyond,
+        },
     )
+
+
+def show_score(score: IntervalScore | None) -> str | None:
+    """Return a score and its interval as text, None where it has no value."""
+    if score is None or score["value"] is None:
+        return None
+    interval = "no interval" if score["low"] is None else f"95 % interval {score['low']:.4f} to {score['high']:.4f}"
+    return f"{score['value']:.4f} ({interval})"

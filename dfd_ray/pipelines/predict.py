@@ -2,18 +2,21 @@
 
     videos ──▶ as in preprocess ──▶ ScoreFaces (actors) ──▶ scores/ ──aggregate, calibrate──▶ predictions/, submission.csv
 
-The frames, crops and classifiers are those of the run that trained. The job stores no crops, only their scores.
+The frames, crops and classifiers are those of the run that trained. As many frames of a video are taken as were judged there,
+since each classifier is calibrated for those. The job stores no crops, only their scores.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
+from dfd_ray.config import Config
 from dfd_ray.corpus.manifest import list_new_videos, write_manifest
 from dfd_ray.errors import RunError, Status
 from dfd_ray.models.grad_cam import check_grad_cam
@@ -25,7 +28,7 @@ from dfd_ray.runtime.terminal import say
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.stages.extract import LISTED
 from dfd_ray.stages.score import score_faces_of
-from dfd_ray.store.model_files import check_models, digest_models
+from dfd_ray.store.model_files import check_models, digest_models, list_trained_folds
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.sources import compare_videos, digest_source, digest_sources
@@ -40,42 +43,53 @@ from dfd_ray.store.tables import (
     with_metadata,
     write_file,
 )
-from dfd_ray.verdict.predictions import CalibrationFacts, predict_new
+from dfd_ray.verdict.predictions import Judgement, predict_new
+from dfd_ray.verdict.video_probability import count_judged_frames
+
+CALIBRATION = ("evaluation", "calibration.json")
+ANEW = "delete {run.location}/predictions and run `dfd-ray evaluate`, which writes it anew"
 
 
 @time_job
 def predict(run: Run, videos: str, out: str) -> Summary:
-    """Write `<out>/predictions/` and `<out>/submission.csv`: a line for every file in `videos`, broken ones included.
+    """Write `<out>/predictions/` and `<out>/submission.csv`: a line for every video in `videos`, broken ones included.
 
-    The classifiers are those of `run`. Raises RunError when it has none, CorpusError for an empty folder.
+    The classifiers are those of `run`. Raises RunError when it has none, CorpusError for a folder without a video.
     """
     new = Run(out, run.config)
     models = digest_models(run)
     if run.config.predict.explain:
         check_grad_cam()
-    index_new(new, absolute_uri(videos))
-    if (known := read_metadata(out, "scores").get("models", models)) != models:
-        raise RunError(f"--out {out} was scored by classifiers {known}, and {run.location} has {models} now; use another --out")
+    left_out = index_new(new, absolute_uri(videos))
+    refuse_other_scores(run, out, models)
     there_before = count_rows(out, "scores")
     if not is_complete(new, "scores"):
         check_models(run)
         score_new(run, new, models)
-    facts = read_calibration(run)
-    predictions, note = predict_new(read_table(out, "scores").sort_by("video_id"), facts, run.config)
+    facts, folds = read_calibration(run), list_trained_folds(run)
+    try:
+        predictions, remarks = predict_new(read_table(out, "scores").sort_by("video_id"), facts, run.config, folds)
+    except ValueError as error:
+        raise RunError(
+            f"{run.path(*CALIBRATION)} does not fit the models of the run: {error}; {ANEW.format(run=run)}"
+        ) from None
     if run.config.predict.explain:
         say(f"explanations: {explain_new(run, new, predictions)}")
     # Computed again each time, since it takes no network and the run may be calibrated by now. The same rows are no work.
     if count_rows(out, "predictions") and exists(new.path("submission.csv")):
         check_compatible(new, "predictions")
         if read_table(out, "predictions").equals(predictions.cast(SCHEMAS["predictions"])):
-            return summarise(new, 0, NOTHING_DONE)
+            return summarise(new, len(folds), 0, [NOTHING_DONE, *remarks, *left_out])
     write_predictions(new, predictions)
-    return summarise(new, there_before, note)
+    return summarise(new, len(folds), there_before, [*remarks, *left_out])
 
 
-def index_new(new: Run, videos: str) -> None:
-    """Write the manifest of a folder of videos; RunError if there is one of another folder or of other files."""
-    manifest = list_new_videos(videos)
+def index_new(new: Run, videos: str) -> list[str]:
+    """Write the manifest of new videos and return notes on the files that are left out.
+
+    Raises RunError if there is a manifest of another folder or of other files.
+    """
+    manifest, notes = list_new_videos(videos)
     if count_rows(new.location, "manifest"):
         indexed = read_metadata(new.location, "manifest").get("corpus")
         if indexed != videos:
@@ -84,8 +98,22 @@ def index_new(new: Run, videos: str) -> None:
         if change := compare_videos(then, manifest, "bytes"):
             raise RunError(f"{videos} holds other files than when --out {new.location} was begun: {change}; use another --out")
         check_compatible(new, "manifest")
-        return
+        return notes
     write_manifest(new.location, manifest.cast(with_metadata(SCHEMAS["manifest"], "manifest", new.config, corpus=videos)))
+    return notes
+
+
+def refuse_other_scores(run: Run, out: str, models: str) -> None:
+    """Raise RunError if `out` holds scores of other classifiers, or of another number of frames than is judged now."""
+    stored = read_metadata(out, "scores")
+    if not stored:
+        return
+    if (known := stored.get("models", models)) != models:
+        raise RunError(f"--out {out} was scored by classifiers {known}, and {run.location} has {models} now; use another --out")
+    # An older version took `frames_unlabelled` frames, and kept only the mean of the classifiers.
+    if (frames := stored.get("frames")) != count_judged_frames(run.config):
+        said = "by an older version" if frames is None else f"over {frames} frames of a video"
+        raise RunError(f"--out {out} was scored {said}, not over {count_judged_frames(run.config)} frames; use another --out")
 
 
 def score_new(run: Run, new: Run, models: str) -> None:
@@ -93,17 +121,25 @@ def score_new(run: Run, new: Run, models: str) -> None:
     at_once = run.config.resources.videos_per_task
     with fill_table("predict", new, "scores") as counter:
         videos = read_rows(new, "manifest", LISTED, at_once)
-        faces = find_faces_of(videos, run.config, counter, pools=2)
+        faces = find_faces_of(videos, take_judged_frames(run.config), counter, pools=2)
+        facts = {"models": models, "frames": count_judged_frames(run.config)}
         scores = score_faces_of(faces, run, at_once, pools=2)
-        write_rows(scores, new, "scores", SCHEMAS["scores"], digest_sources(new, "scores") | {"models": models}, models=models)
+        write_rows(scores, new, "scores", SCHEMAS["scores"], digest_sources(new, "scores") | {"models": models}, **facts)
 
 
-def read_calibration(run: Run) -> CalibrationFacts | None:
+def take_judged_frames(config: Config) -> Config:
+    """Return the configuration that samples of a new video the frames that `evaluate` would judge, and no more."""
+    judged = config.preprocess.model_copy(update={"frames_unlabelled": count_judged_frames(config)})
+    return config.model_copy(update={"preprocess": judged})
+
+
+def read_calibration(run: Run) -> Judgement | None:
     """Return how the run's evaluation judges new videos, None before it was evaluated.
 
-    Raises RunError where it is for another aggregation than the configuration asks for, or of other classifiers.
+    Raises RunError where the file is not what `evaluate` writes, is of other classifiers, or is for another aggregation or number
+    of frames than the configuration asks for.
     """
-    location = run.path("evaluation", "calibration.json")
+    location = run.path(*CALIBRATION)
     if not exists(location):
         return None
     models = digest_source(run, "models")
@@ -112,12 +148,21 @@ def read_calibration(run: Run) -> CalibrationFacts | None:
             f"{location} is of other classifiers than {run.path('models')} holds now; "
             f"delete {run.path('predictions')} and {run.path('scores')} and run `dfd-ray evaluate` again"
         )
-    facts: CalibrationFacts = read_json(location)
+    try:
+        facts = Judgement.from_dict(read_json(location))
+    except ValueError as error:
+        said = "it is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else error
+        raise RunError(f"{location} cannot be used: {said}; {ANEW.format(run=run)}") from None
     asked = run.config.evaluate.aggregation
-    if asked not in ("auto", facts["aggregation"]):
+    if asked not in ("auto", facts.aggregation):
         raise RunError(
             f"evaluate.aggregation = {asked}, but the calibration in {location} is for "
-            f"{facts['aggregation']}; use that, or delete {run.path('predictions')} and run `dfd-ray evaluate` with the other"
+            f"{facts.aggregation}; use that, or delete {run.path('predictions')} and run `dfd-ray evaluate` with the other"
+        )
+    if facts.frames not in (None, frames := count_judged_frames(run.config)):
+        raise RunError(
+            f"preprocess asks to judge {frames} frames of a video, but the calibration in {location} is for {facts.frames}; "
+            "leave out --config and --set: the run's own configuration fits its models"
         )
     return facts
 
@@ -138,7 +183,7 @@ def explain_new(run: Run, new: Run, predictions: pa.Table) -> str:
     rows = []
     if len(wanted):
         with ray_session(new):
-            rows = find_faces_of(ray.data.from_arrow(wanted), run.config).take_all()
+            rows = find_faces_of(ray.data.from_arrow(wanted), take_judged_frames(run.config)).take_all()
     rows.sort(key=lambda row: -probability[row["video_id"]])
     return write_heat_map_page(new.location, explain_videos(run, new.location, rows, probability))
 
@@ -156,8 +201,8 @@ def write_predictions(new: Run, predictions: pa.Table) -> None:
     write_file(new.path("predictions", "part-0.parquet"), predictions.cast(schema))
 
 
-def summarise(new: Run, there_before: int, note: str) -> Summary:
-    """Count the rows by status, and how many videos are scored FAKE and REAL."""
+def summarise(new: Run, models: int, there_before: int, notes: list[str]) -> Summary:
+    """Count the rows by status, and how many videos with a face are scored FAKE and REAL, by how many models."""
     predictions = read_table(new.location, "predictions", ["status", "probability"])
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).column("probability").to_numpy()
     scores = read_table(new.location, "scores", ["video_id", "status", "error", "frames_wanted", "frames_decoded"])
@@ -166,6 +211,11 @@ def summarise(new: Run, there_before: int, note: str) -> Summary:
         table=new.path("submission.csv"),
         there_before=there_before,
         **count_statuses(scores),
-        notes=[*([note] if note else []), *describe_cut_short(scores)],
-        details={"scored FAKE (0.5 or more)": int((scored >= 0.5).sum()), "scored REAL": int((scored < 0.5).sum())},
+        notes=[*notes, *describe_cut_short(scores)],
+        details={
+            "models": models,
+            "frames of a video": f"{count_judged_frames(new.config)} at most",
+            "scored FAKE (0.5 or more)": int((scored >= 0.5).sum()),
+            "scored REAL": int((scored < 0.5).sum()),
+        },
     )

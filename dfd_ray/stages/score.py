@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -49,8 +48,8 @@ class ScoreFaces:
     """Score the faces of a batch of videos; an actor that keeps the classifiers it has loaded.
 
     The model that never saw a fold scores the videos of that fold. All models score a video of no fold (unlabelled, or
-    new), and their log-odds are averaged. In: `video_id`, `fold`, `status`, `error_stage`, `error`, `faces` with `image`.
-    Out: the schema of `scores/`, one row per row.
+    new): the log-odds of each are kept, for each is calibrated by itself, and their mean. In: `video_id`, `fold`, `status`,
+    `error_stage`, `error`, `faces` with `image`. Out: the schema of `scores/`, one row per row.
     """
 
     def __init__(self, run: Run, device: str, batch_size: int, counter: ActorHandle | None = None) -> None:
@@ -72,9 +71,13 @@ class ScoreFaces:
         images = [decode_jpeg(image) for image in faces.column("image").to_pylist()]
         fold = pc.fill_null(faces.column("fold"), NO_FOLD).to_numpy(zero_copy_only=False).astype(int)
         log_odds = np.zeros(len(images), np.float32)
+        by_model = np.zeros((len(self.folds), len(images)), np.float32)
         for one in np.unique(fold):
             chosen = np.flatnonzero(fold == one)
-            log_odds[chosen] = self.score([images[i] for i in chosen], int(one))
+            found = self.score([images[i] for i in chosen], int(one))
+            log_odds[chosen] = found.mean(axis=0)
+            if one == NO_FOLD:
+                by_model[:, chosen] = found
         lengths = pc.list_value_length(videos.column("faces")).to_numpy(zero_copy_only=False)
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
         scored = videos.select([name for name in SCHEMAS["scores"].names if name in videos.column_names])
@@ -85,13 +88,19 @@ class ScoreFaces:
         scored = scored.set_column(1, "status", pc.if_else(seen, Status.IN_TRAINING, scored.column("status")))
         report_done(self.counter, scored.column("status").to_pylist())
         observe("score", scored.select(["video_id", "status"]).to_pylist(), time.monotonic() - started)
-        return scored.append_column("log_odds", pa.ListArray.from_arrays(offsets, pa.array(log_odds))).cast(SCHEMAS["scores"])
+        scored = scored.append_column("log_odds", pa.ListArray.from_arrays(offsets, pa.array(log_odds)))
+        several = [one is None and len(self.folds) > 1 for one in videos.column("fold").to_pylist()]
+        parts = np.split(by_model, np.cumsum(lengths)[:-1], axis=1)
+        kept = [part.tolist() if one else None for part, one in zip(parts, several, strict=True)]
+        return scored.append_column("log_odds_by_model", pa.array(kept, pa.list_(pa.list_(pa.float32())))).cast(
+            SCHEMAS["scores"]
+        )
 
     def score(self, images: list[Image], fold: int) -> Float32Array:
-        """Return the log-odds of FAKE, (n,) float32, of the faces of a fold; zeros where every model has seen the fold."""
+        """Return the log-odds of FAKE, (models, n) float32, of the faces of a fold; zeros if every model has seen it."""
         models = self.folds if fold == NO_FOLD else [fold] if fold in self.folds else []
         scores = [score_faces(*self.model(one), images, batch_size=self.batch_size) for one in models]
-        return cast("Float32Array", np.mean(scores, axis=0)) if scores else np.zeros(len(images), np.float32)
+        return np.stack(scores) if scores else np.zeros((1, len(images)), np.float32)
 
     def model(self, fold: int) -> tuple[nn.Module, InputSpec]:
         """Return the module and input of a model, loaded once."""

@@ -111,7 +111,14 @@ COLUMNS: dict[str, list[Column]] = {
             column._replace(meaning=f"{column.meaning}; null of `evaluate`, see `faces/`")
             for column in (FRAMES_WANTED, FRAMES_DECODED)
         ),
-        Column("log_odds", pa.list_(pa.float32()), "log-odds of FAKE, one per face", False),
+        Column(
+            "log_odds", pa.list_(pa.float32()), "log-odds of FAKE, one per face; where several models scored, their mean", False
+        ),
+        Column(
+            "log_odds_by_model",
+            pa.list_(pa.list_(pa.float32())),
+            "the same of each model, in the order of the folds that they never saw; null where one model scored",
+        ),
     ],
     "projection": [
         VIDEO_ID,

@@ -1,21 +1,26 @@
-"""Calibrate probabilities by Platt's scaling of their log-odds."""
+"""Calibrate probabilities by Platt's scaling of their log-odds, and average those of several models."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import logit
 
-from dfd_ray.arrays import Float64Array
+from dfd_ray.arrays import Float64Array, Int64Array
 from dfd_ray.verdict.aggregation import sigmoid
 
 CLIP = 1e-7
 """Distance that probabilities keep from 0 and 1, so that their log-odds are finite (at most 16.2)."""
 RIDGE = 1.0
-"""Weight of the penalty slope² / 2 (scikit-learn's C = 1). It draws few or uninformative videos towards the base rate."""
+"""Weight of the penalty slope² / 2 (scikit-learn's C = 1). It draws few or uninformative videos towards the base rate.
+
+A model's own line has the same weight on half its squared distance from the line of the other models: the distance between
+the calibrated log-odds, on average over the model's own videos.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,15 @@ class Calibration:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, float]) -> Calibration:
-        """Return the calibration that `to_dict` wrote. Raises KeyError or ValueError if `to_dict` did not write the values."""
-        return cls(float(values["slope"]), float(values["intercept"]), float(values["base_rate"]))
+    def from_dict(cls, values: object) -> Calibration:
+        """Return the calibration that `to_dict` wrote. Raises ValueError, which names the number, for others."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping):
+            raise ValueError(f"expected {', '.join(names)}, got {values!r}")
+        for name in names:
+            if not isinstance(values.get(name), int | float):
+                raise ValueError(f"it has no number {name}" if name not in values else f"its {name} is {values[name]!r}")
+        return cls(*(float(values[name]) for name in names))
 
 
 def log_odds(probability: npt.ArrayLike) -> Float64Array:
@@ -64,32 +75,75 @@ def fit_calibration(probability: npt.ArrayLike, label: npt.ArrayLike) -> Calibra
     (F + 1) / (F + R + 2). Raises ValueError for no videos, unequal lengths, other labels, or NaN.
     Source: J. Platt, "Probabilistic outputs for support vector machines" (1999).
     """
-    score = np.asarray(probability, np.float64)
-    truth = np.asarray(label)
+    score, truth = check_labelled(probability, label)
+    fakes = int(truth.sum())
+    reals = len(truth) - fakes
+    base_rate = measure_base_rate(truth)
+    if not fakes or not reals:
+        return Calibration(0.0, float(np.log(fakes + 1) - np.log(reals + 1)), base_rate)
+    target = np.where(truth == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    start = np.array([0.0, float(logit(target.mean()))])
+    return replace(fit_line(log_odds(score), target, np.zeros(2), np.diag([RIDGE, 0.0]), start), base_rate=base_rate)
+
+
+def draw_calibration(others: Calibration, probability: npt.ArrayLike, label: npt.ArrayLike) -> Calibration:
+    """Return the calibration of one model: the line of other models, drawn to the model's own held-out videos.
+
+    `probability` (n,) and `label` (n,) are of those videos. Many videos give the line that they alone would, few hardly move
+    that of the others. The result is for the base rate of `others`, whatever share of the model's own videos is FAKE. Raises
+    ValueError as `fit_calibration` does.
+    """
+    score, truth = check_labelled(probability, label)
+    centre = others.with_prior(measure_base_rate(truth))
+    line, x = np.array([centre.slope, centre.intercept]), log_odds(score)
+    inputs = np.stack([x, np.ones(len(x))])
+    own = fit_line(x, truth.astype(np.float64), line, RIDGE * inputs @ inputs.T / len(x), line)
+    return replace(own, base_rate=centre.base_rate).with_prior(others.base_rate)
+
+
+def average_models(probability: Float64Array, lines: Sequence[Calibration] = ()) -> Float64Array:
+    """Return the probability of each video (n,) by several models: the mean of their log-odds, each calibrated by its own line.
+
+    `probability` (n, models) is that of each model, and `lines` has one for each; without lines nothing is calibrated. NaN
+    stays NaN. Log loss is convex in the log-odds, so that of the result is at most the mean of the models' own.
+    """
+    if not lines:
+        return probability[:, 0] if probability.shape[1] == 1 else sigmoid(log_odds(probability).mean(axis=1))
+    slope, intercept = (np.array([getattr(line, name) for line in lines]) for name in ("slope", "intercept"))
+    return sigmoid((slope * log_odds(probability) + intercept).mean(axis=1))
+
+
+def check_labelled(probability: npt.ArrayLike, label: npt.ArrayLike) -> tuple[Float64Array, Int64Array]:
+    """Return both as arrays. Raises ValueError for no videos, unequal lengths, other labels than 0 and 1, or NaN."""
+    score, truth = np.asarray(probability, np.float64), np.asarray(label)
     if score.ndim != 1 or score.shape != truth.shape or not len(score):
         raise ValueError(f"probabilities {score.shape} and labels {truth.shape} must be lists of one length, not empty")
     if np.isnan(score).any() or not np.isin(truth, (0, 1)).all():
         raise ValueError("probabilities must be numbers, and labels 0 or 1")
-    fakes = int(truth.sum())
-    reals = len(truth) - fakes
-    base_rate = (fakes + 1) / (fakes + reals + 2)
-    if not fakes or not reals:
-        return Calibration(0.0, float(np.log(fakes + 1) - np.log(reals + 1)), base_rate)
-    target = np.where(truth == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
-    return replace(fit_line(log_odds(score), target), base_rate=base_rate)
+    return score, truth.astype(np.int64)
 
 
-def fit_line(x: Float64Array, target: Float64Array) -> Calibration:
-    """Return the slope (at least 0) and intercept from `x` (n,) to `target` (n,) that minimise cross-entropy plus ridge."""
+def measure_base_rate(label: Int64Array) -> float:
+    """Return the share of FAKE among labels (n,) as if there were one video more of each class, so neither 0 nor 1."""
+    return float((label.sum() + 1) / (len(label) + 2))
+
+
+def fit_line(
+    x: Float64Array, target: Float64Array, centre: Float64Array, weight: Float64Array, start: Float64Array
+) -> Calibration:
+    """Return the slope (at least 0) and intercept from `x` (n,) to `target` (n,) that minimise cross-entropy plus ridge.
+
+    The ridge is half the squared distance of slope and intercept from `centre` (2,), by the matrix `weight` (2, 2). The search
+    begins at `start` (2,).
+    """
 
     def objective(line: Float64Array) -> tuple[float, Float64Array]:
-        slope, intercept = line
-        z = slope * x + intercept
-        loss = np.sum(np.logaddexp(0, z) - target * z) + RIDGE * slope**2 / 2
+        z = line[0] * x + line[1]
+        pull = weight @ (line - centre)
+        loss = np.sum(np.logaddexp(0, z) - target * z) + pull @ (line - centre) / 2
         error = sigmoid(z) - target
-        return float(loss) / len(x), np.array([error @ x + RIDGE * slope, error.sum()]) / len(x)
+        return float(loss) / len(x), (np.array([error @ x, error.sum()]) + pull) / len(x)
 
-    start = np.array([0.0, logit(target.mean())])
     found = minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)], options={"ftol": 1e-14, "gtol": 1e-9}
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfd_ray.config import Config
-from dfd_ray.labels import NO_FOLD
-from dfd_ray.verdict.aggregation import Method
+from dfd_ray.corpus.wording import count_of
+from dfd_ray.errors import Status
+from dfd_ray.labels import LABELS, NO_FOLD
+from dfd_ray.verdict.aggregation import METHODS, Method
 from dfd_ray.verdict.breakdown import break_down
-from dfd_ray.verdict.calibration import Calibration
-from dfd_ray.verdict.metrics import measure_reliability, score_videos, trace_roc
+from dfd_ray.verdict.calibration import Calibration, average_models
+from dfd_ray.verdict.metrics import FEW_GROUPS, VideoScores, are_few, measure_reliability, score_videos, trace_roc
 from dfd_ray.verdict.video_probability import (
     Verdict,
     aggregate_videos,
@@ -22,14 +25,69 @@ from dfd_ray.verdict.video_probability import (
     count_judged_frames,
     list_methods,
     split_log_odds,
+    split_models,
 )
 
 
-class CalibrationFacts(TypedDict):
-    """What `evaluation/calibration.json` holds: how new videos are judged."""
+@dataclass(frozen=True)
+class Judgement:
+    """How new videos are judged: what `evaluation/calibration.json` holds."""
 
-    calibration: dict[str, float] | None
     aggregation: Method
+    calibration: Calibration | None
+    """That of all models together; None if nothing is calibrated."""
+    models: dict[int, Calibration] | None = None
+    """That of each model, by the fold that it never saw; None in a file of an older version."""
+    frames: int | None = None
+    """The most frames of a video that were judged; None in a file of an older version."""
+    remarks: Sequence[str] = ()
+    """Why nothing is calibrated."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the facts, ready for JSON."""
+        models = {str(fold): line.to_dict() for fold, line in (self.models or {}).items()}
+        return {
+            "calibration": self.calibration.to_dict() if self.calibration else None,
+            "aggregation": self.aggregation,
+            "models": models,
+            "frames": self.frames,
+            "remarks": list(self.remarks),
+        }
+
+    @classmethod
+    def from_dict(cls, values: object) -> Judgement:
+        """Return the facts that `to_dict` wrote, or an older version of it. Raises ValueError, in one line, for others."""
+        if not isinstance(values, dict):
+            raise ValueError("it holds no object")
+        for name in ("calibration", "aggregation"):
+            if name not in values:
+                raise ValueError(f"it has no {name}")
+        if values["aggregation"] not in METHODS:
+            raise ValueError(f"its aggregation is {values['aggregation']!r}, not one of {', '.join(METHODS)}")
+        models, frames, remarks = (values.get(name) for name in ("models", "frames", "remarks"))
+        if not isinstance(models, dict | None) or not all(str(fold).isdecimal() for fold in models or {}):
+            raise ValueError(f"its models are {models!r}, not calibrations by fold")
+        if not isinstance(frames, int | None):
+            raise ValueError(f"its frames are {frames!r}, not a number")
+        return cls(
+            values["aggregation"],
+            None if values["calibration"] is None else Calibration.from_dict(values["calibration"]),
+            None if models is None else {int(fold): Calibration.from_dict(line) for fold, line in models.items()},
+            frames,
+            [str(remark) for remark in remarks] if isinstance(remarks, list) else (),
+        )
+
+    def list_lines(self, folds: Sequence[int], prior: float | None) -> list[Calibration]:
+        """Return the calibration of the model of each fold, for a share `prior` of FAKE; none if nothing is calibrated.
+
+        Raises ValueError where a model has none.
+        """
+        if self.calibration is None:
+            return []
+        if self.models is not None and (missing := [fold for fold in folds if fold not in self.models]):
+            raise ValueError(f"it has no calibration of the model without fold {missing[0]}")
+        lines = [self.calibration if self.models is None else self.models[fold] for fold in folds]
+        return lines if prior is None else [line.with_prior(prior) for line in lines]
 
 
 def predict_own(
@@ -38,7 +96,8 @@ def predict_own(
     """Return the rows of `predictions/` for a run's own videos, in the order of `videos`, and how new ones are judged.
 
     `videos` are rows of `manifest/`, `scores` of `scores/`, `frames` of `faces/` with the `frame_index` of each face. `folds`
-    are those that a model was kept away from.
+    are those that a model was kept away from. A video without a label is judged as a new one is, but for the share of FAKE
+    among the labelled ones.
     """
     scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
     most = count_judged_frames(config)
@@ -46,8 +105,18 @@ def predict_own(
     raw = {method: aggregate_videos(scores, faces, method, most) for method in list_methods(config.evaluate)}
     label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
     fold = np.array([NO_FOLD if value is None else value for value in videos.column("fold").to_pylist()])
-    judged = calibrate_videos(raw, label, fold, videos, config.evaluate)
+    judged = calibrate_videos(raw, label, fold, videos, config.evaluate, folds)
     probability = judged.probability
+    unlabelled = np.isfinite(judged.raw) & (label < 0)
+    if unlabelled.any() and len(folds) > 1:
+        alone = [
+            aggregate_videos(one, choose_log_odds(one, frames, most), judged.aggregation, most)
+            for one in split_models(scores.filter(pa.array(unlabelled)), len(folds))
+        ]
+        lines = [judged.models[one] for one in folds] if judged.models else []
+        judged.raw[unlabelled] = average_models(np.stack(alone, axis=1))
+        averaged = average_models(np.stack(alone, axis=1), lines)
+        probability[unlabelled] = np.clip(averaged, config.evaluate.clip, 1 - config.evaluate.clip)
     # Videos of a fold that every model has seen are not judged, not even those without a face.
     probability[(label >= 0) & ~np.isin(fold, folds)] = np.nan
     columns = {
@@ -62,26 +131,24 @@ def predict_own(
     return pa.table(columns), judged
 
 
-def predict_new(scores: pa.Table, facts: CalibrationFacts | None, config: Config) -> tuple[pa.Table, str]:
-    """Return the rows of `predictions/` for rows of `scores/` of new videos, and a remark where they are not calibrated.
+def predict_new(
+    scores: pa.Table, facts: Judgement | None, config: Config, folds: Sequence[int] = (0,)
+) -> tuple[pa.Table, list[str]]:
+    """Return the rows of `predictions/` for rows of `scores/` of new videos, and remarks on how they are judged.
 
-    `facts` are those of the run whose classifiers scored them, None before it was evaluated.
+    `facts` are those of the run whose classifiers scored them, None before it was evaluated; `folds` are those that its models
+    were kept away from. Each model's faces are aggregated and calibrated by themselves, as its held-out videos were; the
+    probability is the mean of the models' calibrated log-odds. Raises ValueError for scores or facts that lack a model.
     """
-    method = facts["aggregation"] if facts else list_methods(config.evaluate)[0]
-    faces = split_log_odds(scores)
-    raw = aggregate_videos(scores, faces, method, config.preprocess.frames_unlabelled)
-    note, probability = "", raw
-    if not facts:
-        note = "not calibrated: run `dfd-ray evaluate` on the training run first"
-    elif not facts["calibration"]:
-        note = "not calibrated, as evaluate.calibrate says; predict.prior has no effect"
-    else:
-        calibration = Calibration.from_dict(facts["calibration"])
-        if config.predict.prior is not None:
-            calibration = calibration.with_prior(config.predict.prior)
-        probability = calibration.apply(raw)
+    method = facts.aggregation if facts else list_methods(config.evaluate)[0]
+    most = count_judged_frames(config)
+    alone = [aggregate_videos(one, split_log_odds(one), method, most) for one in split_models(scores, len(folds))]
+    lines = facts.list_lines(folds, config.predict.prior) if facts else []
+    raw = average_models(np.stack(alone, axis=1))
+    probability = average_models(np.stack(alone, axis=1), lines)
     probability = np.clip(probability, config.evaluate.clip, 1 - config.evaluate.clip)
     probability = np.where(np.isfinite(raw), probability, config.predict.fallback_probability)
+    faces = split_log_odds(scores)
     columns = {
         "video_id": scores.column("video_id"),
         "label": pa.nulls(len(scores), pa.string()),
@@ -91,11 +158,37 @@ def predict_new(scores: pa.Table, facts: CalibrationFacts | None, config: Config
         "faces_used": pa.array([len(log_odds) for log_odds in faces], pa.int32()),
         "status": scores.column("status"),
     }
-    return pa.table(columns), note
+    return pa.table(columns), describe_judgement(facts, lines, int(np.isnan(raw).sum()), config)
 
 
-def measure_predictions(run: str, config: Config, predictions: pa.Table, groups: pa.ChunkedArray) -> dict[str, object]:
-    """Return the content of `evaluation/metrics.json` for rows of `predictions/` and the group of each, ready for JSON."""
+def describe_judgement(facts: Judgement | None, lines: list[Calibration], without: int, config: Config) -> list[str]:
+    """Return what the reader of predictions must know: what is not calibrated and why, and how many videos have no score."""
+    remarks = []
+    if not facts:
+        remarks.append("not calibrated: run `dfd-ray evaluate` on the training run first; predict.prior has no effect")
+    elif not lines:
+        why = "; ".join(facts.remarks) or "evaluate.calibrate was false, or no labelled video was scored"
+        remarks.append(f"not calibrated, since in the training run {why}; predict.prior has no effect")
+    elif ignored := sum(line.slope == 0 for line in lines):
+        remarks.append(
+            f"by {ignored} of {count_of(len(lines), 'model')} every video has the same probability: among the videos that "
+            "calibrate it, a higher score is no more often FAKE"
+        )
+    if without:
+        remarks.append(
+            f"{count_of(without, 'video')} without a score, broken or without a face, "
+            f"given predict.fallback_probability = {config.predict.fallback_probability:g}"
+        )
+    return remarks
+
+
+def measure_predictions(
+    run: str, config: Config, predictions: pa.Table, groups: pa.ChunkedArray, remarks: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return the content of `evaluation/metrics.json` for rows of `predictions/` and the group of each, ready for JSON.
+
+    `remarks` are those of the `Verdict`; `remarks` of the result has them, and what else limits what the scores say.
+    """
     settings = config.evaluate
     judged = pc.and_(predictions.column("label").is_valid(), predictions.column("probability").is_valid())
     table = predictions.filter(judged)
@@ -104,11 +197,49 @@ def measure_predictions(run: str, config: Config, predictions: pa.Table, groups:
         label = pc.equal(table.column("label"), "FAKE").cast(pa.int64()).to_numpy()
         probability = table.column("probability").to_numpy()
         group = np.unique(groups.filter(judged).to_numpy(), return_inverse=True)[1]
-        metrics |= score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+        scores = score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+        metrics |= scores
+        remarks = [*remarks, *describe_intervals(scores)]
         metrics["reliability"] = measure_reliability(
             label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed
         )
         metrics |= break_down(config, run, table, label, group)
         metrics["roc"] = trace_roc(label, probability) if len(set(label.tolist())) == 2 else None
+    metrics["remarks"] = [*remarks, *describe_unscored(predictions)]
     metrics["by_status"] = {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
     return metrics
+
+
+def describe_intervals(scores: VideoScores) -> list[str]:
+    """Return what limits the intervals of scores: a missing class, a single group, few groups, replicates left out."""
+    drawn, usable = int(scores["bootstrap"]["replicates"]), int(scores["bootstrap"]["usable"])
+    groups = {name: count for name, count in scores["groups_by_class"].items() if count}
+    remarks = [f"no {name} video is judged: scores that need both classes are missing" for name in LABELS if name not in groups]
+    if not drawn:
+        return [*remarks, "no score has an interval, as evaluate.bootstrap = 0 says"]
+    if not usable:
+        return [*remarks, "no score has an interval: there is one group only, or every draw of the groups lost a class"]
+    if are_few(groups):
+        counts = " and ".join(f"{count_of(count, 'group')} with a {name} video" for name, count in groups.items())
+        remarks.append(f"the intervals are rough: they draw from {counts}, and {FEW_GROUPS} of each are few already")
+    if usable < drawn:
+        remarks.append(f"the intervals leave out {drawn - usable} of {drawn} draws of the groups, which lost a class")
+    return remarks
+
+
+def describe_unscored(predictions: pa.Table) -> list[str]:
+    """Return how many videos have no score of a model and yet count, and how many do not count."""
+    labelled, given = predictions.column("label").is_valid(), predictions.column("probability").is_valid()
+    scored = pc.equal(predictions.column("status"), Status.OK)
+    counted = pc.and_(labelled, given)
+    blind = pc.sum(pc.and_(counted, pc.invert(scored))).as_py() or 0
+    seen = pc.sum(pc.and_(labelled, pc.invert(given))).as_py() or 0
+    remarks = []
+    if blind:
+        remarks.append(
+            f"{blind:,} of the {pc.sum(counted).as_py():,} videos are broken or show no face, so no model scored them: their "
+            "probability is the share of FAKE among labelled videos, of other folds where there are several"
+        )
+    if seen:
+        remarks.append(f"{count_of(seen, 'labelled video')} not judged, because every model has learnt from the fold")
+    return remarks

@@ -5,6 +5,7 @@ The aggregation and the calibration of a labelled video come from the other fold
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,13 @@ import pyarrow.compute as pc
 
 from dfd_ray.arrays import BoolArray, Float64Array, Int64Array
 from dfd_ray.config import Config
+from dfd_ray.corpus.wording import count_of
 from dfd_ray.errors import Status
-from dfd_ray.labels import TRAIN_ONLY
+from dfd_ray.labels import LABELS, NO_FOLD, TRAIN_ONLY
 from dfd_ray.sections import Evaluate
 from dfd_ray.store.tables import flatten_faces
 from dfd_ray.verdict.aggregation import METHODS, Method, aggregate
-from dfd_ray.verdict.calibration import Calibration, fit_calibration
+from dfd_ray.verdict.calibration import Calibration, draw_calibration, fit_calibration
 from dfd_ray.video import choose_frames
 
 
@@ -59,6 +61,22 @@ def list_methods(settings: Evaluate) -> tuple[Method, ...]:
     return METHODS if settings.aggregation == "auto" else (settings.aggregation,)
 
 
+def split_models(scores: pa.Table, models: int) -> list[pa.Table]:
+    """Return rows of `scores/` once for each of several models, with the log-odds of that model alone.
+
+    Raises ValueError for rows that an older version made, which kept the mean of the models only.
+    """
+    if models == 1:
+        return [scores]
+    place, name = scores.schema.get_field_index("log_odds"), "log_odds_by_model"
+    scored = scores.column("status").to_pylist()
+    rows = scores.column(name).to_pylist() if name in scores.column_names else [None] * len(scores)
+    if any(status == Status.OK and len(row or ()) != models for status, row in zip(scored, rows, strict=True)):
+        raise ValueError(f"its videos lack the scores of each of the {models} models")
+    lists = [[row[number] if row else [] for row in rows] for number in range(models)]
+    return [scores.set_column(place, scores.schema.field("log_odds"), pa.array(one, pa.list_(pa.float32()))) for one in lists]
+
+
 def aggregate_videos(scores: pa.Table, faces: list[Float64Array], method: Method, frames: int) -> Float64Array:
     """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it.
 
@@ -77,18 +95,28 @@ class Verdict(NamedTuple):
     """That of FAKE, (n,), as aggregated from the faces; NaN where there is no face."""
     aggregation: Method
     calibration: Calibration | None
-    """None if it is switched off or no labelled video has a score."""
+    """That of all scored videos together; None if it is switched off or no labelled video has a score."""
+    models: dict[int, Calibration]
+    """The calibration of each model for new videos, by the fold that it never saw; empty where there is none."""
+    remarks: list[str]
+    """What is not calibrated, or not by what the model says, and why: a sentence each."""
 
 
 def calibrate_videos(
-    raw: dict[Method, Float64Array], label: Int64Array, fold: Int64Array, videos: pa.Table, settings: Evaluate
+    raw: dict[Method, Float64Array],
+    label: Int64Array,
+    fold: Int64Array,
+    videos: pa.Table,
+    settings: Evaluate,
+    models: Sequence[int] = (),
 ) -> Verdict:
     """Choose the aggregation and calibrate the probability of each video by the scored videos of the other folds.
 
     `raw` has the probabilities (n,) by aggregation; `label` (n,) is 0, 1, or negative where unknown; `fold` (n,) may be
-    TRAIN_ONLY; `videos` has the column `group`. The other folds' log loss decides the aggregation. A video without a face
-    gets the share of FAKE in the other folds. If only one fold was scored, its groups are split in two halves that calibrate
-    each other. If one half would lack a class, nothing is calibrated.
+    TRAIN_ONLY; `videos` has the column `group`; `models` are the folds for which there is a model. The other folds' log loss
+    decides the aggregation. A video without a face gets the share of FAKE in the other folds. If only one fold was scored, its
+    groups are split in two halves that calibrate each other. If one half would lack a class, nothing is calibrated, and a video
+    without a face gets the share of FAKE in the whole fold.
     """
     judged = (label >= 0) & (fold != TRAIN_ONLY)
     any_raw = next(iter(raw.values()))
@@ -96,16 +124,64 @@ def calibrate_videos(
     scored = found & judged
     group = videos.column("group").to_numpy(zero_copy_only=False)
     parts = fold if len(np.unique(fold[scored])) > 1 else split_in_halves(group, label, scored, settings.seed)
-    used, probability = any_raw.copy(), np.empty(len(label))
+    used, probability, remarks = any_raw.copy(), np.empty(len(label)), list[str]()
     for part in np.unique(parts):
         own = parts == part
         method, calibration = choose_aggregation(raw, label, scored & ~own, settings)
+        if remark := describe_calibration(calibration, scored & own, label[scored & ~own]):
+            remarks += [remark] if settings.calibrate else []
         used[own] = raw[method][own]
         probability[own] = calibration.apply(used[own]) if calibration else used[own]
         known = judged & ~own if (judged & ~own).any() else judged
         probability[own & ~found] = float(label[known].mean()) if known.any() else 0.5
     clipped = np.clip(probability, settings.clip, 1 - settings.clip)
-    return Verdict(clipped, used, *choose_aggregation(raw, label, scored, settings))
+    method, calibration = choose_aggregation(raw, label, scored, settings)
+    if not settings.calibrate:
+        remarks = ["nothing is calibrated, as evaluate.calibrate = false says"]
+    elif not scored.any():
+        remarks = ["nothing is calibrated: no labelled video was scored by a model that never saw it"]
+    lines = calibrate_models(calibration, raw[method], label, np.where(scored, fold, NO_FOLD), models) if calibration else {}
+    return Verdict(clipped, used, method, calibration, lines, remarks)
+
+
+def describe_calibration(calibration: Calibration | None, own: BoolArray, others: Int64Array) -> str:
+    """Return how some videos are calibrated, if not by what the model says of them; empty if they are, or if there are none.
+
+    `own` (n,) marks those videos among all that are scored; `others` (m,) are the labels of the videos that calibrate them.
+    """
+    videos = count_of(int(own.sum()), "video")
+    if not own.any():
+        return ""
+    if calibration is None:
+        return (
+            f"the probabilities of {videos} are not calibrated: one fold alone is scored, and its groups cannot be split in "
+            "two halves that both have REAL and FAKE"
+        )
+    if calibration.slope > 0:
+        return ""
+    if len(np.unique(others)) < 2:
+        why = f"the videos that calibrate them are all {LABELS[others[0]]}"
+    else:
+        why = "among the videos that calibrate them, a higher score is no more often FAKE"
+    return f"the probabilities of {videos} are all the same share of FAKE, whatever the model says of them: {why}"
+
+
+def calibrate_models(
+    together: Calibration, raw: Float64Array, label: Int64Array, fold: Int64Array, models: Sequence[int]
+) -> dict[int, Calibration]:
+    """Return the calibration of each model for new videos, by the fold that it never saw.
+
+    `raw` (n,) is the probability of each video by the model of its fold, `fold` (n,) that fold, or one without a model where
+    the video does not count. `together` is the calibration of all videos that count; it is that of a model alone, and that of a
+    model without such a video.
+    """
+    lines = {}
+    for one in models:
+        own, others = fold == one, np.isin(fold, [model for model in models if model != one])
+        alone = not own.any() or not others.any()
+        line = together if alone else draw_calibration(fit_calibration(raw[others], label[others]), raw[own], label[own])
+        lines[one] = line.with_prior(together.base_rate)
+    return lines
 
 
 def choose_aggregation(

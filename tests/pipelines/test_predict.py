@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
-from dfd_ray.pipelines.predict import read_calibration
+from dfd_ray.errors import RunError
+from dfd_ray.pipelines.predict import read_calibration, refuse_other_scores, take_judged_frames
+from dfd_ray.stages.extract import frames_wanted
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
-from dfd_ray.store.storage import write_json
-from dfd_ray.store.tables import read_table
+from dfd_ray.store.storage import read_json, write_json
+from dfd_ray.store.tables import read_table, with_metadata
 from dfd_ray.verdict.predictions import predict_new
+from dfd_ray.verdict.video_probability import count_judged_frames
 
 ODD_NAMES = ["with space.mp4", 'quote\'s "and" comma,.mp4', "ünïcode.mp4", "deep/er.mp4"]
 
@@ -31,6 +36,7 @@ def new_videos(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("no video")
     (folder / "my_metadata.json").write_text("{}")
+    (folder / "Thumbs.db").touch()
     (folder / "script.mp4").write_text(f"ffconcat version 1.0\nfile '{folder / ODD_NAMES[0]}'\n")
     return folder
 
@@ -43,7 +49,11 @@ def test_every_file_has_a_line_and_broken_ones_one_half_and_a_folder_that_has_ch
     assert main(command) == 0
     with open(tmp_path / "out" / "submission.csv", newline="") as file:
         rows = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
-    broken = {"empty.mp4", "text.mp4", "script.mp4", "my_metadata.json"}
+    broken = {"empty.mp4", "text.mp4", "script.mp4"}
+    notes = read_json(str(tmp_path / "out" / "summaries" / "predict.json"))["notes"]
+    assert "left out: 1 file of kinds that are not read: 1 .json, such as 'my_metadata.json'" in notes
+    assert "left out: 1 hidden file, such as 'Thumbs.db'" in notes
+    assert any(note.startswith("3 videos without a score") for note in notes)
     assert set(rows) == set(ODD_NAMES) | broken
     assert {rows[name] for name in broken} == {0.5}
     assert all(0.01 <= rows[name] <= 0.99 for name in ODD_NAMES)
@@ -61,13 +71,14 @@ def test_every_file_has_a_line_and_broken_ones_one_half_and_a_folder_that_has_ch
 
 @pytest.mark.parametrize(
     ("videos", "message"),
-    [("nowhere", "there is no such folder"), ("empty", "the folder is empty"), ("clip.mp4", "not a folder")],
+    [("nowhere", "there is no such folder"), ("empty", "the folder is empty"), ("texts", "no video in it")],
 )
 def test_no_videos_is_one_line(
     finished_run: Path, tmp_path: Path, videos: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "clip.mp4").touch()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "text.txt").touch()
     command = ["predict", "--run", str(finished_run), "--videos", str(tmp_path / videos), "--out", str(tmp_path / "out")]
     assert main(command) == 2
     error = capsys.readouterr().err
@@ -115,3 +126,59 @@ def test_new_videos_are_aggregated_as_evaluate_chose(tmp_path: Path) -> None:
     odds = np.exp([4.0, -1.0, 1.5])
     expected = odds / (1 + odds)
     assert found == pytest.approx({"mean": expected[:2].mean(), "mean_logit": expected[2]})
+
+
+def test_as_many_frames_of_a_new_video_are_taken_as_were_judged() -> None:
+    """So many a calibration is fitted on."""
+    config = load_config(None, ["preprocess.frames_real=40", "preprocess.frames_fake=8", "preprocess.frames_unlabelled=16"])
+    taken = take_judged_frames(config).preprocess
+    assert frames_wanted(None, taken) == count_judged_frames(config) == 8
+    assert (taken.frames_real, taken.frames_fake) == (40, 8)
+
+
+LINE = {"slope": 1.0, "intercept": 0.0, "base_rate": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"calibration": {"slope": 1.0, "intercept": 0.0}, "aggregation": "mean"}', "it has no number base_rate"),
+        ('{"aggregation": "mean"}', "it has no calibration"),
+        ("{", "it is not JSON"),
+        ("\xff", "it is not JSON"),
+        (json.dumps({"calibration": LINE, "aggregation": "mean", "frames": 16}), "to judge 8 frames of a video"),
+    ],
+)
+def test_a_calibration_that_cannot_be_used_is_one_line(content: str, words: str, tmp_path: Path) -> None:
+    run = Run(str(tmp_path), load_config())
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "calibration.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(RunError, match=r"calibration\.json .*; ") as raised:
+        read_calibration(run)
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"models": "a", "frames": 8}, None),
+        ({"models": "b", "frames": 8}, "was scored by classifiers b"),
+        ({"models": "a"}, "was scored by an older version, not over 8 frames"),
+        ({"models": "a", "frames": 16}, "was scored over 16 frames of a video, not over 8 frames"),
+    ],
+)
+def test_scores_that_do_not_fit_the_calibration_are_refused(
+    facts: dict[str, object], words: str | None, tmp_path: Path
+) -> None:
+    run = Run(str(tmp_path / "run"), load_config())
+    refuse_other_scores(run, str(tmp_path), "a")
+    (tmp_path / "scores").mkdir()
+    pq.write_table(
+        with_metadata(SCHEMAS["scores"], "scores", run.config, **facts).empty_table(), tmp_path / "scores" / "a.parquet"
+    )
+    if words is None:
+        refuse_other_scores(run, str(tmp_path), "a")
+    else:
+        with pytest.raises(RunError, match=words):
+            refuse_other_scores(run, str(tmp_path), "a")

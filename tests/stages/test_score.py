@@ -44,4 +44,8 @@ def test_a_video_is_scored_by_the_model_without_its_fold_and_a_new_one_by_all(
     expected = np.array([scores[one][row] for row, one in enumerate(fold)])
     np.testing.assert_allclose(scored.column("log_odds").to_pylist(), expected, atol=1e-4)
     assert scored.column("status").to_pylist() == ["in_training" if one == TRAIN_ONLY else "ok" for one in fold]
+    each = scored.column("log_odds_by_model").to_pylist()
+    assert [one is not None for one in each] == [one is None for one in fold], "one model's are in log_odds"
+    for row in (3, 6):
+        np.testing.assert_allclose(each[row], [scores[one][row] for one in range(3)], atol=1e-4)
     assert scored.column("video_id").to_pylist() == videos.column("video_id").to_pylist()

@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from dfd_ray.verdict.calibration import Calibration, fit_calibration, log_odds
+from dfd_ray.verdict.calibration import Calibration, average_models, draw_calibration, fit_calibration, log_odds
 
 probabilities = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
@@ -85,6 +85,53 @@ def test_apply_clips_and_keeps_nan_and_roundtrips():
     np.testing.assert_allclose(line.apply([0.0, 0.3, 1.0, np.nan]), [1e-7, 0.3, 1 - 1e-7, np.nan], rtol=1e-9)
     assert np.isfinite(log_odds([0.0, 1.0])).all()
     assert Calibration.from_dict(Calibration(0.5, -1.0, 0.8).to_dict()) == Calibration(0.5, -1.0, 0.8)
+
+
+def draw(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities of a model whose true line has slope 1/2, and labels, a share of them FAKE."""
+    random = np.random.default_rng(seed)
+    label = (random.random(count) < share).astype(int)
+    return expit(2 * (random.normal(size=count) + 2 * label - 1)), label
+
+
+def test_a_model_s_own_videos_draw_the_line_of_the_others_the_more_of_them_there_are():
+    others = Calibration(1.5, 2.0, 0.5)
+    alone = fit_calibration(*draw(3000, 0.5, 0))
+    many = draw_calibration(others, *draw(3000, 0.5, 0))
+    assert (many.slope, many.intercept) == pytest.approx((alone.slope, alone.intercept), abs=0.03)
+    few = draw_calibration(others, *(part[:2] for part in draw(3000, 0.5, 0)))
+    assert abs(few.slope - 1.5) < 0.5
+    assert abs(few.intercept - 2.0) < 1.0
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_videos_of_one_class_hardly_move_the_line_of_the_others(label):
+    moved = draw_calibration(Calibration(1.0, 0.0, 0.8), [0.3, 0.6, 0.7], [label] * 3)
+    assert abs(moved.slope - 1) < 0.5
+    assert abs(moved.intercept) < 1
+    assert moved.base_rate == 0.8
+
+
+def test_a_model_s_own_share_of_fakes_does_not_move_its_line():
+    """Its fold has nine tenths FAKE, the others half: the same model has the same line for a half."""
+    even, uneven = (draw_calibration(Calibration(1.0, 0.0, 0.5), *draw(20_000, share, 3)) for share in (0.5, 0.9))
+    assert (even.slope, even.intercept) == pytest.approx((uneven.slope, uneven.intercept), abs=0.1)
+
+
+unit = st.floats(0.01, 0.99)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(unit, unit, unit, st.booleans()), min_size=1, max_size=20), st.lists(unit, min_size=6, max_size=6))
+def test_the_mean_of_models_is_that_of_their_calibrated_log_odds_and_loses_no_more_than_they_do(rows, numbers):
+    probability, label = np.array([row[:3] for row in rows]), np.array([row[3] for row in rows], int)
+    lines = [Calibration(*numbers[2 * one : 2 * one + 2]) for one in range(3)]
+    calibrated = np.stack([line.apply(probability[:, one]) for one, line in enumerate(lines)], axis=1)
+    found = average_models(probability, lines)
+    np.testing.assert_allclose(log_odds(found), log_odds(calibrated).mean(axis=1), atol=1e-9)
+    loss = [log_loss(label, one, labels=[0, 1]) for one in (found, *calibrated.T)]
+    assert loss[0] <= np.mean(loss[1:]) + 1e-12
+    np.testing.assert_array_equal(average_models(probability[:, :1]), probability[:, 0])
 
 
 @pytest.mark.parametrize(("score", "label"), [([], []), ([0.5], [0, 1]), ([0.5], [2]), ([float("nan")], [1]), ([[0.5]], [[1]])])
