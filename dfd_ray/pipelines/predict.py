@@ -136,8 +136,8 @@ def take_judged_frames(config: Config) -> Config:
 def read_calibration(run: Run) -> Judgement | None:
     """Return how the run's evaluation judges new videos, None before it was evaluated.
 
-    Raises RunError where the file is not what `evaluate` writes, is of other classifiers, or is for another aggregation or number
-    of frames than the configuration asks for.
+    Raises RunError where the file is not what `evaluate` writes, is of other classifiers, or is for another aggregation or
+    number of frames than the configuration asks for.
     """
     location = run.path(*CALIBRATION)
     if not exists(location):
