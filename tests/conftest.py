@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from .bucket import Bucket
+
 PROJECT = Path(__file__).parent.parent
 
 CACHE = PROJECT / ".cache" / "tests"
@@ -132,6 +134,18 @@ def draw_run() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def flags() -> list[str]:
     return as_flags(SETTINGS)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Put a bucket in memory in the place of every `s3://` URI."""
+    from pyarrow.fs import PyFileSystem
+
+    from dfd_ray.store import storage
+
+    made = Bucket()
+    monkeypatch.setattr(storage, "open_bucket", lambda name, endpoint: PyFileSystem(made))
+    return made
 
 
 def await_end(processes: list[psutil.Process], patience: float = 60.0) -> list[psutil.Process]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import posixpath
 import tarfile
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +18,7 @@ from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.labels import LABELS
 from dfd_ray.runtime.resumable_table import require
 from dfd_ray.store.run import Run
-from dfd_ray.store.storage import absolute_uri, exists, join, open_location, write_bytes
+from dfd_ray.store.storage import absolute_uri, delete_file, delete_folder, exists, join, write_bytes, write_whole
 from dfd_ray.store.summary import Summary, time_job
 from dfd_ray.store.tables import flatten_faces, iterate_batches
 
@@ -31,11 +30,16 @@ FACES_PER_SHARD = 5_000
 
 @time_job
 def export(run: Run, out: str, form: str) -> Summary:
-    """Write every face to `out` in one of `FORMATS`; RunError if `out` exists."""
+    """Write every face to `out` in one of `FORMATS`; RunError if `out` exists. Leaves nothing there when it fails."""
     check_target(out, form)
     require(run, "faces")
     write = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}[form]
-    faces = write(run, out)
+    try:
+        faces = write(run, out)
+    except BaseException:  # part of an export looks like a whole one
+        delete_folder(out)
+        delete_file(out)
+        raise
     return Summary("export", absolute_uri(out), rows=faces, ok=faces, details={"format": form})
 
 
@@ -83,17 +87,20 @@ def pack_tar(faces: list[dict[str, Any]]) -> bytes:
 
 def write_parquet(run: Run, out: str) -> int:
     """Write one Parquet file with a row per face; it gets its name only when it is whole."""
-    filesystem, path = open_location(out)
-    filesystem.create_dir(posixpath.dirname(path), recursive=True)
-    count, writer, partial = 0, None, f"{path}.partial"
-    for batch in iterate_batches(run.location, "faces"):
-        faces = flatten_faces(batch, VIDEO_COLUMNS).replace_schema_metadata(None)
-        writer = writer or pq.ParquetWriter(partial, faces.schema, filesystem=filesystem, compression="zstd")
-        writer.write_table(faces)
-        count += len(faces)
-    if writer:
-        writer.close()
-        filesystem.move(partial, path)
+    count, writer = 0, None
+    with write_whole(out) as sink:
+        try:
+            for batch in iterate_batches(run.location, "faces"):
+                faces = flatten_faces(batch, VIDEO_COLUMNS).replace_schema_metadata(None)
+                writer = writer or pq.ParquetWriter(sink, faces.schema, compression="zstd")
+                writer.write_table(faces)
+                count += len(faces)
+            if writer:
+                writer.close()
+        except BaseException:
+            if writer:
+                writer.is_open = False  # or it would write its footer as it is destroyed, to a file that is closed by then
+            raise
     return count
 
 

@@ -8,10 +8,13 @@ import os
 import posixpath
 import re
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -98,12 +101,12 @@ def open_location(location: str) -> tuple[pafs.FileSystem, str]:
 
 
 class S3Bucket(pafs.S3FileSystem):  # type: ignore[misc]  # pyarrow has no hints
-    """The file system of an S3 bucket, which retries; a worker that unpickles it opens the bucket again.
+    """The file system of an S3 region and server, which retries also where a worker has unpickled it.
 
     pyarrow's own class forgets its retry strategy when it is pickled (apache/arrow#47348): a worker would try three times.
     """
 
-    def __init__(self, bucket: str, region: str, endpoint: str | None) -> None:
+    def __init__(self, region: str, endpoint: str | None) -> None:
         super().__init__(
             region=region,
             endpoint_override=endpoint,
@@ -111,9 +114,9 @@ class S3Bucket(pafs.S3FileSystem):  # type: ignore[misc]  # pyarrow has no hints
             request_timeout=ANSWER_SECONDS,
             retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=REQUESTS),
         )
-        self.opened_as = (bucket, region, endpoint)
+        self.opened_as = (region, endpoint)
 
-    def __reduce__(self) -> tuple[type[S3Bucket], tuple[str, str, str | None]]:
+    def __reduce__(self) -> tuple[type[S3Bucket], tuple[str, str | None]]:
         return S3Bucket, self.opened_as
 
 
@@ -125,7 +128,7 @@ def open_bucket(bucket: str, endpoint: str | None) -> pafs.FileSystem:
     """
     filesystem, name = pafs.FileSystem.from_uri(bucket)
     if isinstance(filesystem, pafs.S3FileSystem):
-        filesystem = S3Bucket(bucket, filesystem.region, endpoint)
+        filesystem = S3Bucket(filesystem.region, endpoint)
     else:
         filesystem = pafs.GcsFileSystem(retry_time_limit=timedelta(seconds=RETRY_SECONDS))
     if filesystem.get_file_info(name).type == pafs.FileType.NotFound:
@@ -160,8 +163,42 @@ def write_bytes(location: str, data: bytes) -> None:
         Path(partial).write_bytes(data)
         Path(partial).replace(path)
         return
-    with filesystem.open_output_stream(path) as stream:
-        stream.write(data)
+
+    def upload() -> None:
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(data)
+
+    # In a thread, which no Ctrl-C interrupts: a stream that is left before its bytes are written makes the object empty.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(upload).result()
+
+
+@contextmanager
+def write_whole(location: str) -> Iterator[IO[bytes]]:
+    """Yield a stream that writes a new file piece by piece: it is there after the context, and not at all after an error.
+
+    In object storage one upload makes it, so that it may be larger than what a store can rename (S3: 5 GiB).
+    """
+    filesystem, path = open_location(location)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        final, partial = Path(path), Path(f"{path}.{uuid.uuid4().hex}.partial")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(final)
+        finally:
+            partial.unlink(missing_ok=True)
+        return
+    stream = filesystem.open_output_stream(path)
+    try:
+        yield stream
+    except BaseException:
+        with suppress(OSError):  # pyarrow cannot give up an upload; where closing fails, the store has made no object of it
+            stream.close()
+            filesystem.delete_file(path)
+        raise
+    stream.close()
 
 
 def read_bytes(location: str) -> bytes:

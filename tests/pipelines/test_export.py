@@ -3,17 +3,27 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
+from dfd_ray.errors import RunError
+from dfd_ray.pipelines import export as job
 from dfd_ray.store.tables import count_faces, flatten_faces, read_table
 
+if TYPE_CHECKING:
+    from tests.bucket import Bucket
 
-def export(run: Path, out: Path, form: str) -> int:
+FACES = 4
+"""Faces of each video of a drawn run."""
+
+
+def export(run: Path, out: Path | str, form: str) -> int:
     return main(["export", "--run", str(run), "--out", str(out), "--format", form])
 
 
@@ -52,3 +62,56 @@ def test_nothing_is_overwritten_and_no_other_format_known(
     assert export(finished_run, tmp_path, form) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_object_storage_gets_one_file_without_a_move(
+    draw_run: Callable[..., Path], tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = draw_run(tmp_path / "run", faces=FACES)
+    assert export(run, "s3://bucket/out/faces.parquet", "parquet") == 0
+    assert bucket.names() == ["bucket/out/faces.parquet"]
+    content = io.BytesIO(bucket.objects["bucket/out/faces.parquet"][0])
+    assert pq.read_metadata(content).num_rows == count_faces(str(run), "faces")
+
+
+@pytest.mark.parametrize("form", ["folder", "webdataset", "parquet"])
+@pytest.mark.parametrize("place", ["bucket", "disk"])
+def test_an_export_that_fails_midway_leaves_nothing(
+    place: str,
+    form: str,
+    draw_run: Callable[..., Path],
+    tmp_path: Path,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, whole = draw_run(tmp_path / "run", faces=FACES), job.iterate_batches
+    (tmp_path / "there").mkdir()
+
+    def fail_after_the_first(*arguments: Any) -> Iterator[Any]:
+        yield next(whole(*arguments))
+        assert bucket.names() == [] or form != "parquet", "part of a file must not be seen"
+        raise RunError("a file of the table cannot be read")
+
+    monkeypatch.setattr(job, "iterate_batches", fail_after_the_first)
+    monkeypatch.setattr(job, "FACES_PER_SHARD", FACES)
+    out = "s3://bucket/out" if place == "bucket" else str(tmp_path / "there" / "out")
+    assert export(run, out, form) == 2
+    assert capsys.readouterr().err == "dfd-ray export: a file of the table cannot be read\n"
+    assert bucket.names() == []
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_an_upload_that_the_store_refuses_leaves_nothing(
+    draw_run: Callable[..., Path], tmp_path: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = draw_run(tmp_path / "run", faces=FACES)
+
+    def refuse(kind: str, path: str) -> None:
+        if kind == "put":
+            raise OSError("AWS Error SLOW_DOWN during UploadPart operation")
+
+    bucket.fail = refuse
+    assert export(run, "s3://bucket/out", "parquet") == 2
+    assert "SLOW_DOWN" in capsys.readouterr().err
+    assert bucket.names() == []

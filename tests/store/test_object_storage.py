@@ -101,7 +101,7 @@ def test_pyarrow_s_own_file_system_forgets_its_strategy(busy_store: Counter[str]
     """Why there is a class of ours: when this fails, `S3Bucket` can go."""
     filesystem, path = storage.open_location("s3://bucket/file")
     plain = pafs.S3FileSystem(
-        endpoint_override=filesystem.opened_as[2],
+        endpoint_override=filesystem.opened_as[1],
         region="us-east-1",
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=storage.REQUESTS),
     )

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import errno
+import signal
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dfd_ray.errors import ConfigurationError, RunError
 from dfd_ray.store import storage
+
+if TYPE_CHECKING:
+    from tests.bucket import Bucket
 
 
 def names_under(folder: Path) -> list[str]:
@@ -78,6 +84,21 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space left"):
         storage.write_bytes(str(path), b"newer")
     assert path.read_bytes() == b"old"
+
+
+def test_an_interrupt_during_an_upload_does_not_empty_the_object(bucket: Bucket) -> None:
+    storage.write_bytes("s3://bucket/file", b"old")
+
+    def interrupt(kind: str, path: str) -> None:
+        if kind == "write":
+            time.sleep(0.05)  # by then the caller waits
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.05)
+
+    bucket.fail = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        storage.write_bytes("s3://bucket/file", b"newer")
+    assert bucket.objects["bucket/file"][0] == b"newer"
 
 
 def test_files_are_listed_sorted_by_suffix_and_not_from_below(tmp_path: Path) -> None:
