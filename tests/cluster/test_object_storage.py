@@ -7,16 +7,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.store import storage
+from dfd_ray.store.claim import PREFIX
+from dfd_ray.store.tables import count_faces
 
 from .store import BUCKET, Store, running_store
 
@@ -26,6 +31,26 @@ CORPUS = f"s3://{BUCKET}/the corpus 100%"
 RUN = f"s3://{BUCKET}/runs/one"
 BAD_EVERY = 25
 """Of so many requests one fails."""
+STALE_SECONDS = 5.0
+"""Seconds after which the tests take a job for dead."""
+DRIVER = f"""
+import sys
+from dfd_ray.errors import RunError
+from dfd_ray.store import claim
+from dfd_ray.store.lock import lock_run
+claim.STALE_SECONDS, claim.RENEWAL_SECONDS = {STALE_SECONDS}, {STALE_SECONDS / 10}
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with lock_run(sys.argv[1], create=True):
+        print("held", flush=True)
+        sys.stdin.readline()
+        if "fail" in sys.argv:
+            raise KeyError
+except RunError as error:
+    print(error, flush=True)
+"""
+"""A job that begins and ends when it is told to, or fails then."""
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +173,90 @@ def test_a_missing_bucket_is_said_in_one_line_wherever_it_is_named(
     line = refused(capfd, "index", "--run", run, "--config", str(config))
     assert line.startswith("dfd-ray index: s3://nowhere/")
     assert "Bucket 'nowhere' not found; make the bucket, or mend its name" in line
+
+
+@contextmanager
+def drivers(run: str, ending: str = "") -> Iterator[list[subprocess.Popen[str]]]:
+    """Start two jobs on a run that wait for a line to begin; end them after the context."""
+    command = [sys.executable, "-c", DRIVER, run, ending]
+    jobs = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        assert [hear(one) for one in jobs] == ["ready", "ready"]
+        yield jobs
+    finally:
+        for one in jobs:
+            one.kill()
+            one.communicate()
+
+
+def hear(job: subprocess.Popen[str]) -> str:
+    assert job.stdout is not None
+    return job.stdout.readline().strip()
+
+
+def tell(job: subprocess.Popen[str]) -> None:
+    assert job.stdin is not None
+    job.stdin.write("\n")
+    job.stdin.flush()
+
+
+def claims_in(run: str) -> list[str]:
+    return [path for path in storage.list_files(run) if PREFIX in path]
+
+
+@pytest.mark.parametrize("ending", ["", "fail"])
+@pytest.mark.parametrize("dead", [False, True])
+def test_of_two_jobs_at_once_exactly_one_goes_on_and_lets_go_at_its_end(environment: Store, dead: bool, ending: str) -> None:
+    run = f"s3://{BUCKET}/runs/locked-{dead}-{ending}"
+    if dead:
+        storage.write_bytes(f"{run}/{PREFIX}0", b"holds: a job that was killed")
+        time.sleep(STALE_SECONDS + 2)
+    with drivers(run, ending) as jobs:
+        for one in jobs:
+            tell(one)
+        said = [hear(one) for one in jobs]
+        assert sorted(line == "held" for line in said) == [False, True], said
+        assert f"{run} is in use by another job" in next(line for line in said if line != "held")
+        assert len(claims_in(run)) == 1
+        tell(jobs[said.index("held")])
+        assert [one.wait(60) for one in jobs] == [int(line == "held" and ending == "fail") for line in said]
+    assert not claims_in(run)
+
+
+def test_a_killed_job_is_waited_for_and_then_replaced(environment: Store) -> None:
+    run = f"s3://{BUCKET}/runs/killed"
+    with drivers(run) as [first, second]:
+        tell(first)
+        assert hear(first) == "held"
+        time.sleep(STALE_SECONDS + 1)  # it is renewed
+        first.kill()
+        tell(second)
+        assert "is in use by another job" in hear(second)
+    time.sleep(STALE_SECONDS + 1)
+    with drivers(run) as [third, _]:
+        tell(third)
+        assert hear(third) == "held"
+        assert len(claims_in(run)) == 1
+
+
+def test_an_export_is_one_object_and_its_failure_none(
+    environment: Store, draw_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dfd_ray.pipelines import export
+
+    run, out = draw_run(tmp_path / "run"), f"s3://{BUCKET}/exports"
+    before = len(environment.requests)
+    assert main(["export", "--run", str(run), "--out", f"{out}/faces.parquet", "--format", "parquet"]) == 0
+    assert storage.list_files(out) == [f"{BUCKET}/exports/faces.parquet"]
+    filesystem, path = storage.open_location(f"{out}/faces.parquet")
+    assert pq.read_metadata(path, filesystem=filesystem).num_rows == count_faces(str(run), "faces")
+    assert not [line for line in environment.requests[before:] if line.startswith("PUT") and "partial" in line]
+
+    def fail(*arguments: object) -> Iterator[object]:
+        yield next(whole(*arguments))
+        raise OSError(28, "No space left on device")
+
+    whole = export.iterate_batches
+    monkeypatch.setattr(export, "iterate_batches", fail)
+    assert main(["export", "--run", str(run), "--out", f"{out}/other.parquet", "--format", "parquet"]) == 2
+    assert storage.list_files(out) == [f"{BUCKET}/exports/faces.parquet"]
