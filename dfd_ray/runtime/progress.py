@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
+from dfd_ray.runtime.ray_internals import delete_note, delete_notes, identify, list_notes, read_note, write_note
 from dfd_ray.runtime.session import read_wait_limit
 from dfd_ray.runtime.telemetry import observe_left
 from dfd_ray.runtime.terminal import error_stream, warn
@@ -101,23 +102,10 @@ def call_every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
 
 @ray.remote(num_cpus=0)
 class VideoCounter:
-    """Counts finished videos by status, and remembers on which nodes each unfinished one was started."""
+    """Counts finished videos by status. The bar hangs on it, and nothing else: like any process, it may die."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.begun: dict[str, list[str]] = defaultdict(list)
-
-    def begin(self, video: str, node: str) -> int:
-        """Return how many workers have started a video and not finished it, this one included, on nodes that are alive."""
-        before = self.begun[video]
-        alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]} if before else set()
-        deaths = sum(one in alive for one in before)
-        before.append(node)
-        return deaths + 1
-
-    def end(self, video: str) -> None:
-        """Note that the worker which started a video has survived it."""
-        del self.begun[video]
 
     def add(self, statuses: list[str]) -> None:
         """Count some videos."""
@@ -126,10 +114,6 @@ class VideoCounter:
     def read(self) -> dict[str, int]:
         """Return the number of videos by status."""
         return dict(self.counts)
-
-    def list_begun(self) -> dict[str, str]:
-        """Return the unfinished videos and the node of each, those of dead workers included."""
-        return {video: nodes[-1] for video, nodes in self.begun.items() if nodes}
 
 
 def report_done(counter: ActorHandle | None, statuses: Iterable[str]) -> None:
@@ -142,18 +126,30 @@ def report_done(counter: ActorHandle | None, statuses: Iterable[str]) -> None:
 def try_video(counter: ActorHandle | None, video: str, attempts: int) -> Iterator[bool]:
     """Yield whether a video may be tried: not if `attempts` workers have started it and none reached the end of this context.
 
-    Workers that died with their node do not count. Without a counter, or with one that died, it may be tried.
+    Workers that died with their node do not count. Without a counter, a video may be tried. The counter names the job, and may
+    be dead: who has started a video is kept with Ray's own server.
     """
-    try:
-        here = ray.get_runtime_context().get_node_id() if counter is not None else ""
-        allowed = counter is None or ray.get(counter.begin.remote(video, here)) <= attempts
-    except RayError:
-        allowed = True
+    if counter is None:
+        yield True
+        return
+    key = f"{identify(counter)}/{video}"
+    nodes = read_note(key).split()
+    alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]} if nodes else set()
+    allowed = sum(one in alive for one in nodes) < attempts
+    if allowed:
+        write_note(key, " ".join([*nodes, ray.get_runtime_context().get_node_id()]))
     try:
         yield allowed
     finally:
-        if counter is not None and allowed:  # a refused video stays refused when its task is tried again for another video
-            counter.end.remote(video)
+        if allowed:  # a refused video stays refused when its task is tried again for another video
+            delete_note(key)
+
+
+def list_begun(counter: ActorHandle) -> dict[str, str]:
+    """Return the unfinished videos and the node of each, those of dead workers included."""
+    start = f"{identify(counter)}/"
+    nodes = {key.removeprefix(start): read_note(key).split() for key in list_notes(start)}
+    return {video: names[-1] for video, names in nodes.items() if names}
 
 
 @contextmanager
@@ -163,7 +159,7 @@ def show_progress(job: str, run: str, table: str) -> Iterator[ActorHandle]:
     The bar starts at what an earlier start of the job has committed. It counts a video that is tried again twice; the
     summary counts the table itself. It warns when no video is finished for long.
     """
-    # On the driver's node, so that the death of another node does not lose which videos have killed a worker.
+    # On the driver's node, so that the death of another node does not stop the bar.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     counter = VideoCounter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     bar = ProgressBar(job, counter, total=count_rows(run, "manifest"), before=count_rows(run, table))
@@ -171,6 +167,7 @@ def show_progress(job: str, run: str, table: str) -> Iterator[ActorHandle]:
         with closing(bar.bar), call_every(INTERVAL, bar.look):
             yield counter
     finally:
+        delete_notes(f"{identify(counter)}/")
         ray.kill(counter)
 
 
@@ -181,7 +178,7 @@ class ProgressBar:
         self.job, self.counter, self.total, self.before = job, counter, total, before
         self.bar = Bar(job, "video", total, before)
         self.patience = PATIENCE * read_wait_limit()
-        self.moved, self.warned = time.monotonic(), False
+        self.moved, self.warned, self.dead = time.monotonic(), False, False
 
     def look(self) -> None:
         """Show what has been counted by now; warn where that has not changed for long."""
@@ -192,6 +189,9 @@ class ProgressBar:
         """Show what has been counted by now."""
         try:
             counts = ray.get(self.counter.read.remote(), timeout=10 * INTERVAL)
+        except ActorDiedError:
+            self.say_that_it_died()
+            return
         except (RayError, TimeoutError):
             return
         done = min(self.before + sum(counts.values()), self.total)
@@ -205,11 +205,13 @@ class ProgressBar:
         if self.warned or self.bar.done == self.total or time.monotonic() - self.moved < self.patience:
             return
         self.warned = True
-        try:
-            begun = ray.get(self.counter.list_begun.remote(), timeout=10 * INTERVAL)
-        except (RayError, TimeoutError):
-            begun = {}
-        self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, begun)}")
+        self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, list_begun(self.counter))}")
+
+    def say_that_it_died(self) -> None:
+        """Say once why the bar stands still from now on; no other warning follows, as nobody knows what is done."""
+        if not self.dead:
+            self.dead = self.warned = True
+            self.bar.write(f"dfd-ray {self.job}: the process that counts videos died; the bar stands still, the job goes on")
 
 
 def describe_stall(seconds: float, begun: dict[str, str]) -> str:

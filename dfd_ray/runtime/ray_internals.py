@@ -12,6 +12,8 @@ import warnings
 from pathlib import Path
 
 import ray
+from ray.actor import ActorHandle
+from ray.experimental import internal_kv
 
 LOCAL_OPTIONS = {"_system_config": {"task_events_report_interval_ms": 0}}
 """Options of `ray.init` for a local Ray. It has no dashboard to show task events, and its server would keep 10 KB of each of
@@ -19,6 +21,12 @@ up to 100,000 tasks. No public option turns them off."""
 
 REPEATING_LOGGERS = ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state")
 """These loggers print, with a traceback, errors that Ray also raises."""
+
+TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
+"""This logger warns whether a Ray that starts here asks for a token. On one machine that is as it should be either way."""
+
+NOTES = "dfd_ray"
+"""Namespace of our notes in the store of keys and values that Ray's own server keeps."""
 
 CALLER_WARNINGS = ("`ray_remote_args` is deprecated", "The minimum number of concurrent actors")
 """How warnings begin about arguments that Ray 2.60 takes in no other way: the limits on retries, and a pool's size."""
@@ -30,10 +38,40 @@ ACTIVE_OPERATOR = re.compile(r"^  - (.+?): (\d+) active", re.MULTILINE)
 def quieten_loggers() -> None:
     """Keep Ray's repeated and expected messages out of the log, and off the terminal of a program that started Ray itself."""
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    for name in REPEATING_LOGGERS:
+    for name in (*REPEATING_LOGGERS, TOKEN_LOGGER):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for beginning in CALLER_WARNINGS:
         warnings.filterwarnings("ignore", message=beginning)
+
+
+def identify(actor: ActorHandle) -> str:
+    """Return an actor's id, also that of a dead one."""
+    return str(actor._actor_id.hex())
+
+
+def write_note(key: str, value: str) -> None:
+    """Keep a note with Ray's own server, which lives as long as the cluster: unlike an actor, it outlives every worker."""
+    internal_kv._internal_kv_put(key, value, overwrite=True, namespace=NOTES)
+
+
+def read_note(key: str) -> str:
+    """Return a note; empty when there is none."""
+    return (internal_kv._internal_kv_get(key, namespace=NOTES) or b"").decode()
+
+
+def list_notes(prefix: str) -> list[str]:
+    """Return the keys of all notes that begin so."""
+    return [key.decode() for key in internal_kv._internal_kv_list(prefix, namespace=NOTES)]
+
+
+def delete_note(key: str) -> None:
+    """Delete a note, if it is there."""
+    internal_kv._internal_kv_del(key, namespace=NOTES)
+
+
+def delete_notes(prefix: str) -> None:
+    """Delete all notes whose keys begin so."""
+    internal_kv._internal_kv_del(prefix, del_by_prefix=True, namespace=NOTES)
 
 
 def find_session_folder() -> Path:

@@ -111,6 +111,7 @@ def _connect(run: Run) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
     else:
+        quieten_loggers()  # Ray has something to say as it starts, too
         cores = run.config.resources.cpus or os.cpu_count() or 1
         ray.init(
             address="local",

@@ -31,8 +31,9 @@ def write_noise(path: Path, side: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("counter_lives", [True, False])
 def test_a_video_that_kills_its_worker_is_tried_twice_and_is_then_an_error_row(
-    ray: None, tmp_path: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch
+    counter_lives: bool, ray: None, tmp_path: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deadly = (1, 2)
     corpus, run, log = tmp_path / "corpus", tmp_path / "run", tmp_path / "log"
@@ -57,6 +58,10 @@ def test_a_video_that_kills_its_worker_is_tried_twice_and_is_then_an_error_row(
             if frames[0].width == 128:
                 with log.open("a") as file:
                     print("died", file=file)
+                if not counter_lives:
+                    import ray
+
+                    ray.kill(self.inner.counter)
                 os.kill(os.getpid(), signal.SIGKILL)
             return self.collect_faces(frames)
 

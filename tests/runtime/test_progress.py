@@ -13,7 +13,8 @@ import pytest
 
 from dfd_ray.corpus.manifest import write_manifest
 from dfd_ray.runtime import progress
-from dfd_ray.runtime.progress import Bar, ProgressBar, describe_stall, report_done, show_progress
+from dfd_ray.runtime.progress import Bar, ProgressBar, describe_stall, list_begun, report_done, show_progress, try_video
+from dfd_ray.runtime.ray_internals import identify, write_note
 from dfd_ray.store.schemas import SCHEMAS
 
 
@@ -96,20 +97,56 @@ def test_what_an_earlier_start_did_is_not_part_of_the_rate(monkeypatch: pytest.M
     assert bar.describe() == "preprocess: 80/100 videos, 2.00 videos/s, 00:10 left"
 
 
-def test_a_counter_that_died_does_not_end_the_job(ray: None, run: str) -> None:
+def test_a_counter_that_died_does_not_end_the_job_and_is_told_of_once(
+    ray: None, run: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     import ray as library
 
     with show_progress("embed", run, "embeddings") as counter:
         library.kill(counter)
         report_done(counter, ["ok"])
         time.sleep(3 * progress.INTERVAL)
+    assert capfd.readouterr().err.count("the process that counts videos died; the bar stands still, the job goes on\n") == 1
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_video_that_kills_its_workers_is_refused_whether_the_counter_lives_or_not(ray: None, run: str, dead: bool) -> None:
+    import ray as library
+
+    def die(counter: Any, video: str) -> bool:
+        """Return whether the video may be tried, and never reach the end."""
+        attempt = try_video(counter, video, attempts=2)
+        started.append(attempt)
+        return attempt.__enter__()
+
+    started = list[Any]()
+    with show_progress("preprocess", run, "faces") as counter:
+        first = die(counter, "part/1.mp4")
+        if dead:
+            library.kill(counter)
+        assert [first, *(die(counter, "part/1.mp4") for _ in range(4))] == [True, True, False, False, False]
+        with try_video(counter, "part/1", 2) as allowed:  # the start of another's name
+            assert allowed
+        for _ in range(4):
+            with try_video(counter, "part/2.mp4", 2) as allowed:
+                assert allowed
+        here = library.get_runtime_context().get_node_id()
+        assert list_begun(counter) == {"part/1.mp4": here}
+    assert list_begun(counter) == {}
+
+
+def test_workers_that_died_with_their_node_do_not_count(ray: None, run: str) -> None:
+    with show_progress("preprocess", run, "faces") as counter:
+        write_note(f"{identify(counter)}/1.mp4", " ".join(["0" * 56] * 5))
+        with try_video(counter, "1.mp4", 2) as allowed:
+            assert allowed
 
 
 class Answers:
-    """A counter that answers at once, without Ray: what has been done, and on which nodes videos are at work."""
+    """A counter that answers at once, without Ray, what has been done."""
 
-    def __init__(self, done: dict[str, int], begun: dict[str, str]) -> None:
-        self.read, self.list_begun = (SimpleNamespace(remote=lambda: done), SimpleNamespace(remote=lambda: begun))
+    def __init__(self, done: dict[str, int]) -> None:
+        self.read = SimpleNamespace(remote=lambda: done)
 
 
 @pytest.fixture
@@ -117,7 +154,8 @@ def stalled(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, int]], Progr
     """Return a bar of ten videos that loses patience after a tenth of a second, and what makes it move."""
     monkeypatch.setattr(progress.ray, "get", lambda answer, timeout: answer)
     monkeypatch.setattr(progress, "PATIENCE", 0.1 / progress.read_wait_limit())
-    return lambda done: ProgressBar("preprocess", Answers(done, {"1.mp4": "12345678abcdef"}), total=10, before=0)
+    monkeypatch.setattr(progress, "list_begun", lambda counter: {"1.mp4": "12345678abcdef"})
+    return lambda done: ProgressBar("preprocess", Answers(done), total=10, before=0)
 
 
 def warnings_of(capfd: pytest.CaptureFixture[str]) -> list[str]:

@@ -18,10 +18,16 @@ from dfd_ray.runtime.ray_internals import (
     CALLER_WARNINGS,
     LOCAL_OPTIONS,
     REPEATING_LOGGERS,
+    TOKEN_LOGGER,
+    delete_note,
+    delete_notes,
     find_active_operators,
     find_session_folder,
     found_no_room,
     limit_worker_start,
+    list_notes,
+    read_note,
+    write_note,
 )
 
 GONE = "this Ray has no {} any more: find what took its place, and mend dfd_ray/runtime/ray_internals.py"
@@ -52,8 +58,8 @@ def test_a_training_without_room_is_told_from_other_failures() -> None:
     assert not found_no_room(ValueError("another"))
 
 
-@pytest.mark.parametrize("name", REPEATING_LOGGERS)
-def test_the_loggers_that_repeat_errors_are_those_of_their_modules(name: str) -> None:
+@pytest.mark.parametrize("name", [*REPEATING_LOGGERS, TOKEN_LOGGER])
+def test_the_loggers_that_are_silenced_are_those_of_their_modules(name: str) -> None:
     logger = import_private(name, "logger")
     assert isinstance(logger, logging.Logger)
     assert logger.name == name, GONE.format(f"logger {name}")
@@ -72,6 +78,18 @@ def test_a_local_ray_knows_the_setting_of_task_events() -> None:
 def test_a_context_of_data_has_the_settings_that_a_session_changes(name: str) -> None:
     """One that is gone would be set all the same, and do nothing."""
     assert hasattr(import_private("ray.data", "DataContext").get_current(), name), GONE.format(f"DataContext.{name}")
+
+
+def test_ray_s_server_keeps_notes(ray: None) -> None:
+    for key in ("a/1", "a/12", "b/1"):
+        write_note(key, f"of {key}")
+    write_note("a/1", "another")
+    assert sorted(list_notes("a/")) == ["a/1", "a/12"]
+    delete_note("a/1")
+    assert [read_note(key) for key in ("a/1", "a/12", "b/1")] == ["", "of a/12", "of b/1"]
+    delete_notes("a/")
+    assert [*list_notes("a/"), *list_notes("b/")] == ["b/1"]
+    delete_notes("b/")
 
 
 def test_the_session_has_a_folder_of_logs(ray: None) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ import psutil
 import pytest
 
 from dfd_ray.config import load_config
+from dfd_ray.runtime import session
+from dfd_ray.runtime.ray_internals import TOKEN_LOGGER
 from dfd_ray.runtime.session import EXIT_SECONDS, limit_exit
 from dfd_ray.stages.detect import Detect, ExtractAndDetect
 from dfd_ray.stages.embed import EmbedFaces
@@ -76,3 +79,11 @@ def test_the_exit_of_a_driver_is_not(ray: None, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(atexit, "register", lambda *handler: registered.append(handler))
     limit_exit()
     assert not registered
+
+
+def test_a_library_caller_is_not_told_of_tokens_as_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    logger, levels = logging.getLogger(TOKEN_LOGGER), list[int]()
+    monkeypatch.setattr(logger, "level", logging.NOTSET)
+    monkeypatch.setattr(session.ray, "init", lambda **options: levels.append(logger.level))
+    session._connect(Run(str(tmp_path), load_config()))
+    assert levels == [logging.CRITICAL]
