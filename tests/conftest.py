@@ -216,6 +216,13 @@ def demo_corpus() -> Path:
 
 
 @pytest.fixture(scope="session")
+def clips_with_faces(demo_corpus: Path) -> list[Path]:
+    """Return the clips of the demo corpus that are whole and show a face."""
+    methods = json.loads((demo_corpus / ".demo.json").read_text())["methods"]
+    return [demo_corpus / name for name, method in sorted(methods.items()) if method in ("real", "face_swap", "self_blend")]
+
+
+@pytest.fixture(scope="session")
 def small_corpus(demo_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy the demo corpus with one face swap and one self-blend a REAL clip, and the broken ones."""
     methods = json.loads((demo_corpus / ".demo.json").read_text())["methods"]

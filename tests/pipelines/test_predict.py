@@ -26,12 +26,11 @@ ODD_NAMES = ["with space.mp4", 'quote\'s "and" comma,.mp4', "ünïcode.mp4", "de
 
 
 @pytest.fixture(scope="module")
-def new_videos(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_videos(clips_with_faces: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of clips with odd names, an empty file, a text, and a text that names another file to FFmpeg."""
     folder = tmp_path_factory.mktemp("new")
-    clips = [path for path in sorted(small_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000]
     (folder / "deep").mkdir()
-    for name, clip in zip(ODD_NAMES, clips, strict=False):
+    for name, clip in zip(ODD_NAMES, clips_with_faces, strict=False):
         shutil.copy(clip, folder / name)
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("no video")

@@ -12,13 +12,12 @@ from dfd_ray.store.tables import read_table
 
 
 @pytest.fixture(scope="module")
-def made(small_corpus: Path, ray: None, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(clips_with_faces: list[Path], ray: None, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Preprocess three good clips, an empty file and a text, and keep a copy of it all."""
     folder = tmp_path_factory.mktemp("errors")
     part = folder / "work" / "corpus" / "part"
     part.mkdir(parents=True)
-    clips = [path for path in sorted(small_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000][:3]
-    for number, clip in enumerate(clips):
+    for number, clip in enumerate(clips_with_faces[:3]):
         shutil.copy(clip, part / f"good{number}.mp4")
     (part / "empty.mp4").touch()
     (part / "text.mp4").write_text("no video")

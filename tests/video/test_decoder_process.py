@@ -74,10 +74,9 @@ def make(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def good(tmp_path: Path, demo_corpus: Path) -> str:
-    source = next(path for path in sorted(demo_corpus.rglob("*.mp4")) if path.stat().st_size > 50_000)
+def good(tmp_path: Path, clips_with_faces: list[Path]) -> str:
     path = tmp_path / "good.mp4"
-    path.write_bytes(source.read_bytes())
+    path.write_bytes(clips_with_faces[0].read_bytes())
     return str(path)
 
 
