@@ -34,6 +34,7 @@ from dfd_ray.demo import make_demo_corpus
 from dfd_ray.errors import VideoError
 from dfd_ray.faces.detector import FaceDetector, Faces
 from dfd_ray.faces.following import find_faces
+from dfd_ray.stages.detect import split_combs
 from dfd_ray.stages.extract import frames_wanted
 from dfd_ray.video import decode_video
 
@@ -99,20 +100,20 @@ def measure(folder: str) -> dict[str, Any]:
     for row in build_manifest(folder, Config())[0].to_pylist():
         try:
             count = frames_wanted(row["label"], SETTINGS)
-            decoded = decode_video(row["uri"], count, enough_references=SETTINGS.most_frames).frames
+            decoded = decode_video(row["uri"], count, comb=SETTINGS.comb, most=SETTINGS.most_frames).frames
         except VideoError:
             continue
-        pictures = [frame.to_rgb() for frame in decoded]
-        clock = time.process_time()
-        reference = [find_reference_faces(stock, picture) for picture in pictures]
-        seconds["facenet-pytorch"] += time.process_time() - clock
-        for way in WAYS:
+        for pictures in ([frame.to_rgb() for frame in comb] for comb in split_combs(decoded)):
             clock = time.process_time()
-            looks = list(find_faces(ours, [partial(np.asarray, picture) for picture in pictures], way))
-            seconds[way] += time.process_time() - clock
-            for position, picture, found in looks:
-                agreements[way].add(picture, reference[position], found)
-        frames += len(pictures)
+            reference = [find_reference_faces(stock, picture) for picture in pictures]
+            seconds["facenet-pytorch"] += time.process_time() - clock
+            for way in WAYS:
+                clock = time.process_time()
+                looks = list(find_faces(ours, [partial(np.asarray, picture) for picture in pictures], way))
+                seconds[way] += time.process_time() - clock
+                for position, picture, found in looks:
+                    agreements[way].add(picture, reference[position], found)
+            frames += len(pictures)
     return {
         "frames": frames,
         "reference_faces": len(agreements[1].best),

@@ -40,7 +40,7 @@ from dfd_ray.stages.extract import extract, frames_wanted
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.tables import read_table, with_metadata
-from dfd_ray.video import decode_video
+from dfd_ray.video import Video, decode_video
 from dfd_ray.video.decoder_process import decode_row
 
 REAL, FAKE = 13, 27
@@ -125,10 +125,15 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def decode_only(row: Row) -> None:
+def decode_wanted(row: Row) -> Video:
     """Decode the wanted frames of a video."""
     count = frames_wanted(row["label"], SETTINGS.preprocess)
-    decode_video(row["uri"], count, enough_references=SETTINGS.preprocess.most_frames)
+    return decode_video(row["uri"], count, comb=SETTINGS.preprocess.comb, most=SETTINGS.preprocess.most_frames)
+
+
+def decode_only(row: Row) -> None:
+    """Decode the wanted frames of a video, and keep none: a pool would send them to its parent."""
+    decode_wanted(row)
 
 
 _detect: Detect | None = None
@@ -152,7 +157,7 @@ def measure_stages(rows: list[Row]) -> dict[str, float]:
         started = time.perf_counter()
         decode_row(row["uri"], frames_wanted(row["label"], SETTINGS.preprocess), SETTINGS.preprocess)
         seconds["decode"] += time.perf_counter() - started
-        decoded = decode_video(row["uri"], frames_wanted(row["label"], SETTINGS.preprocess)).frames
+        decoded = decode_wanted(row).frames
         started = time.perf_counter()
         for frame in decoded:
             frame.to_rgb()

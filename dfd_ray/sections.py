@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,7 +62,7 @@ class Preprocess(Section):
         1 / 24, "share of the frame's shorter side; smaller faces need not be found (1/24: 45 px at 1080p)", gt=0, le=1
     )
     search_every: int = setting(
-        8, "at least one of this many sampled frames is searched whole; between them, faces are followed", ge=1
+        8, "at least one of this many frames of a comb is searched whole; between them, faces are followed", ge=1
     )
     min_probability: float = setting(0.9, "a face with a lower probability by the detector is dropped", ge=0, le=1)
     faces_per_frame: int = setting(2, "most faces kept per frame, the most probable first", ge=1, le=100)
@@ -81,6 +82,11 @@ class Preprocess(Section):
     def most_frames(self) -> int:
         """The most frames sampled from any video, whatever its label."""
         return max(self.frames_real, self.frames_fake, self.frames_unlabelled)
+
+    @property
+    def comb(self) -> int:
+        """Frames of a comb: the most that divide the three numbers of frames, so that each label takes whole combs."""
+        return math.gcd(self.frames_real, self.frames_fake, self.frames_unlabelled)
 
 
 class Embed(Section):

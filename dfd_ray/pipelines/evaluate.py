@@ -46,7 +46,7 @@ def evaluate(run: Run) -> Summary:
             videos = read_rows(run, "faces", columns, VIDEOS_AT_ONCE)
             write_rows(score_faces_of(videos, run, VIDEOS_AT_ONCE, counter), run, "scores", SCHEMAS["scores"])
     videos = read_table(run.location, "manifest", ["video_id", "label", "group", "fold"])
-    frames = read_table(run.location, "faces", ["video_id", "faces.list.element.frame_index"])
+    frames = read_table(run.location, "faces", ["video_id", "sampled", "faces.list.element.frame_index"])
     scores = read_table(run.location, "scores")
     try:
         predictions, judged = predict_own(videos, scores, frames, list_trained_folds(run), run.config)
@@ -98,6 +98,7 @@ def summarise(run: Run, *notes: str) -> Summary:
             **scores,
             "constants": metrics.get("constants"),
             **beyond,
+            "geometry_only": metrics.get("geometry_probe"),
         },
     )
 

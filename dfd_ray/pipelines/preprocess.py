@@ -9,6 +9,8 @@ A video is one row from end to end. A video that cannot be read becomes a row th
 from __future__ import annotations
 
 from dfd_ray.runtime.resumable_table import fill_table, is_complete, read_rows, write_rows
+from dfd_ray.runtime.terminal import warn
+from dfd_ray.sections import Preprocess
 from dfd_ray.stages.detect import find_faces_of
 from dfd_ray.stages.extract import LISTED
 from dfd_ray.store.run import Run
@@ -22,6 +24,8 @@ def preprocess(run: Run) -> Summary:
     """Write `faces/`: one row per video of the manifest, its faces nested."""
     if is_complete(run, "faces"):
         return summarise(run, 0, NOTHING_DONE)
+    if remark := judge_combs(run.config.preprocess):
+        warn(remark)
     there_before = count_rows(run.location, "faces")
     with fill_table("preprocess", run, "faces") as counter:
         videos = read_rows(run, "manifest", LISTED, run.config.resources.videos_per_task)
@@ -43,4 +47,19 @@ def summarise(run: Run, there_before: int, *notes: str) -> Summary:
         **count_statuses(table),
         notes=[*notes, *describe_cut_short(table)],
         details={"faces": faces, "seconds_of_work": round(sum(table.column("seconds_spent").to_pylist()), 1)},
+    )
+
+
+def judge_combs(settings: Preprocess) -> str:
+    """Return what to say of numbers of frames that make small combs, in which hardly a face can be followed, else nothing."""
+    names = ("frames_real", "frames_fake", "frames_unlabelled")
+    frames = [getattr(settings, name) for name in names]
+    least = min(*frames, settings.search_every)
+    if settings.comb >= least:
+        return ""
+    better = ", ".join(f"{name}={max(1, round(count / least)) * least}" for name, count in zip(names, frames, strict=True))
+    return (
+        f"preprocess.frames_real, frames_fake, frames_unlabelled = {', '.join(map(str, frames))}: no number above "
+        f"{settings.comb} divides all three, so faces are followed over {settings.comb} frames at most, and the job takes "
+        f"longer; multiples of {least} avoid that: {better}"
     )

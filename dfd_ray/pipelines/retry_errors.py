@@ -24,7 +24,16 @@ from dfd_ray.runtime.session import ray_session
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import delete_folder, open_location
 from dfd_ray.store.summary import NOTHING_DONE, Summary, time_job
-from dfd_ray.store.tables import METADATA_KEY, open_file, read_metadata, read_table, replace_rows, table_files, write_file
+from dfd_ray.store.tables import (
+    METADATA_KEY,
+    open_file,
+    read_metadata,
+    read_table,
+    refuse_older_faces,
+    replace_rows,
+    table_files,
+    write_file,
+)
 
 DERIVED = ("embeddings", "projection", "scores", "predictions", "models", "evaluation", "training", "checkpoints")
 """What is made from the faces, and what a killed job would resume from."""
@@ -37,6 +46,7 @@ def retry_errors(run: Run, reasons: Iterable[str] = ()) -> Summary:
     for reason in sorted(wanted - set(Reason)):
         raise ConfigurationError(f"--reason {reason}: known reasons are {', '.join(Reason)}")
     require(run, "faces")
+    refuse_older_faces(run)
     aside = Run(run.path("retry"), run.config)
     delete_folder(aside.location)  # of a job that was killed
     failed = find_failed(run, wanted)

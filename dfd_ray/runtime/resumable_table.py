@@ -27,7 +27,16 @@ from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.sources import UPSTREAM, digest_sources, refuse_changed
 from dfd_ray.store.storage import delete_folder, exists, open_location, write_bytes
-from dfd_ray.store.tables import WRITER, check_compatible, count_rows, read_table, survey_table, table_files, with_metadata
+from dfd_ray.store.tables import (
+    WRITER,
+    check_compatible,
+    count_rows,
+    read_table,
+    refuse_older_faces,
+    survey_table,
+    table_files,
+    with_metadata,
+)
 
 
 def is_complete(run: Run, table: str) -> bool:
@@ -71,6 +80,8 @@ def fill_table(job: str, run: Run, table: str) -> Iterator[ActorHandle]:
 @contextmanager
 def _keep_checkpoints(run: Run, table: str) -> Iterator[None]:
     checkpoints = run.path("checkpoints", table)
+    if table == "faces":
+        refuse_older_faces(run)
     if not table_files(run.location, table):
         delete_folder(checkpoints)  # of a table that was deleted by hand: its rows would be left out
     elif not exists(checkpoints):

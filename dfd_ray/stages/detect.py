@@ -98,22 +98,29 @@ class Detect:
         except Exception as error:  # one odd video must not end the job
             if not isinstance(error, VideoError):
                 error = VideoError(Stage.DETECT, Reason.DETECTOR, f"{type(error).__name__}: {error}")
-            return video | {"status": Status.ERROR, "error_stage": error.stage, "error": str(error), "faces": []}
+            failed = {"status": Status.ERROR, "error_stage": error.stage, "error": str(error)}
+            return video | failed | {"sampled": list_sampled(frames), "faces": []}
         if frames:
             # What a player shows: a picture turned by a quarter swaps its sides.
             sides = (frames[0].width, frames[0].height)
             video["width"], video["height"] = sides[::-1] if frames[0].rotation % 180 else sides
         spent = video["seconds_spent"] + time.monotonic() - started
-        return video | {"status": decide_status(video["status"], faces), "faces": faces, "seconds_spent": spent}
+        found = {"status": decide_status(video["status"], faces), "sampled": list_sampled(frames), "faces": faces}
+        return video | found | {"seconds_spent": spent}
 
     def collect_faces(self, frames: Sequence[Frame]) -> list[dict[str, Any]]:
-        """Return the faces of a video's frames, in the order of the frames."""
+        """Return the faces of a video's frames, in the order of the frames.
+
+        Each comb is looked at by itself. So what is found in a frame does not depend on how many combs are taken, and thus
+        not on the label.
+        """
         from dfd_ray.faces.following import find_faces
 
         rows: list[dict[str, Any]] = []
-        pictures = [frame.to_rgb for frame in frames]
-        for position, picture, found in find_faces(self.detector, pictures, self.settings.search_every):
-            rows += cut_faces(frames[position], picture, found, self.settings)
+        for comb in split_combs(frames):
+            pictures = [frame.to_rgb for frame in comb]
+            for position, picture, found in find_faces(self.detector, pictures, self.settings.search_every):
+                rows += cut_faces(comb[position], picture, found, self.settings)
         return sorted(rows, key=lambda row: (row["frame_index"], row["face_index"]))
 
 
@@ -127,6 +134,17 @@ class ExtractAndDetect(Detect):
         """Decode some videos and detect their faces."""
         for extracted in extract(videos, self.settings):
             yield super().__call__(extracted)
+
+
+def split_combs(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Return the frames of each comb in the order of time, the comb that is taken first in front; one may be empty."""
+    combs = range(max((frame.comb for frame in frames), default=-1) + 1)
+    return [sorted((frame for frame in frames if frame.comb == comb), key=lambda frame: frame.index) for comb in combs]
+
+
+def list_sampled(frames: Sequence[Frame]) -> list[list[int]]:
+    """Return the `frame_index` of the frames of each comb, as `faces/` keeps them."""
+    return [[frame.index for frame in comb] for comb in split_combs(frames)]
 
 
 def decide_status(decoded: str, faces: Sequence[object]) -> str:

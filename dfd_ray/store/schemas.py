@@ -94,6 +94,12 @@ COLUMNS: dict[str, list[Column]] = {
         FRAMES_WANTED,
         FRAMES_DECODED,
         Column("seconds_spent", pa.float64(), "seconds of decoding and detection"),
+        Column(
+            "sampled",
+            pa.list_(pa.list_(pa.int64())),
+            "`frame_index` of the frames that were searched, with or without a face: a list for each comb, in the order in "
+            "which combs are taken; null if there is none",
+        ),
         Column("faces", pa.list_(struct_of(FACE)), "faces found in the sampled frames, in the order of the frames", False),
     ],
     "embeddings": [

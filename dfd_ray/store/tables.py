@@ -180,6 +180,21 @@ def check_compatible(run: Run, table: str, promises: Iterable[dict[str, Any]] | 
             check_promise(stored, run.path(table), table, run.config)
 
 
+def refuse_older_faces(run: Run) -> None:
+    """Raise RunError if an older version began `faces/`: it chose frames and followed faces in a way that showed the label."""
+    filesystem, _ = open_location(run.location)
+    for path in table_files(run.location, "faces"):
+        try:
+            names = read_footer(path, filesystem).schema.to_arrow_schema().names
+        except (pa.ArrowInvalid, OSError):  # cut off in the writing
+            continue
+        if "sampled" not in names:
+            raise RunError(
+                f"{run.path('faces')} was made by an older version, which chose frames in another way, so no row can be added; "
+                f"delete it to make it anew, or use another --run"
+            )
+
+
 def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
     """Raise RunError if another configuration made something, by the `fingerprint` and `configuration` stored with it.
 

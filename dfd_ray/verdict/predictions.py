@@ -18,10 +18,11 @@ from dfd_ray.verdict.breakdown import break_down
 from dfd_ray.verdict.calibration import Calibration, average_models
 from dfd_ray.verdict.metrics import FEW_GROUPS, VideoScores, are_few, measure_reliability, score_videos, trace_roc
 from dfd_ray.verdict.video_probability import (
+    Judged,
     Verdict,
     aggregate_videos,
     calibrate_videos,
-    choose_log_odds,
+    choose_judged,
     count_judged_frames,
     list_methods,
     split_log_odds,
@@ -95,14 +96,13 @@ def predict_own(
 ) -> tuple[pa.Table, Verdict]:
     """Return the rows of `predictions/` for a run's own videos, in the order of `videos`, and how new ones are judged.
 
-    `videos` are rows of `manifest/`, `scores` of `scores/`, `frames` of `faces/` with the `frame_index` of each face. `folds`
-    are those that a model was kept away from. A video without a label is judged as a new one is, but for the share of FAKE
-    among the labelled ones.
+    `videos` are rows of `manifest/`, `scores` of `scores/`, `frames` of `faces/` with the `frame_index` of each face and the
+    `sampled` frames. `folds` are those that a model was kept away from. A video without a label is judged as a new one is,
+    but for the share of FAKE among the labelled ones.
     """
     scores = scores.take(pc.index_in(videos.column("video_id"), value_set=scores.column("video_id").combine_chunks()))
-    most = count_judged_frames(config)
-    faces = choose_log_odds(scores, frames, most)
-    raw = {method: aggregate_videos(scores, faces, method, most) for method in list_methods(config.evaluate)}
+    chosen = choose_judged(scores, frames, config)
+    raw = {method: aggregate_videos(scores, chosen, method) for method in list_methods(config.evaluate)}
     label = np.array([{"REAL": 0, "FAKE": 1}.get(value, -1) for value in videos.column("label").to_pylist()])
     fold = np.array([NO_FOLD if value is None else value for value in videos.column("fold").to_pylist()])
     judged = calibrate_videos(raw, label, fold, videos, config.evaluate, folds)
@@ -110,7 +110,7 @@ def predict_own(
     unlabelled = np.isfinite(judged.raw) & (label < 0)
     if unlabelled.any() and len(folds) > 1:
         alone = [
-            aggregate_videos(one, choose_log_odds(one, frames, most), judged.aggregation, most)
+            aggregate_videos(one, choose_judged(one, frames, config), judged.aggregation)
             for one in split_models(scores.filter(pa.array(unlabelled)), len(folds))
         ]
         lines = [judged.models[one] for one in folds] if judged.models else []
@@ -119,14 +119,17 @@ def predict_own(
         probability[unlabelled] = np.clip(averaged, config.evaluate.clip, 1 - config.evaluate.clip)
     # Videos of a fold that every model has seen are not judged, not even those without a face.
     probability[(label >= 0) & ~np.isin(fold, folds)] = np.nan
+    used = np.array([len(log_odds) for log_odds in chosen.log_odds])
+    faceless = pc.and_(pc.equal(scores.column("status"), Status.OK), pa.array(used == 0))
     columns = {
         "video_id": videos.column("video_id"),
         "label": videos.column("label"),
         "fold": videos.column("fold"),
         "probability": pa.array(probability, from_pandas=True),
         "raw_probability": pa.array(judged.raw, from_pandas=True),
-        "faces_used": pa.array([len(log_odds) for log_odds in faces], pa.int32()),
-        "status": scores.column("status"),
+        "faces_used": pa.array(used, pa.int32()),
+        # Only frames that do not count show a face: of a FAKE video they would not have been taken.
+        "status": pc.if_else(faceless, Status.NO_FACE, scores.column("status")),
     }
     return pa.table(columns), judged
 
@@ -142,7 +145,9 @@ def predict_new(
     """
     method = facts.aggregation if facts else list_methods(config.evaluate)[0]
     most = count_judged_frames(config)
-    alone = [aggregate_videos(one, split_log_odds(one), method, most) for one in split_models(scores, len(folds))]
+    searched = pc.fill_null(scores.column("frames_decoded"), most) if "frames_decoded" in scores.column_names else None
+    frames = np.full(len(scores), most) if searched is None else searched.to_numpy()
+    alone = [aggregate_videos(one, Judged(split_log_odds(one), frames), method) for one in split_models(scores, len(folds))]
     lines = facts.list_lines(folds, config.predict.prior) if facts else []
     raw = average_models(np.stack(alone, axis=1))
     probability = average_models(np.stack(alone, axis=1), lines)

@@ -25,6 +25,15 @@ from dfd_ray.verdict.calibration import Calibration, draw_calibration, fit_calib
 from dfd_ray.video import choose_frames
 
 
+class Judged(NamedTuple):
+    """What of each video counts when it is judged."""
+
+    log_odds: list[Float64Array]
+    """Those of the faces that count, (n,) for each video; n can be 0."""
+    frames: Int64Array
+    """Number of frames of each video that were searched for these faces."""
+
+
 def count_judged_frames(config: Config) -> int:
     """Return the largest number of frames of a video whose faces count: the smallest of the settings for the labels.
 
@@ -34,15 +43,35 @@ def count_judged_frames(config: Config) -> int:
     return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
 
 
-def choose_log_odds(scores: pa.Table, faces: pa.Table, most: int) -> list[Float64Array]:
-    """Return, for each row of `scores`, the log-odds of the faces in at most `most` frames, spread evenly over the video.
+def choose_judged(scores: pa.Table, faces: pa.Table, config: Config) -> Judged:
+    """Return, for each row of `scores`, the log-odds of the faces that count.
 
-    `faces` has `video_id` and `faces` with `frame_index`. All faces of a chosen frame count, wherever they are in the list.
+    `faces` has `video_id`, `sampled`, and `faces` with `frame_index`. All faces of a frame that `list_judged_frames` names
+    count, wherever they are in the list.
     """
     faces = faces.take(pc.index_in(scores.column("video_id"), value_set=faces.column("video_id").combine_chunks()))
-    frames = np.split(flatten_faces(faces).column("frame_index").to_numpy(), find_list_ends(faces.column("faces"))[:-1])
-    log_odds = split_log_odds(scores)
-    return [one[np.isin(places, choose_frames(np.unique(places), most))] for one, places in zip(log_odds, frames, strict=True)]
+    places = np.split(flatten_faces(faces).column("frame_index").to_numpy(), find_list_ends(faces.column("faces"))[:-1])
+    rows = faces.column("sampled").to_pylist() if "sampled" in faces.column_names else [None] * len(faces)
+    log_odds, counts = [], []
+    for one, found, sampled in zip(split_log_odds(scores), places, rows, strict=True):
+        frames = list_judged_frames(sampled, found, config)
+        log_odds.append(one[np.isin(found, frames)])
+        counts.append(len(frames) if sampled is not None else count_judged_frames(config))
+    return Judged(log_odds, np.array(counts, np.int64))
+
+
+def list_judged_frames(sampled: list[list[int]] | None, found: Int64Array, config: Config) -> Int64Array:
+    """Return the `frame_index` (n,) int64 of the frames of a video whose faces count.
+
+    These are the frames of the first combs, as many combs as a video of any label has, whether or not they show a face:
+    a choice among the frames with a face would take more of them of a REAL video, which has more frames to choose from.
+    `sampled` are the frames by comb. It is None for a row of an older version; then the frames `found` (n,) with a face are
+    thinned, as that version did.
+    """
+    most = count_judged_frames(config)
+    if sampled is None:
+        return choose_frames(np.unique(found), most)
+    return np.array([frame for comb in sampled[: most // config.preprocess.comb] for frame in comb], np.int64)
 
 
 def split_log_odds(scores: pa.Table) -> list[Float64Array]:
@@ -77,13 +106,12 @@ def split_models(scores: pa.Table, models: int) -> list[pa.Table]:
     return [scores.set_column(place, scores.schema.field("log_odds"), pa.array(one, pa.list_(pa.float32()))) for one in lists]
 
 
-def aggregate_videos(scores: pa.Table, faces: list[Float64Array], method: Method, frames: int) -> Float64Array:
-    """Return the probability of FAKE of each video (n,), NaN where it has no face or every model has seen it.
-
-    `faces` holds the log-odds to aggregate for each row of `scores`; `frames` is the largest number of frames searched.
-    """
-    rows = zip(faces, scores.column("status").to_pylist(), strict=True)
-    return np.array([aggregate(log_odds, method, frames) if one == Status.OK else np.nan for log_odds, one in rows])
+def aggregate_videos(scores: pa.Table, judged: Judged, method: Method) -> Float64Array:
+    """Return the probability of FAKE of each video (n,), NaN where no face counts or every model has seen it."""
+    rows = zip(*judged, scores.column("status").to_pylist(), strict=True)
+    return np.array(
+        [aggregate(faces, method, frames) if one == Status.OK and len(faces) else np.nan for faces, frames, one in rows]
+    )
 
 
 class Verdict(NamedTuple):

@@ -23,12 +23,13 @@ PLANES = pa.struct(
         ("mirrored", pa.bool_()),
         ("colorspace", pa.int32()),
         ("color_range", pa.int32()),
+        ("comb", pa.int32()),
     ]
 )
 """A `Frame`."""
 IDENTITY = ("video_id", "label", "group", "fold")
 """Columns of a video that are known before it is opened."""
-EXTRACTED = pa.schema([field for field in SCHEMAS["faces"] if field.name != "faces"]).append(
+EXTRACTED = pa.schema([field for field in SCHEMAS["faces"] if field.name not in ("sampled", "faces")]).append(
     pa.field("frames", pa.list_(PLANES))
 )
 """What `extract` hands to `detect`: a row for each video, about 3 MB for each frame of 1080p."""

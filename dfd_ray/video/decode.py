@@ -23,7 +23,7 @@ from dfd_ray.video.probe import (
     walk_packets,
 )
 from dfd_ray.video.promise import count_promised
-from dfd_ray.video.sampling import choose_frames
+from dfd_ray.video.sampling import choose_combs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ def decode_video(
     source: Source,
     count: int,
     *,
-    enough_references: int | None = None,
+    comb: int | None = None,
+    most: int | None = None,
     containers: Sequence[str] = ("mov", "mp4"),
     max_pixels: int = 2**25,
     max_packets: int = 1_000_000,
@@ -49,11 +50,14 @@ def decode_video(
 ) -> Video:
     """Decode `count` evenly spaced frames of a video.
 
-    Where an H.264 stream has at least `enough_references` frames that other frames depend on (None: `count`), only those
-    are decoded and chosen from: that saves about 40 % of the work, and no pixel differs. The other frames are encoded more
-    coarsely. Where `count` depends on a label, give one number for all, so that the kind of frame does not reveal the label.
-    (Skipping every B frame would save more and be wrong: with x264's b-pyramid P frames depend on B frames.) For each chosen
-    frame, decoding starts at the last key frame that allows it. So a long video costs one group of pictures for each frame.
+    `choose_combs` chooses them, in combs of `comb` frames (None: one comb) out of `most` (None: `count`). Where `count`
+    depends on a label, give the same `comb` and `most` for all labels: then a frame is the same frame of the same comb for all.
+
+    Where an H.264 stream has at least `most` frames that other frames depend on, only those are decoded and chosen from: that
+    saves about 40 % of the work, and no pixel differs. The other frames are encoded more coarsely. (Skipping every B frame
+    would save more and be wrong: with x264's b-pyramid P frames depend on B frames.) For each chosen frame, decoding starts
+    at the last key frame that allows it. So a long video costs one group of pictures for each frame. The combs of a damaged
+    video are decoded one by one: what a decoder makes of damage depends on the frames that it has seen before.
 
     Of a file that breaks off, the part that is there gives its share of the frames. Where packets and frames do not match one
     to one, the whole stream is decoded first, to count them.
@@ -73,19 +77,33 @@ def decode_video(
         with open_container(source, containers) as container:
             stream = _count_frames(container, stream, max_pixels, check_deadline)
         lost += max(0, stream.packets - stream.doubtful - stream.frame_count)
-    skip = len(stream.references) >= max(count, enough_references or 0)
+    most = max(count, most or count)
+    skip = len(stream.references) >= most
     candidates = stream.references if skip else np.arange(stream.frame_count, dtype=np.int64)
     # Chosen as if the lost frames were there, so that what is left of a video is sampled no more densely than a whole one.
     there = stream.frame_count
     promised = np.arange(there, there + round(lost * len(candidates) / there))
-    wanted = choose_frames(np.concatenate([candidates, promised]), count)
-    chosen = set(wanted[wanted < there].tolist())
-    if not chosen:
-        return Video(stream, [], len(wanted))
-    # Opened again: seeking back to the start lost frames or was refused in 2 of 1,155 damaged files (Matroska, AVI), and
-    # opening takes 1 to 2 % of the time.
-    with open_container(source, containers) as container:
-        return Video(stream, _decode_chosen(container, stream, chosen, skip, max_pixels, check_deadline), len(wanted))
+    wanted = choose_combs(np.concatenate([candidates, promised]), count, comb or count, most)
+    asked = sum(map(len, wanted))
+    combs = [set(one[one < there].tolist()) for one in wanted]
+    if not any(combs):
+        return Video(stream, [], asked)
+
+    def decode(chosen: set[int]) -> tuple[list[Frame], str | None]:
+        if not chosen:
+            return [], None
+        # Opened again: seeking back to the start lost frames or was refused in 2 of 1,155 damaged files (Matroska, AVI), and
+        # opening takes 1 to 2 % of the time.
+        with open_container(source, containers) as container:
+            return _decode_chosen(container, stream, chosen, skip, max_pixels, check_deadline)
+
+    found, damage = decode(set().union(*combs))
+    frames = [replace(frame, comb=number) for number, one in enumerate(combs) for frame in found if frame.index in one]
+    if damage is not None and len(combs) > 1:
+        frames = [replace(frame, comb=number) for number, one in enumerate(combs) for frame in decode(one)[0]]
+    if not frames:
+        raise VideoError(Stage.DECODE, Reason.BROKEN_STREAM if damage else Reason.NO_FRAMES, damage or "")
+    return Video(stream, sorted(frames, key=lambda frame: frame.index), asked)
 
 
 def count_lost(stream: Stream, source: Source) -> int:
@@ -125,7 +143,8 @@ def _decode_chosen(
     skip: bool,
     max_pixels: int,
     check_deadline: Callable[[], None],
-) -> list[Frame]:
+) -> tuple[list[Frame], str | None]:
+    """Return the chosen frames, and None where all of them came whole, else what the decoder said, which may be nothing."""
     pictures = find_picture_stream(container)
     # The decoder counts whole macroblocks, so it gets twice the room; the frame itself is measured below.
     pictures.codec_context.options = {"max_pixels": str(2 * max_pixels)}
@@ -133,12 +152,13 @@ def _decode_chosen(
         pictures.codec_context.skip_frame = "NONREF"
     needed = find_needed_packets(stream, chosen)
     frames: list[Frame] = []
-    broken = ""
+    damage: str | None = None
     try:
         by_time = skip or not needed.all() or len(stream.restarts) > 0
         restarts = stream.restarts if stream.order is not None else stream.restarts[:0]
         for position, decoded in enumerate(_decode_packets(container, pictures, needed, restarts)):
             check_deadline()
+            damage = "" if decoded.is_corrupt else damage
             index = _find_index(stream, decoded, position, by_time)
             if index in chosen:
                 if decoded.width * decoded.height > max_pixels:
@@ -150,10 +170,8 @@ def _decode_chosen(
     except MemoryError:  # PyAV's is an FFmpegError, too
         raise
     except av.error.FFmpegError as error:
-        broken = error.strerror or type(error).__name__
-    if not frames:
-        raise VideoError(Stage.DECODE, Reason.BROKEN_STREAM if broken else Reason.NO_FRAMES, broken)
-    return frames
+        damage = error.strerror or type(error).__name__
+    return frames, "" if damage is None and len(frames) < len(chosen) else damage
 
 
 def find_needed_packets(stream: Stream, chosen: set[int]) -> BoolArray:

@@ -42,6 +42,8 @@ class Frame:
     """FFmpeg's AVColorSpace (1 = BT.709, 2 = unspecified, 5 and 6 = BT.601)."""
     color_range: int
     """FFmpeg's AVColorRange (1 = limited, 2 = full, 0 = unspecified)."""
+    comb: int = 0
+    """Number of the comb that it was chosen in, from 0: faces are followed only within one."""
 
     @classmethod
     def from_decoded(cls, frame: av.VideoFrame, index: int, time: float) -> Frame:

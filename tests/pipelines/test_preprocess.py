@@ -42,6 +42,25 @@ def test_decoding_and_detection_apart_find_the_same_faces(
     assert faces_of(run) == faces_of(finished_run)
 
 
+@pytest.mark.parametrize(
+    ("frames", "better"),
+    [
+        ((40, 8, 16), ""),
+        ((6, 3, 3), ""),
+        ((1, 1, 16), ""),
+        ((10, 4, 8), "multiples of 4 avoid that: frames_real=8, frames_fake=4, frames_unlabelled=8"),
+        ((41, 8, 16), "multiples of 8 avoid that: frames_real=40, frames_fake=8, frames_unlabelled=16"),
+    ],
+)
+def test_numbers_of_frames_that_leave_little_to_follow_are_told(frames: tuple[int, int, int], better: str) -> None:
+    from dfd_ray.pipelines.preprocess import judge_combs
+
+    names = ("frames_real", "frames_fake", "frames_unlabelled")
+    remark = judge_combs(Preprocess(**dict(zip(names, frames, strict=True))))  # type: ignore[arg-type]
+    assert remark.endswith(better)
+    assert bool(remark) == bool(better)
+
+
 @pytest.mark.parametrize(("rotation", "size"), [(0, (64, 48)), (90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
 def test_the_size_of_a_video_is_what_a_player_shows(rotation: int, size: tuple[int, int]) -> None:
     picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24").reformat(format="yuv420p")

@@ -22,7 +22,7 @@ COLUMNS = {
     "faces": [
         *("video_id", "label", "group", "fold", "status", "error_stage", "error"),
         *("width", "height", "fps", "frame_count", "codec"),
-        *("frames_wanted", "frames_decoded", "seconds_spent", "faces"),
+        *("frames_wanted", "frames_decoded", "seconds_spent", "sampled", "faces"),
     ],
     "projection": [
         *("video_id", "frame_index", "face_index", "label", "pca", "x", "y", "z"),
@@ -200,6 +200,20 @@ def test_a_table_of_another_schema_is_refused_in_one_line(tmp_path: Path, monkey
     monkeypatch.setattr(tables, "SCHEMA_VERSION", tables.SCHEMA_VERSION + 1)
     with pytest.raises(RunError, match=r"^[^\n]+faces is of version 1 of the tables, this dfd-ray of 2; use another --run$"):
         tables.check_compatible(Run(str(tmp_path), Config()), "faces")
+
+
+def test_a_table_that_an_older_version_began_gets_no_row(tmp_path: Path) -> None:
+    # Its frames were chosen, and its faces followed, in another way: a table must not hold both.
+    run = Run(str(tmp_path), Config())
+    tables.refuse_older_faces(run)
+    (tmp_path / "faces").mkdir()
+    whole = SCHEMAS["faces"].empty_table()
+    (tmp_path / "faces" / "a.parquet").write_bytes(b"PAR1 cut off")
+    pq.write_table(whole, tmp_path / "faces" / "b.parquet")
+    tables.refuse_older_faces(run)
+    pq.write_table(whole.drop_columns("sampled"), tmp_path / "faces" / "b.parquet")
+    with pytest.raises(RunError, match=r"^[^\n]+older version, which chose frames[^\n]+delete it[^\n]+another --run$"):
+        tables.refuse_older_faces(run)
 
 
 def test_what_has_no_schema_is_judged_by_its_settings_alone() -> None:

@@ -194,7 +194,7 @@ def test_all_frames_are_candidates_when_more_are_wanted_than_others_depend_on(ma
     video = decode_video(str(make_clip()), len(references) + extra)
     assert len(video.frames) == len(references) + extra
     assert ({frame.index for frame in video.frames} <= set(references.tolist())) == (extra == 0)
-    few = decode_video(str(make_clip()), 8, enough_references=len(references) + extra)
+    few = decode_video(str(make_clip()), 8, most=len(references) + extra)
     assert ({frame.index for frame in few.frames} <= set(references.tolist())) == (extra == 0)
 
 

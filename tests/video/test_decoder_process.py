@@ -84,7 +84,7 @@ def test_what_the_child_sends_is_what_decoding_here_gives(make: Any, good: str) 
     row = make().decoder.decode(good, 6)
     assert row.schema == DECODED
     [facts] = row.drop_columns("frames").to_pylist()
-    here = decode_video(good, 6, enough_references=SETTINGS.most_frames)
+    here = decode_video(good, 6, comb=SETTINGS.comb, most=SETTINGS.most_frames)
     assert facts["status"] == Status.OK
     assert facts["frame_count"] == here.stream.frame_count
     frames = frames_from_arrow(row.column("frames")[0])
