@@ -41,6 +41,7 @@ class Metrics(TypedDict, total=False):
     versus_constant: IntervalScore
     beyond_probe: IntervalScore
     remarks: list[str]
+    geometry_probe: dict[str, IntervalScore]
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def render(data: RunData, limits: Report) -> str:
         "scores": score_list,
         "subgroups": subgroups.list_subgroups(data.metrics or {}),
         "probe": subgroups.read_metadata_probe(data.metrics or {}),
+        "geometry": subgroups.read_geometry_probe(data.metrics or {}),
         "probed": bool((data.metrics or {}).get("metadata_probe")),
         "examples": list_examples(data),
         "jobs": overview.list_jobs(data),

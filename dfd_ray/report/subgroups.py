@@ -87,6 +87,12 @@ def read_metadata_probe(metrics: Metrics) -> Score | None:
     return read_score("roc_auc", probe.get("roc_auc"), 0.5, 1.0, metrics.get("beyond_probe"))
 
 
+def read_geometry_probe(metrics: Metrics) -> Score | None:
+    """Return the AUC of the model that sees only the faces' geometry and encoding, or None if it was not measured."""
+    probe = metrics.get("geometry_probe") or {}
+    return read_score("roc_auc", probe.get("roc_auc"), 0.5, 1.0)
+
+
 def order_naturally(name: str) -> tuple[int, int, list[tuple[int, str]]]:
     """Return a sort key: small before large, light before dark, numbered names by number, unknown last."""
     if name == "unknown":

@@ -1,6 +1,7 @@
 """Score the probabilities by part of the corpus, method, resolution, face size and skin tone.
 
-A probe of the files' facts alone shows, for comparison, how much the faces add.
+Two probes show, for comparison, how much the pictures add: one of the files' facts alone, one of the faces' geometry and
+encoding alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dfd_ray.faces.crop import decode_jpeg, landmarks_on_crop
 from dfd_ray.faces.tone import tone_angle, tone_name
 from dfd_ray.labels import LABELS, TRAIN_ONLY
 from dfd_ray.store.tables import iterate_batches, read_table
+from dfd_ray.verdict.face_probe import measure_faces
 from dfd_ray.verdict.metrics import IntervalScore, SubgroupScores, compare_areas, score_videos
 
 TONE_FACES = 3
@@ -49,10 +51,10 @@ class VideoRow(TypedDict):
 
 
 def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, group: Int64Array) -> dict[str, object]:
-    """Return `subgroups`, the scores by kind and name, and `metadata_probe`, those of the files' facts; ready for JSON.
+    """Return `subgroups`, the scores by kind and name, and those of the two probes; ready for JSON.
 
-    `beyond_probe` is the AUC minus that of the probe, over the same groups of each replicate.
-
+    `metadata_probe` knows the facts of the files, `geometry_probe` the geometry and the encoding of the faces. `beyond_probe`
+    is the AUC minus that of `metadata_probe`, over the same groups of each replicate.
     `table` holds the rows of `predictions/` that have a label and a probability; `label` (n,) is 1 for FAKE, else 0; `group`
     (n,) numbers the groups. The subgroup of a method holds its FAKE videos and all REAL ones.
     """
@@ -79,29 +81,65 @@ def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, gro
     shown = set(methods[label == 1])
     if shown - {UNKNOWN}:
         subgroups["method"] = {name: score((label == 0) | (methods == name)) for name in sorted(shown)}
-    area = beyond = IntervalScore(value=None, low=None, high=None)
-    probe = probe_files(run, table.column("video_id"))
-    if probe is not None:
-        area = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]["roc_auc"]
-        beyond = compare_areas(label, probability, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)
-    return {"subgroups": subgroups, "metadata_probe": {"roc_auc": area}, "beyond_probe": beyond}
+    unknown = IntervalScore(value=None, low=None, high=None)
+    probes = {
+        "metadata_probe": probe_files(run, table.column("video_id")),
+        "geometry_probe": probe_faces(config, run, table.column("video_id")),
+    }
+    found: dict[str, object] = {"subgroups": subgroups, "beyond_probe": unknown}
+    for name, probe in probes.items():
+        area = unknown
+        if probe is not None:
+            area = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]["roc_auc"]
+        found[name] = {"roc_auc": area}
+    files = probes["metadata_probe"]
+    if files is not None:
+        found["beyond_probe"] = compare_areas(
+            label, probability, files, group, bootstrap=settings.bootstrap, seed=settings.seed
+        )
+    return found
 
 
-def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
-    """Return the probability of FAKE (n,) of the videos by the facts of their files, None if a fold leaves one class to learn.
+def read_learnable(run: str) -> pa.Table:
+    """Return the rows of `manifest/` that a probe learns from.
 
-    The probe learns from all labelled videos except those of the fold TRAIN_ONLY, whose source would give them away.
+    These are all labelled videos except those of the fold TRAIN_ONLY, whose source would give them away.
     """
     files = read_table(run, "manifest", ["video_id", "label", "fold", "bytes"])
     labelled, foldable = pc.is_in(files.column("label"), pa.array(LABELS)), pc.not_equal(files.column("fold"), TRAIN_ONLY)
-    files = files.filter(pc.and_(labelled, foldable))
+    return files.filter(pc.and_(labelled, foldable))
+
+
+def probe_files(run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
+    """Return the probability of FAKE (n,) of the videos by the facts of their files.
+
+    Returns None if a fold leaves one class to learn.
+    """
+    files = read_learnable(run)
     streams = read_table(run, "faces", ["video_id", "width", "height", "fps", "frame_count", "codec"])
     streams = streams.take(pc.index_in(files.column("video_id"), streams.column("video_id").combine_chunks()))
     measured = [files.column("bytes"), *(streams.column(name) for name in ("width", "height", "fps", "frame_count"))]
     numbers = np.stack([column.cast(pa.float64()).to_numpy() for column in measured], axis=1)
+    return score_judged(numbers, streams.column("codec").to_pylist(), files, video_ids)
+
+
+def probe_faces(config: Config, run: str, video_ids: pa.ChunkedArray) -> Float64Array | None:
+    """Return the probability of FAKE (n,) of the videos by the geometry and the encoding of the faces that count.
+
+    The classifier sees counts, time gaps, boxes, landmarks, and size, tables and bytes of the JPEGs, but no picture. Returns
+    None if a fold leaves one class to learn.
+    """
+    files = read_learnable(run)
+    return score_judged(measure_faces(config, run, files.column("video_id")), [None] * len(files), files, video_ids)
+
+
+def score_judged(
+    numbers: Float64Array, words: Sequence[str | None], files: pa.Table, video_ids: pa.ChunkedArray
+) -> Float64Array | None:
+    """Return what `score_files` makes of rows of `read_learnable`, for `video_ids` (n,) in their order."""
     probability = score_files(
         numbers,
-        streams.column("codec").to_pylist(),
+        words,
         pc.equal(files.column("label"), "FAKE").cast(pa.int64()).to_numpy(),
         files.column("fold").to_numpy(),
         pc.is_in(files.column("video_id"), video_ids.combine_chunks()).to_numpy(),

@@ -60,6 +60,7 @@ def test_the_counts_are_those_of_the_tables(whole_page: Page) -> None:
 def test_subgroups_stand_in_their_natural_order_beside_what_the_files_give_away(whole_page: Page) -> None:
     text = text_of(whole_page[0])
     assert "has an AUC of 0.654 (95 % interval 0.604 to 0.704)" in text
+    assert "has an AUC of 0.512 (95 % interval 0.462 to 0.562)" in text
     resolutions, tones = ["under 480", "720 to 1079", "1080 and more"], ["light", "dark", "unknown"]
     for names in (["part_2", "part_10"], ["blend", "swap"], resolutions, tones):
         rows = [text.index(f" {name} ", text.index("AUC beside chance")) for name in names]
