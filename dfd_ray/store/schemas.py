@@ -98,7 +98,7 @@ COLUMNS: dict[str, list[Column]] = {
             "sampled",
             pa.list_(pa.list_(pa.int64())),
             "`frame_index` of the frames that were searched, with or without a face: a list for each comb, in the order in "
-            "which combs are taken; null if there is none",
+            "which combs are taken; empty if none could be decoded",
         ),
         Column("faces", pa.list_(struct_of(FACE)), "faces found in the sampled frames, in the order of the frames", False),
     ],
