@@ -40,9 +40,14 @@ def found(boxes: npt.NDArray[np.float32]) -> Faces:
     return Faces(boxes, landmarks, np.full(len(boxes), 0.99, np.float32))
 
 
-def faces_by_label(path: Path, settings: Preprocess, people: int) -> list[dict[int, list[dict[str, Any]]]]:
+@pytest.fixture(scope="module")
+def detect() -> Detect:
+    return Detect(Preprocess(), "cpu")
+
+
+def faces_by_label(detect: Detect, path: Path, settings: Preprocess, people: int) -> list[dict[int, list[dict[str, Any]]]]:
     """Return the faces of each frame of the file that was looked at, for each label."""
-    detect = Detect(settings, "cpu")
+    detect.settings = settings
     detect.detector = Drifting(people)  # type: ignore[assignment]
     every = []
     for label in LABELS:
@@ -60,11 +65,11 @@ def faces_by_label(path: Path, settings: Preprocess, people: int) -> list[dict[i
 )
 @pytest.mark.parametrize("length", [72, 30, 13, 5, 1])
 def test_a_frame_gives_the_same_bytes_for_every_label(
-    make_clip: Any, length: int, frames: tuple[int, int, int], people: int
+    detect: Detect, make_clip: Any, length: int, frames: tuple[int, int, int], people: int
 ) -> None:
     names = ("frames_real", "frames_fake", "frames_unlabelled")
     settings = Preprocess(**dict(zip(names, frames, strict=True)), crop_size=32)  # type: ignore[arg-type]
-    every = faces_by_label(make_clip(count=length), settings, people)
+    every = faces_by_label(detect, make_clip(count=length), settings, people)
     fewest = min(every, key=len)
     assert fewest
     assert all(found for one in every for found in one.values())
