@@ -43,7 +43,9 @@ COMMANDS = dict.fromkeys(
 SECTIONS = "corpus run index preprocess embed analyze train evaluate predict report resources"
 TABLES = "manifest faces embeddings scores projection predictions"
 STATUSES = "ok no_face error in_training"
-REASONS = "missing empty unreadable not_a_video no_video_stream no_frames broken_stream too_large deadline memory crash "
+REASONS = (
+    "missing empty unreadable not_a_video no_video_stream no_frames broken_stream cut_short too_large deadline memory crash "
+)
 REASONS += "outside detector"
 
 

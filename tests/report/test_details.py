@@ -89,7 +89,9 @@ def test_scores_that_are_not_one_for_each_face_are_left_out(new_run: Callable[..
     for path in (run / "scores").iterdir():
         table = pq.read_table(path)
         shorter = pa.array([values[1:] for values in table.column("log_odds").to_pylist()], pa.list_(pa.float32()))
-        pq.write_table(table.set_column(4, table.schema.field("log_odds"), shorter), path)
+        pq.write_table(
+            table.set_column(table.schema.get_field_index("log_odds"), table.schema.field("log_odds"), shorter), path
+        )
     assert read_curves(read_run(str(run), Config()), [FAKE, REAL]) == {}
 
 
