@@ -128,9 +128,14 @@ def score_new(run: Run, new: Run, models: str) -> None:
 
 
 def take_judged_frames(config: Config) -> Config:
-    """Return the configuration that samples of a new video the frames that `evaluate` would judge, and no more."""
-    judged = config.preprocess.model_copy(update={"frames_unlabelled": count_judged_frames(config)})
-    return config.model_copy(update={"preprocess": judged})
+    """Return the configuration that samples of a new video, which has no label, the frames that `evaluate` would judge.
+
+    The three numbers of frames only change places, so the combs are those of the faces that the classifiers learnt from.
+    """
+    settings = config.preprocess
+    numbers = sorted([settings.frames_real, settings.frames_fake, settings.frames_unlabelled])
+    judged = dict(zip(("frames_unlabelled", "frames_fake", "frames_real"), numbers, strict=True))
+    return config.model_copy(update={"preprocess": settings.model_copy(update=judged)})
 
 
 def read_calibration(run: Run) -> Judgement | None:

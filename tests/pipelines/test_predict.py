@@ -127,12 +127,13 @@ def test_new_videos_are_aggregated_as_evaluate_chose(tmp_path: Path) -> None:
     assert found == pytest.approx({"mean": expected[:2].mean(), "mean_logit": expected[2]})
 
 
-def test_as_many_frames_of_a_new_video_are_taken_as_were_judged() -> None:
-    """So many a calibration is fitted on."""
-    config = load_config(None, ["preprocess.frames_real=40", "preprocess.frames_fake=8", "preprocess.frames_unlabelled=16"])
+@pytest.mark.parametrize("frames", [(40, 8, 8), (40, 8, 12), (8, 8, 40), (6, 9, 3)])
+def test_of_a_new_video_the_frames_are_taken_that_were_judged(frames: tuple[int, int, int]) -> None:
+    names = ("frames_real", "frames_fake", "frames_unlabelled")
+    config = load_config(None, [f"preprocess.{name}={number}" for name, number in zip(names, frames, strict=True)])
     taken = take_judged_frames(config).preprocess
-    assert frames_wanted(None, taken) == count_judged_frames(config) == 8
-    assert (taken.frames_real, taken.frames_fake) == (40, 8)
+    assert frames_wanted(None, taken) == count_judged_frames(config) == min(frames)
+    assert (taken.comb, taken.most_frames) == (config.preprocess.comb, config.preprocess.most_frames)
 
 
 LINE = {"slope": 1.0, "intercept": 0.0, "base_rate": 0.5}
