@@ -88,6 +88,11 @@ class Preprocess(Section):
         """Frames of a comb: the most that divide the three numbers of frames, so that each label takes whole combs."""
         return math.gcd(self.frames_real, self.frames_fake, self.frames_unlabelled)
 
+    @property
+    def shared_combs(self) -> int:
+        """Combs that are taken of a video whatever its label."""
+        return min(self.frames_real, self.frames_fake, self.frames_unlabelled) // self.comb
+
 
 class Embed(Section):
     """Which network turns a face into a vector."""

@@ -52,8 +52,9 @@ def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
     made_from = read_metadata(run.location, "manifest").get("made_from")
     if not made_from:
         return []
-    if not exists(corpus):
-        return [f"{corpus} is not there, so whether it has changed is not known"]
+    for place in (corpus, run.config.index.extra_real):
+        if place and not exists(place):
+            return [f"{place} is not there, so whether it has changed is not known"]
     entries, extra, _ = read_videos(corpus, run.config)
     change, remedy = describe_changes(run, entries), f"delete {run.path('manifest')} and run `dfd-ray index` again"
     if change is None:
@@ -63,6 +64,8 @@ def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
         remedy = "run `dfd-ray retry-errors` to read those videos again"
     if change:
         raise RunError(f"{corpus} has changed since {run.path('manifest')} was made: {change}; {remedy}")
+    if gone := [entry.video_id for entry in entries if entry.bytes is None]:
+        return [f"{len(gone)} of {len(entries)} videos are listed and not there, such as {gone[0]}"]
     return []
 
 
@@ -70,11 +73,19 @@ def describe_changes(run: Run, entries: list[Entry]) -> str | None:
     """Return the first thing in which a corpus differs from the rows of the manifest; None if there is none."""
     then = read_own(run)
     schema = pa.schema([SCHEMAS["manifest"].field(name) for name in ("video_id", *COMPARED)])
-    now = pa.Table.from_pylist([list_facts(entry) for entry in entries], schema=schema)
+    now = keep_known_sizes(pa.Table.from_pylist([list_facts(entry) for entry in entries], schema=schema), then)
     if change := compare_videos(then, now, "video_id"):
         return change
     found = ((what, compare_videos(then, now, column)) for column, what in COMPARED.items())
     return next((f"{what} of {change}" for what, change in found if change), None)
+
+
+def keep_known_sizes(now: pa.Table, then: pa.Table) -> pa.Table:
+    """Return the rows with the size that a file had where it is not there now: it may have been deleted to save space."""
+    sizes = dict(zip(then.column("video_id").to_pylist(), then.column("bytes").to_pylist(), strict=True))
+    rows = zip(now.column("video_id").to_pylist(), now.column("bytes").to_pylist(), strict=True)
+    known = [sizes.get(video_id) if size is None else size for video_id, size in rows]
+    return now.set_column(now.schema.get_field_index("bytes"), "bytes", pa.array(known, pa.int64()))
 
 
 def read_own(run: Run) -> pa.Table:
@@ -87,7 +98,7 @@ def list_resized(run: Run, entries: list[Entry]) -> set[str]:
     """Return the ids of the videos whose files have another size than when they were indexed."""
     videos = read_own(run)
     sizes = dict(zip(videos.column("video_id").to_pylist(), videos.column("bytes").to_pylist(), strict=True))
-    return {entry.video_id for entry in entries if sizes.get(entry.video_id, entry.bytes) != entry.bytes}
+    return {one.video_id for one in entries if one.bytes is not None and sizes.get(one.video_id, one.bytes) != one.bytes}
 
 
 def list_failed(run: Run) -> set[str]:

@@ -24,7 +24,7 @@ from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_jo
 from dfd_ray.store.tables import read_table, with_metadata, write_file
 from dfd_ray.verdict.metrics import IntervalScore
 from dfd_ray.verdict.predictions import Judgement, measure_predictions, predict_own
-from dfd_ray.verdict.video_probability import Verdict, count_judged_frames
+from dfd_ray.verdict.video_probability import Verdict, count_judged_frames, refuse_not_finite
 
 VIDEOS_AT_ONCE = 16
 """Videos whose faces are scored together, so that batches are full although most videos have eight faces."""
@@ -48,6 +48,7 @@ def evaluate(run: Run) -> Summary:
     videos = read_table(run.location, "manifest", ["video_id", "label", "group", "fold"])
     frames = read_table(run.location, "faces", ["video_id", "sampled", "faces.list.element.frame_index"])
     scores = read_table(run.location, "scores")
+    refuse_not_finite(scores, run.path("scores"))
     try:
         predictions, judged = predict_own(videos, scores, frames, list_trained_folds(run), run.config)
     except ValueError as error:

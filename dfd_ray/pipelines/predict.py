@@ -44,7 +44,7 @@ from dfd_ray.store.tables import (
     write_file,
 )
 from dfd_ray.verdict.predictions import Judgement, predict_new
-from dfd_ray.verdict.video_probability import count_judged_frames
+from dfd_ray.verdict.video_probability import count_judged_frames, refuse_not_finite
 
 CALIBRATION = ("evaluation", "calibration.json")
 ANEW = "delete {run.location}/predictions and run `dfd-ray evaluate`, which writes it anew"
@@ -67,8 +67,10 @@ def predict(run: Run, videos: str, out: str) -> Summary:
         check_models(run)
         score_new(run, new, models)
     facts, folds = read_calibration(run), list_trained_folds(run)
+    scores = read_table(out, "scores").sort_by("video_id")
+    refuse_not_finite(scores, new.path("scores"))
     try:
-        predictions, remarks = predict_new(read_table(out, "scores").sort_by("video_id"), facts, run.config, folds)
+        predictions, remarks = predict_new(scores, facts, run.config, folds)
     except ValueError as error:
         raise RunError(
             f"{run.path(*CALIBRATION)} does not fit the models of the run: {error}; {ANEW.format(run=run)}"

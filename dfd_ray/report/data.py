@@ -158,8 +158,14 @@ def read_config(run: str, given: Config, remarks: list[str]) -> tuple[Config, st
 
 def describe_stale(run: Run) -> list[str]:
     """Return a remark on each table that was made from something else than what is there now."""
-    changed = {table: find_changed_source(run, table, read_promises(run.location, table)) for table in SOURCES}
-    return [f"{table}/ {describe_change(run, table, name)}." for table, name in changed.items() if name]
+    remarks = []
+    for table in SOURCES:
+        try:
+            name = find_changed_source(run, table, read_promises(run.location, table))
+            remarks += [f"{table}/ {describe_change(run, table, name)}."] if name else []
+        except (pa.ArrowInvalid, OSError):  # a file that is cut off, of which another remark says so
+            continue
+    return remarks
 
 
 def read_columns(run: str, table: str, files: Sequence[str], columns: list[str] | None) -> pa.Table | None:

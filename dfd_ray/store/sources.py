@@ -9,6 +9,7 @@ may have been deleted to save space) is not compared.
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -147,8 +148,9 @@ def digest_source(run: Run, name: str) -> str | None:
     if name in FACTS:
         return digest_manifest(run.location, sign(run.location, table_files(run.location, "manifest"))).get(name)
     if name in CONTENT:
-        whole = count_rows(run.location, name) == count_rows(run.location, "manifest") > 0
-        return digest_rows(run.location, name, sign(run.location, table_files(run.location, name))) if whole else None
+        own, videos = (sign(run.location, table_files(run.location, table)) for table in (name, "manifest"))
+        whole = count_signed(run.location, name, own) == count_signed(run.location, "manifest", videos) > 0
+        return digest_rows(run.location, name, own) if whole else None
     if name == "models":
         files = sorted(list_files(run.path("models"), ".safetensors"), key=lambda path: (len(path), path))
         return digest_files(run.location, sign(run.location, files)) if files else None
@@ -175,6 +177,12 @@ def digest_location(location: str) -> str | None:
     filesystem, path = open_location(location)
     is_file = filesystem.get_file_info(path).type == pafs.FileType.File
     return digest_files(location, sign(location, [path])) if is_file else None
+
+
+@lru_cache(maxsize=32)
+def count_signed(folder: str, table: str, signature: Signature) -> int:
+    """Return the number of a table's rows. The footers of the same files are read once in a process."""
+    return count_rows(folder, table) if signature else 0
 
 
 @lru_cache(maxsize=32)
@@ -223,7 +231,9 @@ def digest_rows(folder: str, table: str, signature: Signature) -> str:
     with_faces = ((hash_of(name.encode()), name, file) for file, rows in found.items() for name, _, faces in rows if faces)
     chosen = sorted(with_faces)[:SAMPLE]
     by_file = {file: [name for _, name, at in chosen if at == file] for _, _, file in chosen}
-    digest.update(b"".join(sorted(one for file, names in by_file.items() for one in digest_large(folder, table, file, names))))
+    with ThreadPoolExecutor(THREADS) as pool:
+        large = list(pool.map(lambda file: digest_large(folder, table, file, by_file[file]), by_file))
+    digest.update(b"".join(sorted(one for rows in large for one in rows)))
     return digest.hexdigest()[:16]
 
 
@@ -279,5 +289,10 @@ def hash_of(*parts: bytes) -> bytes:
 def sign(folder: str, paths: Sequence[str]) -> Signature:
     """Return the path, size and time of files in the file system of a folder."""
     filesystem, _ = open_location(folder)
-    facts = filesystem.get_file_info(list(paths))
-    return tuple((fact.path, fact.size or 0, fact.mtime_ns or 0) for fact in facts)
+    if len(paths) == 1:
+        facts = filesystem.get_file_info(list(paths))
+    else:  # one request lists a folder of object storage; to ask for each file would be a request a file
+        folders = {posixpath.dirname(path) for path in paths}
+        facts = [fact for one in folders for fact in filesystem.get_file_info(pafs.FileSelector(one))]
+    found = {fact.path: fact for fact in facts}
+    return tuple((path, found[path].size or 0, found[path].mtime_ns or 0) for path in paths)

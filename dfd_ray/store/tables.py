@@ -12,7 +12,7 @@ import json
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -195,6 +195,10 @@ def refuse_older_faces(run: Run) -> None:
             )
 
 
+GROWING = ("preprocess.containers",)
+"""Lists that may become longer: what the shorter one let in is read as before."""
+
+
 def check_promise(stored: dict[str, Any], location: str, table: str, config: Config) -> None:
     """Raise RunError if another configuration made something, by the `fingerprint` and `configuration` stored with it.
 
@@ -208,7 +212,8 @@ def check_promise(stored: dict[str, Any], location: str, table: str, config: Con
     then, now, usual = stored.get("configuration", {}), config.content(table), Config().content(table)
     for field in now:
         before = then.get(field, usual[field])  # the default of a new setting is what older versions did
-        if before != now[field]:
+        grown = field in GROWING and set(cast(list[str], before)) <= set(cast(list[str], now[field]))
+        if before != now[field] and not grown:
             raise RunError(
                 f"{location} was made with {field} = {before!r}, not {now[field]!r}; use the same setting or another --run"
             )

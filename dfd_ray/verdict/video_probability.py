@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from dfd_ray.arrays import BoolArray, Float64Array, Int64Array
 from dfd_ray.config import Config
 from dfd_ray.corpus.wording import count_of
-from dfd_ray.errors import Status
+from dfd_ray.errors import RunError, Status
 from dfd_ray.labels import LABELS, NO_FOLD, TRAIN_ONLY
 from dfd_ray.sections import Evaluate
 from dfd_ray.store.tables import flatten_faces
@@ -78,6 +78,18 @@ def split_log_odds(scores: pa.Table) -> list[Float64Array]:
     """Return the log-odds (n,) float64 of all faces of each row of `scores`."""
     column = scores.column("log_odds")
     return np.split(pc.list_flatten(column).to_numpy().astype(float), find_list_ends(column)[:-1])
+
+
+def refuse_not_finite(scores: pa.Table, location: str) -> None:
+    """Raise RunError, with the name of a video, where a classifier gave a face no number."""
+    flat = pc.list_flatten(scores.column("log_odds")).to_numpy(zero_copy_only=False)
+    if len(bad := np.flatnonzero(~np.isfinite(flat))):
+        row = np.searchsorted(find_list_ends(scores.column("log_odds")), bad[0], side="right")
+        raise RunError(
+            f"{location}: the classifiers gave {len(bad)} of {len(flat)} faces no number, such as one of "
+            f"{scores.column('video_id')[int(row)].as_py()}: their training "
+            "diverged; train again with a lower train.learning_rate"
+        )
 
 
 def find_list_ends(lists: pa.ChunkedArray) -> Int64Array:

@@ -35,6 +35,8 @@ class Video:
     """The chosen frames in display order; fewer than wanted when the stream breaks off."""
     frames_wanted: int
     """Frames asked for, or all that the file promises where these are fewer."""
+    wanted_by_comb: list[int]
+    """The same of each comb."""
 
 
 def decode_video(
@@ -84,10 +86,10 @@ def decode_video(
     there = stream.frame_count
     promised = np.arange(there, there + round(lost * len(candidates) / there))
     wanted = choose_combs(np.concatenate([candidates, promised]), count, comb or count, most)
-    asked = sum(map(len, wanted))
+    by_comb = [len(one) for one in wanted]
     combs = [set(one[one < there].tolist()) for one in wanted]
     if not any(combs):
-        return Video(stream, [], asked)
+        return Video(stream, [], sum(by_comb), by_comb)
 
     def decode(chosen: set[int]) -> tuple[list[Frame], str | None]:
         if not chosen:
@@ -103,7 +105,7 @@ def decode_video(
         frames = [replace(frame, comb=number) for number, one in enumerate(combs) for frame in decode(one)[0]]
     if not frames:
         raise VideoError(Stage.DECODE, Reason.BROKEN_STREAM if damage else Reason.NO_FRAMES, damage or "")
-    return Video(stream, sorted(frames, key=lambda frame: frame.index), asked)
+    return Video(stream, sorted(frames, key=lambda frame: frame.index), sum(by_comb), by_comb)
 
 
 def count_lost(stream: Stream, source: Source) -> int:

@@ -168,8 +168,10 @@ def decode_row(uri: str, count: int, settings: Preprocess) -> pa.Table:
     except Exception as error:  # what a decoder raises costs one video, not the job
         raise VideoError(Stage.DECODE, Reason.BROKEN_STREAM, f"{type(error).__name__}: {error}") from error
     facts = {name: getattr(video.stream, name) for name in ("width", "height", "fps", "frame_count", "codec")}
-    wanted, decoded = video.frames_wanted, len(video.frames)
-    facts |= {"frames_wanted": wanted, "frames_decoded": decoded}
+    facts |= {"frames_wanted": video.frames_wanted, "frames_decoded": len(video.frames)}
+    # Of the combs that every label has, so that a video is not an error by its label.
+    wanted = sum(video.wanted_by_comb[: settings.shared_combs])
+    decoded = sum(frame.comb < settings.shared_combs for frame in video.frames)
     if decoded < LEAST_SHARE * wanted:
         short = VideoError(Stage.DECODE, Reason.CUT_SHORT, f"{decoded} of {wanted} frames")
         facts |= {"status": Status.ERROR, "error_stage": short.stage, "error": str(short)}

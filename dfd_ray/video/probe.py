@@ -100,6 +100,7 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
     stream = find_picture_stream(container)
     read_slice_header = _make_header_reader(stream)
     name, read, doubtful, failed = stream.codec_context.name, 0, 0, False
+    keyed, hidden = False, False
     trusted = name in CLEAN_KEYFRAMES
     timed = container.format.name.startswith(TIMED_CONTAINERS)
     stamps: list[int | None] = []
@@ -107,8 +108,11 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
     try:
         for packet in container.demux(stream):
             read += packet.size > 0
+            keyed |= packet.is_keyframe
+            hidden |= packet.is_discard and not stamps
             if packet.size == 0 or not is_shown(packet, name):
                 continue
+            doubtful += not keyed  # a recording that begins between two key frames: decoders drop what comes before one
             check_deadline()
             doubtful += name == "mpeg4" and is_packed(packet)
             if read_slice_header is not None:
@@ -143,8 +147,9 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
         packets=len(stamps),
         listed=max(len(stamps) + count_unread(container, stream, read), announced if failed else 0),
         announced=announced,
-        # Pictures sent after the first key frame and shown before it lack what they depend on: many decoders drop them.
-        doubtful=doubtful + int(display[0] if len(display) else 0),
+        # Pictures sent after the first key frame and shown before it lack what they depend on: many decoders drop them. Behind
+        # a start that an edit list hides they have it.
+        doubtful=doubtful + int(display[0] if len(display) and keyed and not hidden else 0),
     )
 
 

@@ -242,6 +242,8 @@ def test_what_is_damaged_is_left_out_and_named(new_run: Callable[..., Path], pag
     assert "evaluation/metrics.json cannot be read. The page leaves it out." in text
     assert "faces/part-1.parquet is cut off. The page leaves it out." in text
     assert "4 not processed yet" in text
+    (run / "manifest" / "part-0.parquet").write_bytes(b"PAR1 cut")
+    assert "manifest/part-0.parquet is cut off" in text_of(page_of(run)[0])
     assert "configuration cannot be read (unknown field 'unheard_of'" in text
 
 

@@ -243,6 +243,15 @@ def test_a_setting_that_this_version_does_not_know_is_named(tmp_path: Path) -> N
         tables.check_promise(making, "models", "models", Config())
 
 
+def test_kinds_of_files_that_are_read_by_now_are_no_other_configuration() -> None:
+    making = {"fingerprint": "", "configuration": Config().content("faces")}
+    making["configuration"]["preprocess.containers"] = ["mov", "mp4"]
+    tables.check_promise(making, "faces", "faces", Config())
+    making["configuration"]["preprocess.containers"] = ["mov", "mp4", "nut"]
+    with pytest.raises(RunError, match=r"preprocess\.containers"):
+        tables.check_promise(making, "faces", "faces", Config())
+
+
 def write_mixed(run: Path) -> None:
     """Write faces of an older version, of this one, and of a newer one."""
     face = {"frame_index": 4, "face_index": 0, "probability": 1.0, "image": b"x"}

@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from dfd_ray.config import load_config
+from dfd_ray.errors import RunError
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.verdict.aggregation import METHODS, Method
@@ -22,6 +23,7 @@ from dfd_ray.verdict.video_probability import (
     choose_judged,
     count_judged_frames,
     list_methods,
+    refuse_not_finite,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -167,3 +169,10 @@ def test_one_fold_with_too_few_of_a_class_for_two_halves_is_not_calibrated() -> 
     judged = calibrate_videos(only(raw), label, np.zeros(4, np.int64), videos, load_config().evaluate)
     np.testing.assert_array_equal(judged.probability, raw)
     assert judged.calibration is not None, "new videos are calibrated by all of these"
+
+
+def test_a_face_without_a_number_is_one_line_with_its_video() -> None:
+    scores, _ = tables_of({"a": [[1.0]], "b": [], "c": [[0.0], [float("nan"), 2.0]], "d": [[float("inf")]]})
+    with pytest.raises(RunError, match=r"scores: the classifiers gave 2 of 5 faces no number, such as one of c:"):
+        refuse_not_finite(scores, "scores")
+    refuse_not_finite(scores.slice(0, 2), "scores")

@@ -181,3 +181,20 @@ def test_damage_in_a_stream_that_must_be_counted_is_not_passed_over(make_clip: A
     video = decode_video(str(path), 20, containers=CONTAINERS)
     assert video.frames_wanted == 20
     assert 0 < len(video.frames) < 14
+
+
+def remux(source: Path, target: Path, first: int, **options: str) -> Path:
+    """Copy the packets of a clip from one of them on, without encoding anything."""
+    with av.open(str(source)) as container, av.open(str(target), "w", options=options) as copy:
+        stream = copy.add_stream_from_template(container.streams.video[0])
+        for number, packet in enumerate(container.demux(video=0)):
+            if packet.size and number >= first:
+                packet.stream = stream
+                copy.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("first", [1, 7, 20])
+def test_a_recording_that_begins_between_two_key_frames(make_clip: Any, decode_all: Any, tmp_path: Path, first: int) -> None:
+    path = remux(make_clip(options={"g": "24", "bf": "0", "sc_threshold": "0"}), tmp_path / "cut.ts", first)
+    check(path, decode_all, 48)

@@ -72,6 +72,13 @@ def test_a_video_of_which_hardly_anything_is_there_is_an_error_with_its_facts(
     assert (row["width"], row["height"]) == (160, 120)
 
 
+@pytest.mark.parametrize("share", np.linspace(0.25, 0.5, 26))
+def test_whether_a_video_is_cut_short_does_not_depend_on_its_label(make_clip: Any, tmp_path: Path, share: float) -> None:
+    path, settings = kept(make_clip(movflags="faststart"), share, tmp_path), Preprocess()
+    counts = (settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
+    assert len({row_of(path, count)["status"] for count in counts}) == 1
+
+
 @pytest.mark.parametrize("share", np.linspace(0.1, 1, 10))
 def test_the_share_decides(make_clip: Any, tmp_path: Path, share: float) -> None:
     video = decode_video(str(kept(make_clip(movflags="faststart"), share, tmp_path)), 12)
