@@ -19,7 +19,7 @@ from dfd_ray.store.model_files import find_untrained_folds, list_trained_folds
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.sources import digest_sources
-from dfd_ray.store.storage import delete_file, exists, read_json, write_json
+from dfd_ray.store.storage import delete_file, exists, list_files, read_json, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, time_job
 from dfd_ray.store.tables import read_table, with_metadata, write_file
 from dfd_ray.verdict.metrics import IntervalScore
@@ -93,7 +93,7 @@ def summarise(run: Run, *notes: str) -> Summary:
         **count_statuses(read_table(run.location, "scores", ["status", "error"])),
         notes=[*notes, *metrics.get("remarks", [])],
         details={
-            "models": len(list_trained_folds(run)),
+            "models": len(list_files(run.path("models"), ".safetensors")),
             "videos judged": metrics.get("videos"),
             "groups": metrics.get("groups"),
             **scores,

@@ -68,6 +68,6 @@ def test_a_file_that_is_named_itself_is_a_row_whatever_it_is(name: str, tmp_path
 
 def test_a_folder_without_a_video_says_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(
-        CorpusError, match=r"no video in it \(looked for .mp4, .*; left out: 1 file of kinds .* 1 .flv, such as 'a.flv'\)"
+        CorpusError, match=r"no video in it \(looked for .mp4, .*; left out: 1 file of kinds .* 1 .swf, such as 'a.swf'\)"
     ):
-        list_new_videos(str(fill(tmp_path, "a.flv")))
+        list_new_videos(str(fill(tmp_path, "a.swf")))

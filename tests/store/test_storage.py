@@ -4,6 +4,7 @@ import errno
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,15 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == b"old"
 
 
-def test_an_interrupt_during_an_upload_does_not_empty_the_object(bucket: Bucket) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have an interrupt raise KeyboardInterrupt. A shell starts what it puts into the background with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_during_an_upload_does_not_empty_the_object(bucket: Bucket, interruptible: None) -> None:
     storage.write_bytes("s3://bucket/file", b"old")
 
     def interrupt(kind: str, path: str) -> None:
