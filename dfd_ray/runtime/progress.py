@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import ray
 from ray.actor import ActorHandle
@@ -167,7 +167,8 @@ def show_progress(job: str, run: str, table: str) -> Iterator[ActorHandle]:
         with closing(bar.bar), call_every(INTERVAL, bar.look):
             yield counter
     finally:
-        delete_notes(f"{identify(counter)}/")
+        with suppress(RayError, RuntimeError, TimeoutError):  # what is left is small, and the table is whole by now
+            delete_notes(f"{identify(counter)}/")
         ray.kill(counter)
 
 

@@ -61,16 +61,15 @@ def test_every_stage_asks_for_a_limit_first(stage: type, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [ExtractAndDetect, EmbedFaces, ScoreFaces])
-def test_the_exit_of_every_stage_is_limited(stage: type, ray: None, finished_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [ExtractAndDetect, EmbedFaces])
+def test_the_exit_of_a_stage_is_limited(stage: type, ray: None, tmp_path: Path) -> None:
     settings = load_config(None, [f"embed.{one}" for one in ("backbone=test_efficientnet", "weights=random", "image_size=64")])
     arguments: dict[type, tuple[Any, ...]] = {
+        ExtractAndDetect: (settings.preprocess, "cpu"),
         EmbedFaces: (settings.embed, "fp32", settings.resources.embed),
-        ScoreFaces: (Run(str(finished_run), settings), "cpu", 1),
     }
     left = tmp_path / "left"
-    make = partial(stage, *arguments.get(stage, (settings.preprocess, "cpu")))
-    run_and_drop(make, lambda: left.write_text(str(signal.alarm(0)))).wait(PATIENCE)
+    run_and_drop(partial(stage, *arguments[stage]), lambda: left.write_text(str(signal.alarm(0)))).wait(PATIENCE)
     assert 0 < int(left.read_text()) <= EXIT_SECONDS
 
 
