@@ -108,7 +108,7 @@ class Reason(StrEnum):
     BROKEN_STREAM = "broken_stream"
     """The decoder gave up; the detail is its own message."""
     CUT_SHORT = "cut_short"
-    """The video breaks off: less than a third of the frames wanted of it could be decoded; the detail says how many."""
+    """The video breaks off: less than a third of the frames that would be judged could be decoded; the detail says how many."""
     TOO_LARGE = "too_large"
     """The video has more pixels or packets than the configuration allows."""
     DEADLINE = "deadline"

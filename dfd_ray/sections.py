@@ -84,6 +84,11 @@ class Preprocess(Section):
         return max(self.frames_real, self.frames_fake, self.frames_unlabelled)
 
     @property
+    def least_frames(self) -> int:
+        """The frames sampled from every video that has so many, whatever its label."""
+        return min(self.frames_real, self.frames_fake, self.frames_unlabelled)
+
+    @property
     def comb(self) -> int:
         """Frames of a comb: the most that divide the three numbers of frames, so that each label takes whole combs."""
         return math.gcd(self.frames_real, self.frames_fake, self.frames_unlabelled)
@@ -91,7 +96,7 @@ class Preprocess(Section):
     @property
     def shared_combs(self) -> int:
         """Combs that are taken of a video whatever its label."""
-        return min(self.frames_real, self.frames_fake, self.frames_unlabelled) // self.comb
+        return self.least_frames // self.comb
 
 
 class Embed(Section):

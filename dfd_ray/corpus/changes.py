@@ -82,7 +82,7 @@ def describe_changes(run: Run, entries: list[Entry]) -> str | None:
 
 def keep_known_sizes(now: pa.Table, then: pa.Table) -> pa.Table:
     """Return the rows with the size that a file had where it is not there now: it may have been deleted to save space."""
-    sizes = dict(zip(then.column("video_id").to_pylist(), then.column("bytes").to_pylist(), strict=True))
+    sizes = map_sizes(then)
     rows = zip(now.column("video_id").to_pylist(), now.column("bytes").to_pylist(), strict=True)
     known = [sizes.get(video_id) if size is None else size for video_id, size in rows]
     return now.set_column(now.schema.get_field_index("bytes"), "bytes", pa.array(known, pa.int64()))
@@ -94,10 +94,14 @@ def read_own(run: Run) -> pa.Table:
     return videos.filter(pc.not_equal(pc.fill_null(videos.column("fold"), 0), TRAIN_ONLY))
 
 
+def map_sizes(videos: pa.Table) -> dict[str, int | None]:
+    """Return the size of each video's file, by id."""
+    return dict(zip(videos.column("video_id").to_pylist(), videos.column("bytes").to_pylist(), strict=True))
+
+
 def list_resized(run: Run, entries: list[Entry]) -> set[str]:
     """Return the ids of the videos whose files have another size than when they were indexed."""
-    videos = read_own(run)
-    sizes = dict(zip(videos.column("video_id").to_pylist(), videos.column("bytes").to_pylist(), strict=True))
+    sizes = map_sizes(read_own(run))
     return {one.video_id for one in entries if one.bytes is not None and sizes.get(one.video_id, one.bytes) != one.bytes}
 
 

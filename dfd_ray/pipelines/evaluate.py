@@ -86,6 +86,7 @@ def summarise(run: Run, *notes: str) -> Summary:
         "log loss minus constant": show_score(metrics.get("versus_constant")),
         "AUC of file facts alone": show_score((metrics.get("metadata_probe") or {}).get("roc_auc")),
         "AUC minus that": show_score(metrics.get("beyond_probe")),
+        "AUC of the faces' geometry alone": show_score((metrics.get("geometry_probe") or {}).get("roc_auc")),
     }
     return Summary(
         job="evaluate",
@@ -99,7 +100,6 @@ def summarise(run: Run, *notes: str) -> Summary:
             **scores,
             "constants": metrics.get("constants"),
             **beyond,
-            "geometry_only": metrics.get("geometry_probe"),
         },
     )
 

@@ -54,7 +54,7 @@ def judge_combs(settings: Preprocess) -> str:
     """Return what to say of numbers of frames that make small combs, in which hardly a face can be followed, else nothing."""
     names = ("frames_real", "frames_fake", "frames_unlabelled")
     frames = [getattr(settings, name) for name in names]
-    least = min(*frames, settings.search_every)
+    least = min(settings.least_frames, settings.search_every)
     if settings.comb >= least:
         return ""
     better = ", ".join(f"{name}={max(1, round(count / least)) * least}" for name, count in zip(names, frames, strict=True))

@@ -167,7 +167,7 @@ def show_progress(job: str, run: str, table: str) -> Iterator[ActorHandle]:
         with closing(bar.bar), call_every(INTERVAL, bar.look):
             yield counter
     finally:
-        with suppress(RayError, RuntimeError, TimeoutError):  # what is left is small, and the table is whole by now
+        with suppress(RayError):  # what is left is small, and the job's own error must be heard
             delete_notes(f"{identify(counter)}/")
         ray.kill(counter)
 
@@ -206,7 +206,10 @@ class ProgressBar:
         if self.warned or self.bar.done == self.total or time.monotonic() - self.moved < self.patience:
             return
         self.warned = True
-        self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, list_begun(self.counter))}")
+        begun = dict[str, str]()
+        with suppress(RayError):  # Ray's server may be what stands still
+            begun = list_begun(self.counter)
+        self.bar.write(f"dfd-ray {self.job}: {describe_stall(self.patience, begun)}")
 
     def say_that_it_died(self) -> None:
         """Say once why the bar stands still from now on; no other warning follows, as nobody knows what is done."""

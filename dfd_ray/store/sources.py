@@ -287,7 +287,7 @@ def hash_of(*parts: bytes) -> bytes:
 
 
 def sign(folder: str, paths: Sequence[str]) -> Signature:
-    """Return the path, size and time of files in the file system of a folder."""
+    """Return the path, size and time of files in the file system of a folder, without those that are gone by now."""
     filesystem, _ = open_location(folder)
     if len(paths) == 1:
         facts = filesystem.get_file_info(list(paths))
@@ -295,4 +295,4 @@ def sign(folder: str, paths: Sequence[str]) -> Signature:
         folders = {posixpath.dirname(path) for path in paths}
         facts = [fact for one in folders for fact in filesystem.get_file_info(pafs.FileSelector(one))]
     found = {fact.path: fact for fact in facts}
-    return tuple((path, found[path].size or 0, found[path].mtime_ns or 0) for path in paths)
+    return tuple((path, found[path].size or 0, found[path].mtime_ns or 0) for path in paths if path in found)

@@ -109,13 +109,13 @@ def predict_own(
     probability = judged.probability
     unlabelled = np.isfinite(judged.raw) & (label < 0)
     if unlabelled.any() and len(folds) > 1:
-        alone = [
-            aggregate_videos(one, choose_judged(one, frames, config), judged.aggregation)
-            for one in split_models(scores.filter(pa.array(unlabelled)), len(folds))
-        ]
+        rows = split_models(scores.filter(pa.array(unlabelled)), len(folds))
+        alone = np.stack(
+            [aggregate_videos(one, choose_judged(one, frames, config), judged.aggregation) for one in rows], axis=1
+        )
         lines = [judged.models[one] for one in folds] if judged.models else []
-        judged.raw[unlabelled] = average_models(np.stack(alone, axis=1))
-        averaged = average_models(np.stack(alone, axis=1), lines)
+        judged.raw[unlabelled] = average_models(alone)
+        averaged = average_models(alone, lines)
         probability[unlabelled] = np.clip(averaged, config.evaluate.clip, 1 - config.evaluate.clip)
     # Videos of a fold that every model has seen are not judged, not even those without a face.
     probability[(label >= 0) & ~np.isin(fold, folds)] = np.nan
@@ -147,10 +147,10 @@ def predict_new(
     most = count_judged_frames(config)
     searched = pc.fill_null(scores.column("frames_decoded"), most) if "frames_decoded" in scores.column_names else None
     frames = np.full(len(scores), most) if searched is None else searched.to_numpy()
-    alone = [aggregate_videos(one, Judged(split_log_odds(one), frames), method) for one in split_models(scores, len(folds))]
+    rows = split_models(scores, len(folds))
+    alone = np.stack([aggregate_videos(one, Judged(split_log_odds(one), frames), method) for one in rows], axis=1)
     lines = facts.list_lines(folds, config.predict.prior) if facts else []
-    raw = average_models(np.stack(alone, axis=1))
-    probability = average_models(np.stack(alone, axis=1), lines)
+    raw, probability = average_models(alone), average_models(alone, lines)
     probability = np.clip(probability, config.evaluate.clip, 1 - config.evaluate.clip)
     probability = np.where(np.isfinite(raw), probability, config.predict.fallback_probability)
     faces = split_log_odds(scores)

@@ -39,8 +39,7 @@ def count_judged_frames(config: Config) -> int:
 
     Training takes more frames of REAL videos. When videos are judged, the number of frames must not depend on the label.
     """
-    settings = config.preprocess
-    return min(settings.frames_real, settings.frames_fake, settings.frames_unlabelled)
+    return config.preprocess.least_frames
 
 
 def choose_judged(scores: pa.Table, faces: pa.Table, config: Config) -> Judged:
@@ -68,10 +67,9 @@ def list_judged_frames(sampled: list[list[int]] | None, found: Int64Array, confi
     `sampled` are the frames by comb. It is None for a row of an older version; then the frames `found` (n,) with a face are
     thinned, as that version did.
     """
-    most = count_judged_frames(config)
     if sampled is None:
-        return choose_frames(np.unique(found), most)
-    return np.array([frame for comb in sampled[: most // config.preprocess.comb] for frame in comb], np.int64)
+        return choose_frames(np.unique(found), count_judged_frames(config))
+    return np.array([frame for comb in sampled[: config.preprocess.shared_combs] for frame in comb], np.int64)
 
 
 def split_log_odds(scores: pa.Table) -> list[Float64Array]:
@@ -87,8 +85,8 @@ def refuse_not_finite(scores: pa.Table, location: str) -> None:
         row = np.searchsorted(find_list_ends(scores.column("log_odds")), bad[0], side="right")
         raise RunError(
             f"{location}: the classifiers gave {len(bad)} of {len(flat)} faces no number, such as one of "
-            f"{scores.column('video_id')[int(row)].as_py()}: their training "
-            "diverged; train again with a lower train.learning_rate"
+            f"{scores.column('video_id')[int(row)].as_py()}: their training diverged; "
+            "train again with a lower train.learning_rate"
         )
 
 

@@ -36,7 +36,8 @@ ATTEMPTS = 2
 GRACE = 5.0
 """Seconds beyond the deadline after which the child is killed. The child's own deadline comes first."""
 LEAST_SHARE = Fraction(1, 3)
-"""Share of the frames wanted of a video below which it is an error. A video that breaks off half-way is judged by its half."""
+"""Share of the frames that would be judged, below which a video is an error. One that breaks off half-way is judged by its
+half."""
 PIPE_BYTES = 2**20
 """Size of the pipe between the two. With Linux's default of 64 KiB a row takes twice as long to cross."""
 

@@ -99,8 +99,8 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
     """
     stream = find_picture_stream(container)
     read_slice_header = _make_header_reader(stream)
-    name, read, doubtful, failed = stream.codec_context.name, 0, 0, False
-    keyed, hidden = False, False
+    name, read, doubtful = stream.codec_context.name, 0, 0
+    keyed = hidden = failed = False
     trusted = name in CLEAN_KEYFRAMES
     timed = container.format.name.startswith(TIMED_CONTAINERS)
     stamps: list[int | None] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from ray.exceptions import RpcError
 
 from dfd_ray.corpus.manifest import write_manifest
 from dfd_ray.runtime import progress
@@ -193,6 +194,20 @@ def test_a_job_that_has_done_all_videos_is_not_warned_of(
     time.sleep(0.15)
     bar.warn()
     assert not warnings_of(capfd)
+
+
+def test_a_server_of_ray_s_that_does_not_answer_costs_the_warning_its_names_and_nothing_else(
+    stalled: Callable[[dict[str, int]], ProgressBar], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(counter: object) -> dict[str, str]:
+        raise RpcError("unavailable")
+
+    bar = stalled({})
+    time.sleep(0.15)
+    monkeypatch.setattr(progress, "list_begun", fail)
+    bar.warn()
+    [line] = warnings_of(capfd)
+    assert "at work on faces" not in line
 
 
 def test_a_warning_names_few_of_many_videos() -> None:

@@ -30,7 +30,7 @@ def forget() -> None:
 
 def forget_files() -> None:
     """Forget what was read of files: a test writes them anew within the same tick of the clock, which no job does."""
-    for remembered in (sources.digest_manifest, sources.digest_files, sources.digest_rows):
+    for remembered in (sources.count_signed, sources.digest_manifest, sources.digest_files, sources.digest_rows):
         remembered.cache_clear()
 
 
@@ -287,3 +287,12 @@ def test_what_was_deleted_to_save_space_is_not_compared(made: Run) -> None:
         shutil.rmtree(made.path(gone))
     for table in ("embeddings", "projection", "scores", "predictions"):
         sources.refuse_changed(made, table)
+
+
+@pytest.mark.parametrize("there", [1, 2])
+def test_a_file_that_is_gone_by_now_is_not_signed(tmp_path: Path, there: int) -> None:
+    paths = [tmp_path / f"{number}.parquet" for number in range(there)]
+    for path in paths:
+        path.write_text("x")
+    signed = sources.sign(str(tmp_path), [*map(str, paths), str(tmp_path / "gone.parquet")])
+    assert [(path, size) for path, size, _ in signed] == [(str(path), 1) for path in paths]
