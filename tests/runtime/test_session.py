@@ -15,12 +15,14 @@ import psutil
 import pytest
 
 from dfd_ray.config import load_config
+from dfd_ray.models.backbones import create_backbone
 from dfd_ray.runtime import session
 from dfd_ray.runtime.ray_internals import TOKEN_LOGGER
 from dfd_ray.runtime.session import EXIT_SECONDS, limit_exit
 from dfd_ray.stages.detect import Detect, ExtractAndDetect
 from dfd_ray.stages.embed import EmbedFaces
 from dfd_ray.stages.score import ScoreFaces
+from dfd_ray.store.model_files import export_model
 from dfd_ray.store.run import Run
 
 PATIENCE = 60.0
@@ -61,12 +63,16 @@ def test_every_stage_asks_for_a_limit_first(stage: type, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [ExtractAndDetect, EmbedFaces])
-def test_the_exit_of_a_stage_is_limited(stage: type, ray: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [ExtractAndDetect, EmbedFaces, ScoreFaces])
+def test_the_exit_of_every_stage_is_limited(stage: type, ray: None, draw_run: Callable[..., Path], tmp_path: Path) -> None:
     settings = load_config(None, [f"embed.{one}" for one in ("backbone=test_efficientnet", "weights=random", "image_size=64")])
+    run = Run(str(draw_run(tmp_path / "run")), settings)
+    module, spec = create_backbone("test_efficientnet", weights="random", num_classes=2, image_size=64)
+    export_model(run, 0, module, spec, [])
     arguments: dict[type, tuple[Any, ...]] = {
         ExtractAndDetect: (settings.preprocess, "cpu"),
         EmbedFaces: (settings.embed, "fp32", settings.resources.embed),
+        ScoreFaces: (run, "cpu", 1),
     }
     left = tmp_path / "left"
     run_and_drop(partial(stage, *arguments[stage]), lambda: left.write_text(str(signal.alarm(0)))).wait(PATIENCE)
