@@ -127,22 +127,24 @@ def try_video(counter: ActorHandle | None, video: str, attempts: int) -> Iterato
     """Yield whether a video may be tried: not if `attempts` workers have started it and none reached the end of this context.
 
     Workers that died with their node do not count. Without a counter, a video may be tried. The counter names the job, and may
-    be dead: who has started a video is kept with Ray's own server.
+    be dead: who has started a video is kept with Ray's own server. A start that the server cannot note is not counted.
     """
     if counter is None:
         yield True
         return
-    key = f"{identify(counter)}/{video}"
-    nodes = read_note(key).split()
-    alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]} if nodes else set()
-    allowed = sum(one in alive for one in nodes) < attempts
-    if allowed:
-        write_note(key, " ".join([*nodes, ray.get_runtime_context().get_node_id()]))
+    key, allowed = f"{identify(counter)}/{video}", True
+    with suppress(RayError):  # the video has no part in this
+        nodes = read_note(key).split()
+        alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]} if nodes else set()
+        allowed = sum(one in alive for one in nodes) < attempts
+        if allowed:
+            write_note(key, " ".join([*nodes, ray.get_runtime_context().get_node_id()]))
     try:
         yield allowed
     finally:
         if allowed:  # a refused video stays refused when its task is tried again for another video
-            delete_note(key)
+            with suppress(RayError):
+                delete_note(key)
 
 
 def list_begun(counter: ActorHandle) -> dict[str, str]:

@@ -10,10 +10,10 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.experimental import internal_kv
 
 LOCAL_OPTIONS = {"_system_config": {"task_events_report_interval_ms": 0}}
 """Options of `ray.init` for a local Ray. It has no dashboard to show task events, and its server would keep 10 KB of each of
@@ -25,7 +25,7 @@ REPEATING_LOGGERS = ("ray.data.exceptions", "ray.data._internal.execution.stream
 TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 """This logger warns whether a Ray that starts here asks for a token. On one machine that is as it should be either way."""
 
-NOTES = "dfd_ray"
+NOTES = b"dfd_ray"
 """Namespace of our notes in the store of keys and values that Ray's own server keeps."""
 
 CALLER_WARNINGS = ("`ray_remote_args` is deprecated", "The minimum number of concurrent actors")
@@ -49,29 +49,34 @@ def identify(actor: ActorHandle) -> str:
     return str(actor._actor_id.hex())
 
 
+def _notes() -> Any:
+    # Not `ray.experimental.internal_kv`: its client is one of the module, which a second Ray in the process takes away.
+    return ray._private.worker.global_worker.gcs_client
+
+
 def write_note(key: str, value: str) -> None:
     """Keep a note with Ray's own server, which lives as long as the cluster: unlike an actor, it outlives every worker."""
-    internal_kv._internal_kv_put(key, value, overwrite=True, namespace=NOTES)
+    _notes().internal_kv_put(key.encode(), value.encode(), True, NOTES)
 
 
 def read_note(key: str) -> str:
     """Return a note; empty when there is none."""
-    return (internal_kv._internal_kv_get(key, namespace=NOTES) or b"").decode()
+    return (_notes().internal_kv_get(key.encode(), NOTES) or b"").decode()
 
 
 def list_notes(prefix: str) -> list[str]:
     """Return the keys of all notes that begin so."""
-    return [key.decode() for key in internal_kv._internal_kv_list(prefix, namespace=NOTES)]
+    return [key.decode() for key in _notes().internal_kv_keys(prefix.encode(), NOTES)]
 
 
 def delete_note(key: str) -> None:
     """Delete a note, if it is there."""
-    internal_kv._internal_kv_del(key, namespace=NOTES)
+    _notes().internal_kv_del(key.encode(), False, NOTES)
 
 
 def delete_notes(prefix: str) -> None:
     """Delete all notes whose keys begin so."""
-    internal_kv._internal_kv_del(prefix, del_by_prefix=True, namespace=NOTES)
+    _notes().internal_kv_del(prefix.encode(), True, NOTES)
 
 
 def find_session_folder() -> Path:

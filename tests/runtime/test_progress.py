@@ -143,6 +143,17 @@ def test_workers_that_died_with_their_node_do_not_count(ray: None, run: str) -> 
             assert allowed
 
 
+def test_a_start_that_cannot_be_noted_is_no_error_of_the_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: str) -> str:
+        raise RpcError("the server does not answer")
+
+    for name in ("read_note", "write_note", "delete_note"):
+        monkeypatch.setattr(progress, name, fail)
+    monkeypatch.setattr(progress, "identify", lambda counter: "1")
+    with try_video(SimpleNamespace(), "1.mp4", 2) as allowed:
+        assert allowed
+
+
 class Answers:
     """A counter that answers at once, without Ray, what has been done."""
 

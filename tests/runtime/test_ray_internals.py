@@ -92,6 +92,20 @@ def test_ray_s_server_keeps_notes(ray: None) -> None:
     delete_notes("b/")
 
 
+def test_notes_outlive_a_second_ray_of_the_same_process(ray: None) -> None:
+    """Ray's own tests of clusters reset the client of `ray.experimental.internal_kv`."""
+    from ray.experimental import internal_kv
+
+    client = internal_kv.global_gcs_client
+    internal_kv._internal_kv_reset()
+    try:
+        write_note("c/1", "kept")
+        assert read_note("c/1") == "kept"
+    finally:
+        internal_kv._initialize_internal_kv(client)
+        delete_notes("c/")
+
+
 def test_the_session_has_a_folder_of_logs(ray: None) -> None:
     try:
         folder = find_session_folder()

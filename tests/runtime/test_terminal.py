@@ -30,7 +30,8 @@ OURS = re.compile(
     r"|[a-z]+ needs the [a-z]+: running [a-z ,]+ first"  # what comes first
     r"|[a-z]+: \d+/\d+ (videos|epochs)(, \d+\.\d\d \w+/s|, \d+ s/\w+)?(, in [\d:]+|, [\d:]+ left)?(, .+)?"  # progress
     r"|[a-z]+"  # a summary: its job, and then a row a value
-    r"|  (rows|ok|no_face|error: \w+|seconds|note|result|[\w: ()]+?)  +\S.*"
+    r"|  (rows|ok|no_face|error: \w+|seconds|note|result|[\w:' ()]+?)  +\S.*"
+    r"| {8,}\S.*"  # a value that goes on below
     r"|training \d models, each without one fold, \d epochs each"
 )
 SMALL = [

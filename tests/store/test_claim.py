@@ -15,6 +15,7 @@ from dfd_ray.errors import RunError
 from dfd_ray.store import claim
 from dfd_ray.store.claim import PREFIX, STALE_SECONDS
 from dfd_ray.store.lock import lock_run
+from dfd_ray.store.storage import open_location
 
 if TYPE_CHECKING:
     from tests.bucket import Bucket
@@ -187,3 +188,31 @@ def test_two_jobs_on_a_disk_named_by_a_uri_are_told_apart_as_well(tmp_path: obje
     with lock_run(f"file://{tmp_path}", create=False), pytest.raises(RunError, match="in use"):  # noqa: SIM117
         with lock_run(f"file://{tmp_path}", create=False):
             pass
+
+
+def test_a_claim_that_goes_while_it_is_read_says_nothing(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read takes two requests; S3 has no error of its own for an object that goes between them."""
+    path = f"bucket/run/{PREFIX}1"
+
+    def go(kind: str, name: str) -> None:
+        if (kind, name) == ("get", path):
+            del bucket.objects[path]
+            raise OSError("AWS Error INTERNAL_FAILURE during GetObject operation")
+
+    mine = claim.Claim(RUN, *open_location(RUN))
+    bucket.put(path, b"holds: another")
+    assert mine.holds(path)
+    monkeypatch.setattr(bucket, "fail", go)
+    assert not mine.holds(path)
+
+
+def test_a_claim_that_cannot_be_read_is_an_error(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(kind: str, name: str) -> None:
+        if kind == "get":
+            raise OSError("AWS Error NETWORK_CONNECTION")
+
+    write_dead_claim(bucket, age=1.0)
+    monkeypatch.setattr(bucket, "fail", fail)
+    with pytest.raises(RunError, match="NETWORK_CONNECTION"), lock_run(RUN, create=True):
+        pass
+    assert len(claims_in(bucket)) == 1
