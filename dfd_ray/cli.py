@@ -97,9 +97,11 @@ def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
 
 def _make_tables(tables: list[str], job: str, run: Run) -> Iterator[Summary]:
     """Say which jobs will run before this one, and run them."""
+    from dfd_ray.pipelines.prerequisites import check_ahead
     from dfd_ray.store.tables import WRITER
 
     makers = [WRITER[table] for table in tables]
+    check_ahead([*makers, job], run)
     say(f"{job} needs the {tables[-1]}: running {', '.join([*makers[:-2], ' and '.join(makers[-2:])])} first")
     for maker in makers:
         yield from _save(_run_job(maker, run), run.location, run.config)

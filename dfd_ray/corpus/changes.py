@@ -13,7 +13,7 @@ from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.sources import compare_videos, digest_facts, digest_location
-from dfd_ray.store.storage import exists
+from dfd_ray.store.storage import absolute_uri, exists
 from dfd_ray.store.tables import read_metadata, read_table, table_files
 
 COMPARED = {
@@ -42,6 +42,13 @@ def digest_corpus(entries: list[Entry], extra: list[Entry], config: Config) -> d
         "index.people": digest_location(config.index.people) if config.index.people else None,
     }
     return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def refuse_other_corpus(run: Run) -> None:
+    """Raise RunError if the configuration names another corpus than the one that the run's manifest is of."""
+    indexed, asked = read_metadata(run.location, "manifest").get("corpus"), run.config.corpus
+    if indexed and asked and indexed != absolute_uri(asked):
+        raise RunError(f"--run {run.location} is of the corpus {indexed}, not {absolute_uri(asked)}; use another --run")
 
 
 def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dfd_ray.corpus.changes import digest_corpus, refuse_changed_corpus
+from dfd_ray.corpus.changes import digest_corpus, refuse_changed_corpus, refuse_other_corpus
 from dfd_ray.corpus.manifest import build_manifest, read_videos, write_manifest
-from dfd_ray.errors import RunError
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.runtime.terminal import warn
 from dfd_ray.store.run import Run
@@ -33,7 +32,7 @@ def index(run: Run) -> Summary:
     assert run.config.corpus is not None
     corpus = absolute_uri(run.config.corpus)
     if count_rows(run.location, "manifest"):
-        refuse_other_corpus(run, corpus)
+        refuse_other_corpus(run)
         check_compatible(run, "manifest")
         return summarise(run, [NOTHING_DONE, *refuse_changed_corpus(run, corpus)])
     read = entries, extra, _ = read_videos(corpus, run.config)
@@ -55,13 +54,6 @@ def report_comparing() -> Callable[[int, int], None]:
             warn(f"index: {done} of {total} files of equal size compared")
 
     return report
-
-
-def refuse_other_corpus(run: Run, corpus: str) -> None:
-    """Raise RunError if the run's manifest is of another corpus."""
-    indexed = read_metadata(run.location, "manifest").get("corpus", corpus)
-    if indexed != corpus:
-        raise RunError(f"--run {run.location} is of the corpus {indexed}, not {corpus}; use another --run")
 
 
 def summarise(run: Run, notes: list[str]) -> Summary:

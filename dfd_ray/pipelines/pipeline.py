@@ -12,8 +12,10 @@ from dfd_ray.pipelines.embed import embed
 from dfd_ray.pipelines.evaluate import evaluate
 from dfd_ray.pipelines.index import index
 from dfd_ray.pipelines.preprocess import preprocess
+from dfd_ray.pipelines.prerequisites import check_ahead
 from dfd_ray.pipelines.report import report
 from dfd_ray.pipelines.train import train
+from dfd_ray.runtime.resumable_table import is_complete
 from dfd_ray.runtime.session import shared_session
 from dfd_ray.runtime.terminal import say
 from dfd_ray.store.run import Run
@@ -30,6 +32,8 @@ def pipeline(run: Run) -> Iterator[Summary]:
     """
     with shared_session():
         for step in STEPS:
+            if step is preprocess and not is_complete(run, "faces"):
+                check_ahead(["embed", "train", "evaluate"] if has_labels(run) else ["embed"], run)
             if step in (train, evaluate) and not has_labels(run):
                 if step is train:
                     say("\nno video has a label, so there is nothing to learn from: train and evaluate are left out")

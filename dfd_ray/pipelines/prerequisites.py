@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from dfd_ray.corpus.changes import refuse_other_corpus
 from dfd_ray.errors import RunError
 from dfd_ray.runtime.resumable_table import is_complete
 from dfd_ray.store.model_files import find_untrained_folds
@@ -19,8 +22,11 @@ NEEDS = {"faces": "manifest", "embeddings": "faces", "projection": "embeddings",
 def find_missing_tables(job: str, run: Run) -> list[str]:
     """Return the tables that have to be made before a job can run, in their order; none where its own result is complete.
 
-    Raises RunError if that takes a corpus and there is none, or if another configuration made a table.
+    Raises RunError if that takes a corpus and there is none, or if the run is of another corpus or a table of another
+    configuration.
     """
+    if count_rows(run.location, "manifest"):
+        refuse_other_corpus(run)
     missing: list[str] = []
     table: str | None = RESULTS[job]
     while table and not is_made(table, run):
@@ -29,6 +35,24 @@ def find_missing_tables(job: str, run: Run) -> list[str]:
     if "manifest" in missing and run.config.corpus is None:
         raise RunError(f"--run {run.location} holds no manifest: give --corpus FOLDER, or run `dfd-ray index` first")
     return [table for table in missing if WRITER[table] != job]
+
+
+def check_ahead(jobs: Collection[str], run: Run) -> None:
+    """Refuse, before the hours that finding faces takes, what one of the jobs that follow would refuse then.
+
+    Raises WeightsError for weights that cannot be had, ConfigurationError for an unknown backbone or a package that is missing.
+    """
+    from dfd_ray.models.backbones import create_backbone  # here: torch takes seconds, and most calls have nothing to check
+    from dfd_ray.models.grad_cam import check_grad_cam
+    from dfd_ray.runtime.trackers import check_trackers
+
+    for name, section in (("embed", run.config.embed), ("train", run.config.train)):
+        if name in jobs:
+            create_backbone(section.backbone, weights=section.weights, image_size=section.image_size, field=f"{name}.weights")
+    if "train" in jobs:
+        check_trackers(run.config.train)
+    if "evaluate" in jobs and run.config.evaluate.explain:
+        check_grad_cam()
 
 
 def is_made(table: str, run: Run) -> bool:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray import cli
 from dfd_ray.arguments import JOBS
 from dfd_ray.config import load_config
-from dfd_ray.errors import RunError
+from dfd_ray.errors import ConfigurationError, DfdError, RunError
 from dfd_ray.pipelines import prerequisites
-from dfd_ray.pipelines.prerequisites import NEEDS, RESULTS, find_missing_tables
+from dfd_ray.pipelines.pipeline import pipeline
+from dfd_ray.pipelines.prerequisites import NEEDS, RESULTS, check_ahead, find_missing_tables
 from dfd_ray.store.lock import lock_run
 from dfd_ray.store.run import Run
 from dfd_ray.store.summary import Summary
 from dfd_ray.store.tables import WRITER
+
+TINY = [f"{section}.{field}" for section in ("embed", "train") for field in ("backbone=test_efficientnet", "weights=random")]
 
 
 def test_every_job_starts_by_itself_or_has_a_result() -> None:
@@ -120,8 +128,67 @@ def jobs_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_job_says_what_it_will_make_and_makes_it(
     job: str, line: str, expected: list[str], jobs_run: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([job, "--run", str(tmp_path / "run"), "--corpus", str(tmp_path)]) == 0
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    assert cli.main([job, "--run", str(tmp_path / "run"), "--corpus", str(tmp_path), *settings]) == 0
     assert jobs_run == expected
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == line
     assert [text for text in shown[1:] if text and not text.startswith(" ")] == [name.split(",")[0] for name in expected]
+
+
+@pytest.mark.parametrize("job", ["preprocess", "embed", "evaluate", "export"])
+def test_another_corpus_than_the_run_s_is_refused(
+    job: str, draw_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, words = draw_run(tmp_path / "run"), ["--format", "parquet", "--out", str(tmp_path / "faces.parquet")]
+    manifest = run / "manifest" / "part-0.parquet"
+    table = pq.read_table(manifest)
+    facts = json.loads(table.schema.metadata[b"dfd_ray"]) | {"corpus": "/videos"}
+    pq.write_table(table.replace_schema_metadata({"dfd_ray": json.dumps(facts)}), manifest)
+    command = [job, "--run", str(run), *(words if job == "export" else []), "--corpus"]
+    assert cli.main([*command, "/others"]) == 2
+    assert "is of the corpus /videos, not /others; use another --run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train.weights=/none/b7.safetensors", "train.weights=/none/b7.safetensors: there is no such file"),
+        ("embed.weights=/none/b7.safetensors", "embed.weights=/none/b7.safetensors: there is no such file"),
+        ("train.backbone=efficentnet_b7", "efficentnet_b7"),
+        ("train.mlflow=http://me:secret@server", "credentials do not belong in a URI"),
+    ],
+)
+def test_what_a_later_job_would_refuse_is_refused_at_once(setting: str, said: str, tmp_path: Path) -> None:
+    run = Run(str(tmp_path), load_config(None, [*TINY, setting], run=str(tmp_path)))
+    with pytest.raises(DfdError, match=re.escape(said)):
+        check_ahead(["preprocess", "embed", "train"], run)
+    check_ahead(["preprocess"], run)
+
+
+def test_a_heat_map_asks_for_its_package_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("dfd_ray.models.grad_cam.importlib.util.find_spec", lambda name: None)
+    run = Run(str(tmp_path), load_config(None, [*TINY, "evaluate.explain=3"], run=str(tmp_path)))
+    with pytest.raises(ConfigurationError, match="pip install grad-cam"):
+        check_ahead(["evaluate"], run)
+
+
+def test_a_pipeline_refuses_before_it_looks_for_faces(
+    draw_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, done = draw_run(tmp_path / "run"), list[str]()
+    shutil.rmtree(folder / "faces")
+    module = importlib.import_module("dfd_ray.pipelines.pipeline")
+
+    def preprocess(run: Run) -> Summary:
+        done.append("preprocess")
+        return Summary("preprocess", "", rows=1, ok=1)
+
+    monkeypatch.setattr(module, "preprocess", preprocess)
+    monkeypatch.setattr(module, "STEPS", (preprocess,))
+    wrong, right = (load_config(None, [*TINY, *more], run=str(folder)) for more in (["train.weights=/none.pth"], []))
+    with pytest.raises(DfdError, match="there is no such file"):
+        list(pipeline(Run(str(folder), wrong)))
+    assert done == []
+    list(pipeline(Run(str(folder), right)))
+    assert done == ["preprocess"]
