@@ -35,6 +35,8 @@ class Entry:
     originals: tuple[str, ...] = ()
     """Ids of the videos it was made from; of one that is not in the corpus, its name."""
     people: tuple[str, ...] = ()
+    swapped: tuple[str, ...] = ()
+    """Those of the people of whom only the face, or the voice, was put in."""
     groups: tuple[str, ...] = ()
     """Names of groups that the corpus itself puts it in."""
     split: str | None = None

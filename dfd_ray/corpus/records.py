@@ -39,17 +39,22 @@ def read_records(location: str) -> Records | None:
 
     JSON is a table if it is an object of objects by file, or a list of objects.
     """
-    try:
-        data = read_bytes(location)
-        text = data.decode("utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else json.detect_encoding(data))
-    except OSError as error:
-        raise CorpusError(f"{location}: {describe_storage_error(error)}") from None
-    except UnicodeDecodeError:
-        raise CorpusError(f"{location}: not UTF-8 text, nor UTF-16; save it as UTF-8") from None
+    text = read_text(location)
     suffix = location.lower().rpartition(".")[2]
     if suffix in ("csv", "tsv"):
         return _read_lines(location, text)
     return _read_objects(location, text, lines=suffix == "jsonl")
+
+
+def read_text(location: str) -> str:
+    """Return the text in a file, in any encoding of Unicode; CorpusError if it cannot be read."""
+    try:
+        data = read_bytes(location)
+        return data.decode("utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else json.detect_encoding(data))
+    except OSError as error:
+        raise CorpusError(f"{location}: {describe_storage_error(error)}") from None
+    except UnicodeDecodeError:
+        raise CorpusError(f"{location}: not UTF-8 text, nor UTF-16; save it as UTF-8") from None
 
 
 def column_key(column: str) -> str:

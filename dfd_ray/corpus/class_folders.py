@@ -1,0 +1,117 @@
+"""Folders named as labels: `real` and `fake`, or one of a few other pairs of names, side by side."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from dataclasses import dataclass
+
+from dfd_ray.corpus.data_set import DataSet, Tree, common_folder, describe_place, key_of
+from dfd_ray.corpus.listing import Entry
+from dfd_ray.corpus.wording import show
+
+NAME = "class folders"
+PAIRS = (
+    ("real", "fake"),
+    ("reals", "fakes"),
+    ("real-videos", "fake-videos"),
+    ("original", "manipulated"),
+    ("originals", "manipulated"),
+    ("training-real", "training-fake"),
+    ("0", "1"),
+)
+"""Names of the folders of REAL and of FAKE videos, as `key_of` gives them."""
+LABEL_OF = {name: label for pair in PAIRS for name, label in zip(pair, ("REAL", "FAKE"), strict=True)}
+PARTS = frozenset(LABEL_OF)
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLITS |= {"test": "test", "testing": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """A pair of folders that stand side by side."""
+
+    above: str
+    folders: dict[str, str]
+    """The label of each of the two, by the name as it is spelled."""
+
+
+def find(tree: Tree) -> str | None:
+    """Return the folder that holds all pairs of class folders, None if there is no pair."""
+    pairs = find_pairs(tree)
+    return common_folder(pair.above for pair in pairs) if pairs else None
+
+
+def read(tree: Tree, folder: str) -> DataSet:
+    """Return all videos, with the label of the outermost class folder that each is in, and the split that a folder names."""
+    pairs = find_pairs(tree)
+    labels = {posixpath.join(pair.above, name): label for pair in pairs for name, label in pair.folders.items()}
+    depths = {pair.above.count("/") if pair.above else -1 for pair in pairs}
+    names = {key_of(name) for pair in pairs for name in pair.folders}
+    for above in sorted({above for path in tree.videos for above in folders_above(path)}):
+        parent, name = posixpath.split(above)
+        # Where train/ has both classes, test/ may have one.
+        if key_of(name) in names and (parent.count("/") if parent else -1) in depths:
+            labels.setdefault(above, LABEL_OF[key_of(name)])
+    entries = [make_entry(path, labels) for path in tree.videos]
+    spelled = {label: sorted({posixpath.basename(one) for one in labels if labels[one] == label}) for label in ("REAL", "FAKE")}
+    said = " and ".join(f"{' and '.join(map(show, names))} taken for {label}" for label, names in spelled.items())
+    notes = []
+    if splits := [f"{sum(one.split == split for one in entries)} {split}" for split in ("train", "val", "test")]:
+        found = [one for one in splits if not one.startswith("0 ")]
+        said += f"; splits: {', '.join(found)}" if found else ""
+    if "0" in names:
+        notes.append("the folders 0 and 1 are taken for REAL and FAKE; --set index.layout=none if they mean something else")
+    return DataSet(NAME, entries, f"{NAME}{describe_place(folder)}: {said}", notes)
+
+
+def find_pairs(tree: Tree) -> list[Classes]:
+    """Return the pairs of class folders that stand side by side, each with videos in it."""
+    children = defaultdict[str, set[str]](set)
+    for folder in {folder for path in tree.videos for folder in folders_above(path)}:
+        above, name = posixpath.split(folder)
+        children[above].add(name)
+    pairs = list[Classes]()
+    for above in sorted(children):
+        if any(above == one or above.startswith(f"{one}/") for pair in pairs for one in pair_paths(pair)):
+            continue  # inside a class folder, `0` and `1` are numbers
+        names = {key_of(name): name for name in sorted(children[above])}
+        for pair in PAIRS:
+            if not set(pair) <= set(names):
+                continue
+            if pair == ("0", "1") and any(name.isdecimal() and name not in pair for name in names):
+                continue  # numbered folders, of which these are two
+            pairs.append(Classes(above, {names[key]: LABEL_OF[key] for key in pair}))
+            break
+    return pairs
+
+
+def describe_lone(tree: Tree) -> list[str]:
+    """Return a note on a class folder without its other half: no label is taken from it."""
+    names = {name for path in tree.videos for name in path.split("/")[:-1] if key_of(name) in PARTS - {"0", "1"}}
+    if not names:
+        return []
+    lone = min(names)
+    label = LABEL_OF[key_of(lone)]
+    return [
+        f"a folder is called {show(lone)}, and none beside it holds the {'FAKE' if label == 'REAL' else 'REAL'} videos: "
+        f"no label is taken from it"
+    ]
+
+
+def make_entry(path: str, labels: dict[str, str]) -> Entry:
+    """Return a video with the label of the outermost class folder that it is in."""
+    label = next((labels[folder] for folder in folders_above(path) if folder in labels), None)
+    split = next((SPLITS[name] for name in map(key_of, path.split("/")[:-1]) if name in SPLITS), None)
+    return Entry(path, posixpath.dirname(path) or None, label=label, split=split)
+
+
+def folders_above(path: str) -> list[str]:
+    """Return the folders that a path is in, the outermost first."""
+    folders = path.split("/")[:-1]
+    return ["/".join(folders[:number]) for number in range(1, len(folders) + 1)]
+
+
+def pair_paths(pair: Classes) -> list[str]:
+    """Return the paths of the two folders."""
+    return [posixpath.join(pair.above, name) for name in pair.folders]

@@ -1,0 +1,149 @@
+"""FakeAVCeleb: videos of which the picture, the voice, both or neither is fake. The picture alone is judged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+import re
+from dataclasses import dataclass
+
+from dfd_ray.corpus.cells import is_nothing
+from dfd_ray.corpus.data_set import DataSet, Tree, common_folder, describe_one_label, describe_place, stem_of
+from dfd_ray.corpus.listing import VIDEO_SUFFIXES, Entry
+from dfd_ray.corpus.records import read_text
+from dfd_ray.corpus.spellings import clean_path
+from dfd_ray.corpus.wording import count_of, show
+from dfd_ray.errors import CorpusError
+from dfd_ray.store.storage import join
+
+NAME = "FakeAVCeleb"
+CATEGORY = re.compile(r"(real|fake)video[-_ ]?(real|fake)audio", re.IGNORECASE)
+PARTS = frozenset(f"{picture}video-{voice}audio" for picture in ("real", "fake") for voice in ("real", "fake"))
+TABLE = "meta_data.csv"
+PERSON = re.compile(r"id\d+", re.IGNORECASE)
+NEEDED = ("source", "target1", "target2", "method")
+
+Key = tuple[str, str, str]
+"""Category, the folder that the video is in, and its name without suffix; in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the table says of a video: its name there, whose it is, whose face or voice was put in, and how."""
+
+    name: str
+    people: tuple[str, ...]
+    method: str | None
+
+
+def find(tree: Tree) -> str | None:
+    """Return the folder that holds the data set, None if no folder is called as one of its categories."""
+    placed = place_videos(tree)
+    return common_folder(root_of(path) for path in placed) if placed else None
+
+
+def read(tree: Tree, folder: str) -> DataSet:
+    """Return the videos with the label of their pictures and their people; CorpusError for a table that cannot be right."""
+    placed = place_videos(tree)
+    tables = [path for path in tree.others if posixpath.basename(path).casefold() == TABLE]
+    rows = {key: row for path in tables for key, row in read_table(join(tree.corpus, path)).items()}
+    entries = [make_entry(path, key, rows.get(key)) for path, key in placed.items()]
+    notes = describe_one_label(NAME, entries)
+    known = set(placed.values())
+    if absent := [row.name for key, row in rows.items() if key not in known]:
+        notes.append(
+            f"{TABLE} names {len(absent)} of {count_of(len(rows), 'video')} that are not there, such as {show(absent[0])}"
+        )
+    unnamed = [path for path, key in placed.items() if key not in rows]
+    if rows and unnamed:
+        notes.append(
+            f"{TABLE} does not name {len(unnamed)} of {count_of(len(placed), 'video')}, such as {show(unnamed[0])}: "
+            "their labels and people are from folders and names"
+        )
+    said = f"{NAME}{describe_place(folder)}"
+    if voices := sum(key[0] == "realvideo-fakeaudio" for key in placed.values()):
+        said += (
+            f"; {count_of(voices, 'video')} of RealVideo-FakeAudio {'is' if voices == 1 else 'are'} REAL: the picture is judged"
+        )
+    return DataSet(NAME, entries, said if tables else f"{said}; without {TABLE}", notes, frozenset(tables))
+
+
+def place_videos(tree: Tree) -> dict[str, Key]:
+    """Return the videos of the data set, by path."""
+    placed = {path: key_of_path(path) for path in tree.videos}
+    return {path: key for path, key in placed.items() if key is not None}
+
+
+def key_of_path(path: str) -> Key | None:
+    """Return what a video is known by, None if it is in no folder of a category."""
+    folders = path.split("/")[:-1]
+    match = next((match for match in map(CATEGORY.fullmatch, folders) if match), None)
+    if match is None:
+        return None
+    above = [one for one in folders if one.casefold() != "videos"]
+    return f"{match[1]}video-{match[2]}audio".casefold(), above[-1].casefold(), stem_of(path).casefold()
+
+
+def root_of(path: str) -> str:
+    """Return the folder that holds the folder of a video's category."""
+    folders = path.split("/")[:-1]
+    return "/".join(folders[: next(number for number, one in enumerate(folders) if CATEGORY.fullmatch(one))])
+
+
+def make_entry(path: str, key: Key, row: Row | None) -> Entry:
+    """Return a video as an entry: `FakeVideo` is a FAKE picture, `RealVideo` a REAL one, whatever its voice."""
+    fake = key[0].startswith("fake")
+    people = row.people if row else tuple(dict.fromkeys(PERSON.findall(path)))
+    return Entry(
+        path,
+        posixpath.dirname(path) or None,
+        label="FAKE" if fake else "REAL",
+        people=people,
+        swapped=people[1:],
+        method=row.method if row and fake else None,
+    )
+
+
+def read_table(location: str) -> dict[Key, Row]:
+    """Return the rows of the table by video; CorpusError if it is none.
+
+    Its header calls the file's name `path` and the folder nothing, or has no name for the folder at all. So the two are known
+    by what they look like. A video may be there twice, with two methods: its first row counts.
+    """
+    text = read_text(location)
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text, newline="")) if any(line)]
+    except csv.Error as error:
+        raise CorpusError(f"{location}: {error}; expected CSV") from None
+    header = [name.strip().casefold() for name in lines[0]] if lines else []
+    if not set(NEEDED) <= set(header):
+        raise CorpusError(
+            f"{location}: its columns are {', '.join(filter(None, header)) or 'none'}; expected {', '.join(NEEDED)}"
+        )
+    rows = dict[Key, Row]()
+    for number, line in enumerate(lines[1:], 2):
+        cells = [cell.strip() for cell in line]
+        name = next((cell for cell in reversed(cells) if cell.casefold().endswith(VIDEO_SUFFIXES)), "")
+        folder = next((cell for cell in cells if cell != name and any(map(CATEGORY.fullmatch, parts_of(cell)[:-1]))), "")
+        path = clean_path(f"{folder}/{name}")
+        key = key_of_path(path or "")
+        if not name or path is None or key is None:
+            raise CorpusError(
+                f"{location}: row {number} is {show(','.join(line))}; expected the name of a video and its folder"
+            )
+        rows.setdefault(key, make_row(path, dict(zip(header, cells, strict=False))))
+    return rows
+
+
+def make_row(path: str, cells: dict[str, str]) -> Row:
+    """Return what the cells of a row say; `target2` holds a number as often as a person."""
+    named = [cells.get(column, "") for column in ("source", "target1", "target2")]
+    people = [name for name in named if not is_nothing(name) and not name.isdecimal()]
+    method = cells.get("method", "")
+    return Row(path, tuple(dict.fromkeys(people)), None if is_nothing(method) else method)
+
+
+def parts_of(cell: str) -> list[str]:
+    """Return the parts of a path in a cell."""
+    return cell.replace("\\", "/").split("/")
