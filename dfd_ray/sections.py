@@ -42,6 +42,18 @@ class Index(Section):
     same_person: float | None = setting(
         None, "least cosine between two such vectors of the same person; depends on the network", gt=0, lt=1
     )
+    layout: Literal[
+        "auto", "none", "faceforensics", "celeb_df", "dfdc_preview", "dfdc_test", "fakeavceleb", "class_folders"
+    ] = setting(
+        "auto",
+        "how the corpus is laid out; auto = a data set that is known by its folders, else a table of labels, else folders "
+        "named as labels, else bare videos; none = a table or bare videos",
+    )
+    join_people: Literal["auto", "all", "target", "none"] = setting(
+        "auto",
+        "whose videos are one group: of all people that a data set names, of the person whose video it is (target), or "
+        "none; auto = all, unless that leaves fewer groups than folds and target does not",
+    )
     missing_files: Literal["refuse", "keep"] = setting(
         "refuse", "what to do when a file that the metadata name is absent: refuse to index, or keep it as an error row"
     )

@@ -37,6 +37,8 @@ OTHER_VALUES: dict[str, Any] = {
     "index.people": "people.parquet",
     "index.same_person": 0.6,
     "index.missing_files": "keep",
+    "index.layout": "none",
+    "index.join_people": "all",
     "preprocess.frames_real": 41,
     "preprocess.frames_fake": 9,
     "preprocess.frames_unlabelled": 17,

@@ -62,7 +62,7 @@ def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
     for place in (corpus, run.config.index.extra_real):
         if place and not exists(place):
             return [f"{place} is not there, so whether it has changed is not known"]
-    entries, extra, _ = read_videos(corpus, run.config)
+    entries, extra, _, _ = read_videos(corpus, configure_as_then(run))
     change, remedy = describe_changes(run, entries), f"delete {run.path('manifest')} and run `dfd-ray index` again"
     if change is None:
         now = digest_corpus(entries, extra, run.config)
@@ -74,6 +74,14 @@ def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
     if gone := [entry.video_id for entry in entries if entry.bytes is None]:
         return [f"{len(gone)} of {len(entries)} videos are listed and not there, such as {gone[0]}"]
     return []
+
+
+def configure_as_then(run: Run) -> Config:
+    """Return the configuration with the layout by which an older version, which knew none, read the corpus."""
+    stored = read_metadata(run.location, "manifest").get("configuration", {})
+    if "index.layout" in stored:
+        return run.config
+    return run.config.model_copy(update={"index": run.config.index.model_copy(update={"layout": "none"})})
 
 
 def describe_changes(run: Run, entries: list[Entry]) -> str | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 
 from scipy.cluster.hierarchy import DisjointSet
 
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.originals import absent_key
+from dfd_ray.corpus.wording import count_of
+from dfd_ray.labels import LABELS
 
 
 def link_groups(entries: list[Entry], twins: Iterable[list[str]] = ()) -> list[str]:
@@ -33,3 +37,57 @@ def nodes_of(entry: Entry, known: set[str]) -> list[Hashable]:
     """Return what a video is linked to: the ids of its originals, and the names of what is no video of the corpus."""
     originals = [name if name in known else ("absent", absent_key(name)) for name in entry.originals]
     return [*originals, *(("group", name) for name in entry.groups), *(("person", name) for name in entry.people)]
+
+
+def group_people(entries: list[Entry], twins: list[list[str]], folds: int, join: str = "auto") -> tuple[list[str], list[str]]:
+    """Return each video's group as `link_groups` does, with people joined as `index.join_people` says, and notes on that.
+
+    A data set that swaps faces among a few people is one group where all people join. Then `auto` joins only the person whose
+    video it is, if that leaves a group of each label for every fold, and a note says how many people are in several groups.
+    """
+    if join == "none":
+        groups = link_groups([replace(entry, people=()) for entry in entries], twins)
+        return groups, describe_people_apart(entries, groups)
+    groups = link_groups(entries, twins)
+    if join == "all" or not any(entry.swapped for entry in entries):
+        return groups, []
+    apart = link_groups([replace(entry, people=find_targets(entry)) for entry in entries], twins)
+    before, after = (count_of(len(set(apart)), "group"), len(set(groups)))
+    if before == count_of(after, "group"):
+        return groups, []
+    largest = count_of(Counter(groups).most_common(1)[0][1], "video")
+    (few, label), (many, _) = count_foldable(entries, groups), count_foldable(entries, apart)
+    if join == "target" or few < folds <= many:
+        too_few = f", and {few} with {label} videos, too few for {folds} folds" if few < folds else ""
+        joined = f"people: to join all of them would make {after} of {before}, the largest of {largest}{too_few}; only the "
+        return apart, [f"{joined}videos of one target are joined", *describe_people_apart(entries, apart)]
+    note = f"people join {before} into {after}, the largest of {largest}"
+    if few < folds:
+        note += "; --set index.join_people=target joins only the videos of one target"
+    return groups, [note]
+
+
+def find_targets(entry: Entry) -> tuple[str, ...]:
+    """Return the people of a video without those of whom only the face was put in."""
+    return tuple(name for place, name in enumerate(entry.people) if place == 0 or name not in entry.swapped)
+
+
+def count_foldable(entries: list[Entry], groups: list[str]) -> tuple[int, str]:
+    """Return how many groups hold the label that the fewest hold, and that label: so many folds can have both."""
+    held = {label: {one for entry, one in zip(entries, groups, strict=True) if entry.label == label} for label in LABELS}
+    return min(((len(found), label) for label, found in held.items() if found), default=(0, "labelled"))
+
+
+def describe_people_apart(entries: list[Entry], groups: list[str]) -> list[str]:
+    """Return a note on the people who are in several groups, none if there are none."""
+    places = defaultdict[str, set[str]](set)
+    for entry, group in zip(entries, groups, strict=True):
+        for name in entry.people:
+            places[name].add(group)
+    several = sum(len(found) > 1 for found in places.values())
+    if not several:
+        return []
+    return [
+        f"people: {several} of {len(places)} are in several groups, so that a model may have seen those whom it is tested on, "
+        "and scores may be too good; --set index.join_people=all joins their groups"
+    ]

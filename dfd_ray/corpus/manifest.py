@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from itertools import pairwise
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from dfd_ray.config import Config
-from dfd_ray.corpus.entries import check_present, read_entries
+from dfd_ray.corpus.entries import check_present, read_corpus
 from dfd_ray.corpus.folds import assign_folds
-from dfd_ray.corpus.groups import link_groups
+from dfd_ray.corpus.groups import group_people
 from dfd_ray.corpus.listing import (
     VIDEO_SUFFIXES,
     Entry,
@@ -31,28 +32,38 @@ from dfd_ray.store.storage import absolute_uri, delete_folder, join, open_locati
 from dfd_ray.store.tables import write_file
 
 
-def read_videos(corpus: str, config: Config) -> tuple[list[Entry], list[Entry], list[str]]:
-    """Return the videos of a corpus, those of `index.extra_real`, and notes on all that is left out.
+class Videos(NamedTuple):
+    """The videos of a corpus, those of `index.extra_real`, notes on all that is left out, and the corpus's layout in words."""
 
-    Raises CorpusError when a folder is missing or empty, or its metadata contradict it.
+    entries: list[Entry]
+    extra: list[Entry]
+    notes: list[str]
+    layout: str
+
+
+def read_videos(corpus: str, config: Config) -> Videos:
+    """Return the videos of a corpus, and of `index.extra_real`.
+
+    Raises CorpusError when a folder is missing or empty, or its metadata contradict it, and ConfigurationError when the
+    layout that `index.layout` names is not there.
     """
-    entries, notes = read_entries(corpus)
+    entries, notes, layout = read_corpus(corpus, config.index.layout)
     extra, told = list_extra_real(absolute_uri(config.index.extra_real)) if config.index.extra_real is not None else ([], [])
-    return entries, extra, [*notes, *told]
+    return Videos(entries, extra, [*notes, *told], layout)
 
 
 def build_manifest(
     corpus: str,
     config: Config,
     report: Report = ignore,
-    read: tuple[list[Entry], list[Entry], list[str]] | None = None,
+    read: Videos | None = None,
 ) -> tuple[pa.Table, list[str]]:
     """Return the manifest of a corpus, and notes on all that is left out of it, on copies and on folds.
 
     `report` is called with how many of how many files have been compared; `read` is what `read_videos` returned, if it was
     called before. Raises CorpusError as that does, and when files are absent.
     """
-    entries, extra, notes = read or read_videos(corpus, config)
+    entries, extra, notes, _ = read or read_videos(corpus, config)
     check_present(corpus, entries, config)
     places = [Place(entry.video_id, corpus, entry.video_id, entry.bytes) for entry in entries]
     count = len(entries)
@@ -80,7 +91,8 @@ def group_videos(entries: list[Entry], places: list[Place], config: Config, repo
     """Return each video's group, and notes on copies and on people that join groups."""
     twins = find_twins(places, config.preprocess.follow_links, report)
     notes = describe_twins(twins, {entry.video_id: entry.label for entry in entries})
-    groups = link_groups(entries, twins)
+    groups, told = group_people(entries, twins, config.index.folds, config.index.join_people)
+    notes += told
     if config.index.people is not None:
         if config.index.same_person is None:
             raise ConfigurationError("index.people needs index.same_person: from which cosine two vectors are of one person")

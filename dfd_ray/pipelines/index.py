@@ -35,10 +35,11 @@ def index(run: Run) -> Summary:
         refuse_other_corpus(run)
         check_compatible(run, "manifest")
         return summarise(run, [NOTHING_DONE, *refuse_changed_corpus(run, corpus)])
-    read = entries, extra, _ = read_videos(corpus, run.config)
-    made_from = digest_corpus(entries, extra, run.config)
+    read = read_videos(corpus, run.config)
+    made_from = digest_corpus(read.entries, read.extra, run.config)
     manifest, notes = build_manifest(corpus, run.config, report_comparing(), read)
-    schema = with_metadata(SCHEMAS["manifest"], "manifest", run.config, corpus=corpus, made_from=made_from)
+    facts = {"corpus": corpus, "made_from": made_from, "layout": read.layout}
+    schema = with_metadata(SCHEMAS["manifest"], "manifest", run.config, **facts)
     write_manifest(run.location, manifest.cast(schema))
     return summarise(run, notes)
 
@@ -59,6 +60,7 @@ def report_comparing() -> Callable[[int, int], None]:
 def summarise(run: Run, notes: list[str]) -> Summary:
     """Count the videos, groups and folds of the manifest."""
     manifest = read_table(run.location, "manifest", ["label", "group", "fold", "part", "bytes"])
+    stored = read_metadata(run.location, "manifest")
     labels, folds = (manifest.column(name).to_pylist() for name in ("label", "fold"))
     return Summary(
         job="index",
@@ -67,11 +69,12 @@ def summarise(run: Run, notes: list[str]) -> Summary:
         ok=len(labels),
         notes=notes,
         details={
+            "layout": stored.get("layout"),
             "videos": {name: labels.count(label) for name, label in [("REAL", "REAL"), ("FAKE", "FAKE"), ("unlabelled", None)]},
             "groups": len(set(manifest.column("group").to_pylist())),
             "folds": len({fold for fold in folds if fold not in (None, TRAIN_ONLY)}),
             "only trained on": folds.count(TRAIN_ONLY),
             "gigabytes": round(sum(size or 0 for size in manifest.column("bytes").to_pylist()) / 1e9, 3),
-            "demo": read_metadata(run.location, "manifest").get("corpus", "").endswith("demo-corpus"),
+            "demo": stored.get("corpus", "").endswith("demo-corpus"),
         },
     )

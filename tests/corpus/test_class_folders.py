@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Plant = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("real", "fake"),
+    [
+        ("real", "fake"),
+        ("REAL", "Fake"),
+        ("original", "manipulated"),
+        ("0", "1"),
+        ("training_real", "training_fake"),
+        ("Training-Real", "training fake"),
+        ("real_videos", "fake_videos"),
+    ],
+)
+@pytest.mark.parametrize("above", ["", "data/set"])
+def test_folders_are_labels_in_any_depth(plant: Plant, index_tree: Any, real: str, fake: str, above: str) -> None:
+    names = [f"{real}/a.mp4", f"{real}/x/y/b.mp4", f"{fake}/c.mp4", f"{fake}/0/d.mp4", f"{fake}/1/e.mp4"]
+    found = index_tree(plant(*(f"{above}/{name}".lstrip("/") for name in names)))
+    assert list(found.column("label").values()).count("REAL") == 2
+    assert {name: row["label"] for name, row in found.rows.items()} == {
+        f"{above}/{name}".lstrip("/"): "FAKE" if name.startswith(fake) else "REAL" for name in names
+    }
+    place = f" in '{above}'" if above else ""
+    assert found.layout == f"class folders{place}: '{real}' taken for REAL and '{fake}' taken for FAKE"
+    assert bool(found.notes_on("the folders 0 and 1 are taken for REAL and FAKE")) == (real == "0")
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "validation", "TEST"), ("train", "valid", "testing")])
+def test_splits_are_folders_above(plant: Plant, index_tree: Any, names: tuple[str, str, str]) -> None:
+    root = plant(*(f"{name}/{label}/{number}.mp4" for name in names for label in ("real", "fake") for number in range(2)))
+    found = index_tree(root)
+    assert {row["split"] for row in found.rows.values() if row["part"].startswith(names[1])} == {"val"}
+    assert found.layout.endswith("'real' taken for REAL and 'fake' taken for FAKE; splits: 4 train, 4 val, 4 test")
+
+
+def test_a_split_may_have_one_class_where_another_has_both(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant("train/real/a.mp4", "train/fake/b.mp4", "test/fake/c.mp4", "extra/d.mp4"))
+    assert found.column("label") == {
+        "extra/d.mp4": None, "test/fake/c.mp4": "FAKE", "train/fake/b.mp4": "FAKE", "train/real/a.mp4": "REAL"
+    }  # fmt: skip
+    assert found.notes_on("1 of 4 videos have no label, such as 'extra/d.mp4'")
+
+
+@pytest.mark.parametrize("name", ["real", "fake", "original", "Training_Fake"])
+def test_one_class_alone_makes_no_labels_and_is_told(plant: Plant, index_tree: Any, name: str) -> None:
+    found = index_tree(plant(f"{name}/a.mp4", "b.mp4"))
+    assert set(found.column("label").values()) == {None}
+    assert found.notes_on(f"a folder is called '{name}', and none beside it holds the ")
+
+
+@pytest.mark.parametrize(
+    "names", [("0/a.mp4",), ("1/a.mp4", "2/b.mp4"), ("0/a.mp4", "1/b.mp4", "2/c.mp4"), ("a/0.mp4", "1.mp4")]
+)
+def test_numbered_folders_are_no_classes(plant: Plant, index_tree: Any, names: tuple[str, ...]) -> None:
+    found = index_tree(plant(*names))
+    assert set(found.column("label").values()) == {None}
+    assert found.layout == "videos without labels"
+
+
+def test_a_table_of_labels_comes_first(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant("real/a.mp4", "fake/b.mp4")
+    write_text(root, "labels.csv", "filename,label\nreal/a.mp4,1\nfake/b.mp4,0\n")
+    found = index_tree(root)
+    assert (found.column("label")["real/a.mp4"], found.layout) == ("FAKE", "labels of 'labels.csv'")
+    by_folder = index_tree(root, "index.layout=class_folders")
+    assert by_folder.column("label")["real/a.mp4"] == "REAL"
+    assert by_folder.notes_on("labels are those of class folders; 'labels.csv' is not read")
+    (root / "labels.csv").unlink()
+    assert set(index_tree(root, "index.layout=none").column("label").values()) == {None}
+
+
+def test_pictures_in_class_folders_are_counted(plant: Plant, index_tree: Any, refuse_tree: Any) -> None:
+    found = index_tree(plant("real/a.mp4", "fake/b.mp4", "real/x/0.png", "real/x/1.png"))
+    assert found.notes_on("left out: 2 files of kinds that are not read: 2 .png")
+    assert "no video in it" in refuse_tree(plant("real/0.png", "fake/0.png", at="pictures"))
