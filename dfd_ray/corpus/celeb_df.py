@@ -13,6 +13,7 @@ from dfd_ray.corpus.data_set import (
     describe_place,
     key_of,
     refuse_twice,
+    split_of,
     stem_of,
 )
 from dfd_ray.corpus.listing import Entry
@@ -91,7 +92,7 @@ def make_entry(path: str, key: Key, paths: dict[Key, str], tested: dict[Key, str
         originals = [paths.get((CELEBRITIES, name), name)]
     elif kind == CELEBRITIES and (match := REAL_NAME.fullmatch(stem)):
         people = [match[1]]
-    split = None if tested is None else "test" if key in tested else "train"
+    split = split_of(path) if tested is None else "test" if key in tested else "train"
     return Entry(
         path,
         posixpath.dirname(path) or None,

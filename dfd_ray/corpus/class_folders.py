@@ -6,7 +6,7 @@ import posixpath
 from collections import defaultdict
 from dataclasses import dataclass
 
-from dfd_ray.corpus.data_set import DataSet, Tree, common_folder, describe_place, key_of
+from dfd_ray.corpus.data_set import DataSet, Tree, common_folder, describe_place, key_of, list_folders, split_of
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.wording import show
 
@@ -23,8 +23,6 @@ PAIRS = (
 """Names of the folders of REAL and of FAKE videos, as `key_of` gives them."""
 LABEL_OF = {name: label for pair in PAIRS for name, label in zip(pair, ("REAL", "FAKE"), strict=True)}
 PARTS = frozenset(LABEL_OF)
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-SPLITS |= {"test": "test", "testing": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +85,23 @@ def find_pairs(tree: Tree) -> list[Classes]:
 
 
 def describe_lone(tree: Tree) -> list[str]:
-    """Return a note on a class folder without its other half: no label is taken from it."""
+    """Return a note on a class folder without its other half, or whose other half is beside the corpus: it gives no label."""
+    above, name = posixpath.split(tree.corpus.rstrip("/"))
+    others = {one for pair in PAIRS if key_of(name) in pair for one in pair} - {key_of(name)}
+    if others & list_folders(above):
+        return [f"the corpus folder is called {show(name)}, and its other half is beside it: --corpus {above} gives labels"]
     names = {name for path in tree.videos for name in path.split("/")[:-1] if key_of(name) in PARTS - {"0", "1"}}
     if not names:
         return []
     lone = min(names)
-    label = LABEL_OF[key_of(lone)]
-    return [
-        f"a folder is called {show(lone)}, and none beside it holds the {'FAKE' if label == 'REAL' else 'REAL'} videos: "
-        f"no label is taken from it"
-    ]
+    other = "FAKE" if LABEL_OF[key_of(lone)] == "REAL" else "REAL"
+    return [f"a folder is called {show(lone)}, and none beside it holds the {other} videos: no label is taken from it"]
 
 
 def make_entry(path: str, labels: dict[str, str]) -> Entry:
     """Return a video with the label of the outermost class folder that it is in."""
     label = next((labels[folder] for folder in folders_above(path) if folder in labels), None)
-    split = next((SPLITS[name] for name in map(key_of, path.split("/")[:-1]) if name in SPLITS), None)
-    return Entry(path, posixpath.dirname(path) or None, label=label, split=split)
+    return Entry(path, posixpath.dirname(path) or None, label=label, split=split_of(path))
 
 
 def folders_above(path: str) -> list[str]:

@@ -6,9 +6,16 @@ import posixpath
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
+import pyarrow.fs as pafs
+
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.wording import count_of, show
-from dfd_ray.errors import CorpusError
+from dfd_ray.errors import ConfigurationError, CorpusError
+from dfd_ray.store.storage import open_location
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLITS |= {"test": "test", "testing": "test"}
+"""Names of folders that say a split, as `key_of` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,26 @@ def key_of(folder: str) -> str:
 def stem_of(path: str) -> str:
     """Return the name of a file without its folders and suffix."""
     return posixpath.splitext(posixpath.basename(path))[0]
+
+
+def split_of(path: str) -> str | None:
+    """Return the split that a folder above a file names: train, val or test."""
+    return next((SPLITS[key] for key in map(key_of, path.split("/")[:-1]) if key in SPLITS), None)
+
+
+def list_folders(location: str) -> set[str]:
+    """Return the names of the folders in a folder, as we look for them; none if it cannot be listed."""
+    return {key_of(name) for name in list_children(location, pafs.FileType.Directory)}
+
+
+def list_children(location: str, kind: pafs.FileType) -> list[str]:
+    """Return the names of what is in a folder and of a kind; none if it cannot be listed."""
+    try:
+        filesystem, path = open_location(location or "/")
+        found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        return sorted(posixpath.basename(one.path) for one in found if one.type == kind)
+    except (OSError, ConfigurationError, UnicodeDecodeError):
+        return []
 
 
 def common_folder(folders: Iterable[str]) -> str:

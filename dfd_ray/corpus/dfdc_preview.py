@@ -25,25 +25,13 @@ COLUMNS = frozenset({"targetid", "swappedid"})
 
 
 def find(tree: Tree) -> str | None:
-    """Return the folder that holds the data set, None if it is not there.
-
-    That is the folder of its `dataset.json`. CorpusError if there are the folders of originals and of a method without it.
-    """
+    """Return the folder that holds the data set, that of its `dataset.json`; None if it is not there, CorpusError if twice."""
     tables = [path for path in tree.others if posixpath.basename(path).casefold() == TABLE and is_its_table(tree, path)]
     if len(tables) > 1:
         raise CorpusError(
             f"--corpus {tree.corpus}: {show(tables[0])} and {show(tables[1])} are both of {NAME}; name one folder"
         )
-    if tables:
-        return posixpath.dirname(tables[0])
-    folders = {(*map(key_of, path.split("/")[:-1]),) for path in tree.videos}
-    places = {key: {folder[: folder.index(key)] for folder in folders if key in folder} for key in PARTS}
-    if places[ORIGINALS] & (places["method-a"] | places["method-b"]):
-        raise CorpusError(
-            f"--corpus {tree.corpus}: {NAME} without its {TABLE}, which has the labels; "
-            "--set index.layout=none takes the videos without labels"
-        )
-    return None
+    return posixpath.dirname(tables[0]) if tables else None
 
 
 def read(tree: Tree, folder: str) -> DataSet:
@@ -63,6 +51,17 @@ def read(tree: Tree, folder: str) -> DataSet:
     counts = [(split, sum(entry.split == split for entry in entries)) for split in sorted({one.split or "" for one in entries})]
     said = ", ".join(f"{count} {split or 'of none'}" for split, count in counts)
     return DataSet(NAME, entries, f"{NAME}{describe_place(folder)}, official splits: {said}", notes, frozenset({path}))
+
+
+def refuse_without_table(tree: Tree) -> None:
+    """Raise CorpusError if the folders of originals and of a method are side by side: then the table is what lacks."""
+    folders = {(*map(key_of, path.split("/")[:-1]),) for path in tree.videos}
+    places = {key: {folder[: folder.index(key)] for folder in folders if key in folder} for key in PARTS}
+    if places[ORIGINALS] & (places["method-a"] | places["method-b"]):
+        raise CorpusError(
+            f"--corpus {tree.corpus}: {NAME} without its {TABLE}, which has the labels; "
+            "--set index.layout=none takes the videos without labels"
+        )
 
 
 def is_its_table(tree: Tree, path: str) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import posixpath
 from dataclasses import replace
 
-from dfd_ray.corpus.data_set import key_of
+import pyarrow.fs as pafs
+
+from dfd_ray.corpus.data_set import key_of, list_children
 from dfd_ray.corpus.label_files import LabelFile
 from dfd_ray.corpus.listing import Entry
+from dfd_ray.errors import CorpusError
 
 NAME = "DFDC, public test set"
 FOLDERS = ("test-videos", "test")
@@ -20,6 +23,19 @@ def is_test_set(corpus: str, entries: list[Entry], tables: list[LabelFile]) -> b
         return False
     folders = {posixpath.basename(posixpath.join(corpus, entry.part or "").rstrip("/")) for entry in entries}
     return all(key_of(folder) in FOLDERS for folder in folders)
+
+
+def refuse_part(corpus: str) -> None:
+    """Raise CorpusError if the corpus is the folder of the videos, and the labels are beside it."""
+    above, name = posixpath.split(corpus.rstrip("/"))
+    if key_of(name) not in FOLDERS:
+        return
+    tables = [one for one in list_children(above, pafs.FileType.File) if one.casefold() in TABLES]
+    if tables:
+        raise CorpusError(
+            f"--corpus {corpus}: {tables[0]} with the labels is in the folder above; --corpus is {above}. "
+            "--set index.layout=none takes the videos without labels"
+        )
 
 
 def mark_test(entries: list[Entry]) -> list[Entry]:

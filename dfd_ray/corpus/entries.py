@@ -11,7 +11,7 @@ from dfd_ray.corpus.data_set import DataSet, Tree
 from dfd_ray.corpus.dfdc_test import NAME as DFDC_TEST
 from dfd_ray.corpus.dfdc_test import is_test_set, mark_test
 from dfd_ray.corpus.label_files import LabelFile, choose_label_files, describe_unread, is_metadata, is_named_so
-from dfd_ray.corpus.layouts import read_class_folders, read_data_set, refuse_part
+from dfd_ray.corpus.layouts import read_class_folders, read_data_set, refuse_incomplete
 from dfd_ray.corpus.listing import VIDEO_SUFFIXES, Entry, check_folder, describe_left_out, is_hidden, is_video, list_files
 from dfd_ray.corpus.originals import resolve_originals
 from dfd_ray.corpus.records import TABLE_SUFFIXES
@@ -95,7 +95,7 @@ def read_tables_or_videos(tree: Tree, files: dict[str, int | None], layout: str)
         if classes is not None:
             found = of_data_set(classes)
             return replace(found, notes=[*notes, *found.notes], read=found.read | set(unread))
-        refuse_part(corpus)
+        refuse_incomplete(tree)
     entries = [Entry(path, posixpath.dirname(path) or None) for path in tree.videos]
     return Found(entries, "videos without labels", notes, frozenset(unread))
 

@@ -16,6 +16,7 @@ from dfd_ray.corpus.data_set import (
     describe_place,
     key_of,
     refuse_twice,
+    split_of,
     stem_of,
 )
 from dfd_ray.corpus.listing import Entry
@@ -62,14 +63,14 @@ def find(tree: Tree) -> str | None:
     Folders called `original_sequences` or `manipulated_sequences` are enough, or one named as a method with videos named
     as pairs.
     """
-    videos, _ = place_videos(tree)
+    videos, _ = place_videos(tree, by_name=True)
     sure = [video for video in videos if video.method or "original-sequences" in keys_of(video.path)]
     return common_folder(video.root for video in videos) if sure else None
 
 
 def read(tree: Tree, folder: str) -> DataSet:
     """Return the videos with originals, groups, actors and official splits; CorpusError for lists that cannot be right."""
-    videos, masks = place_videos(tree)
+    videos, masks = place_videos(tree, by_name=False)
     refuse_twice(tree.corpus, NAME, {one.path: (one.method, one.compression, one.stem) for one in videos})
     splits, lists, notes = read_splits(tree)
     originals = defaultdict[str, dict[str | None, str]](dict)
@@ -85,16 +86,19 @@ def read(tree: Tree, folder: str) -> DataSet:
     return DataSet(NAME, entries, describe(videos, splits, folder), notes, lists, frozenset(masks))
 
 
-def place_videos(tree: Tree) -> tuple[list[Video], list[str]]:
-    """Return the videos of the data set and the paths of its masks, which are videos, too."""
+def place_videos(tree: Tree, by_name: bool) -> tuple[list[Video], list[str]]:
+    """Return the videos of the data set and the paths of its masks, which are videos, too.
+
+    `by_name` leaves out what a folder such as `Deepfakes` holds under other names than the data set's.
+    """
     above = posixpath.basename(tree.corpus.rstrip("/"))
-    placed = [(path, place(path, above)) for path in tree.videos]
+    placed = [(path, place(path, above, by_name)) for path in tree.videos]
     masks = [path for path, video in placed if video and {"masks", "mask"} & set(keys_of(path))]
     videos = [video for path, video in placed if video and path not in set(masks)]
     return videos, masks
 
 
-def place(path: str, above: str) -> Video | None:
+def place(path: str, above: str, by_name: bool) -> Video | None:
     """Return what a path says of a video, None if it is none of the data set; `above` is the name of the corpus folder."""
     folders, keys = path.split("/")[:-1], keys_of(path)
     stem = stem_of(path)
@@ -109,9 +113,9 @@ def place(path: str, above: str) -> Video | None:
         if key == "manipulated-sequences":
             method = next((one for one in folders[number + 1 :] if key_of(one) not in (*COMPRESSIONS, "videos")), "unknown")
             return Video(path, root, METHODS.get(key_of(method), method), compression)
-        if key in METHODS and (PAIR.fullmatch(stem) or SWAPPED_SCENE.fullmatch(stem)):
+        if key in METHODS and (not by_name or PAIR.fullmatch(stem) or SWAPPED_SCENE.fullmatch(stem)):
             return Video(path, root, METHODS[key], compression)
-        if key in ORIGINALS and (NUMBER.fullmatch(stem) or SCENE.fullmatch(stem)):
+        if key in ORIGINALS and (not by_name or NUMBER.fullmatch(stem) or SCENE.fullmatch(stem)):
             return Video(path, root, None, compression)
     return None
 
@@ -141,7 +145,7 @@ def make_entry(video: Video, originals: dict[str, dict[str | None, str]], splits
         people=tuple(people),
         swapped=tuple(people[1:]),
         groups=tuple(f"{NAME} {name}" for name in groups),
-        split=split,
+        split=split or split_of(video.path),
         method=video.method,
     )
 
@@ -204,7 +208,8 @@ def describe(videos: list[Video], splits: dict[str, str], folder: str) -> str:
     else:
         official = "no official splits"
     methods = sorted({video.method for video in videos if video.method})
-    said = ", ".join([f"{NAME}{describe_place(folder)}", " and ".join(compressions), official])
+    named = " and ".join([", ".join(compressions[:-1]), compressions[-1]]) if compressions[1:] else compressions[0]
+    said = ", ".join([f"{NAME}{describe_place(folder)}", named, official])
     return f"{said}; {', '.join(methods) or 'no method'}"
 
 

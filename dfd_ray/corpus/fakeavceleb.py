@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from dfd_ray.corpus.cells import is_nothing
-from dfd_ray.corpus.data_set import DataSet, Tree, common_folder, describe_one_label, describe_place, stem_of
+from dfd_ray.corpus.data_set import DataSet, Tree, common_folder, describe_one_label, describe_place, split_of, stem_of
 from dfd_ray.corpus.listing import VIDEO_SUFFIXES, Entry
 from dfd_ray.corpus.records import read_text
 from dfd_ray.corpus.spellings import clean_path
@@ -101,6 +101,7 @@ def make_entry(path: str, key: Key, row: Row | None) -> Entry:
         label="FAKE" if fake else "REAL",
         people=people,
         swapped=people[1:],
+        split=split_of(path),
         method=row.method if row and fake else None,
     )
 

@@ -58,9 +58,9 @@ def group_people(entries: list[Entry], twins: list[list[str]], folds: int, join:
     largest = count_of(Counter(groups).most_common(1)[0][1], "video")
     (few, label), (many, _) = count_foldable(entries, groups), count_foldable(entries, apart)
     if join == "target" or few < folds <= many:
-        too_few = f", and {few} with {label} videos, too few for {folds} folds" if few < folds else ""
-        joined = f"people: to join all of them would make {after} of {before}, the largest of {largest}{too_few}; only the "
-        return apart, [f"{joined}videos of one target are joined", *describe_people_apart(entries, apart)]
+        told = f"people: joining all of them would turn {before} into {after}, the largest of {largest}"
+        told += f", and leave {few} with {label} videos, too few for {folds} folds" if few < folds else ""
+        return apart, [f"{told}; only the videos of one target are joined", *describe_people_apart(entries, apart)]
     note = f"people join {before} into {after}, the largest of {largest}"
     if few < folds:
         note += "; --set index.join_people=target joins only the videos of one target"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-import pyarrow.fs as pafs
-
-from dfd_ray.corpus import celeb_df, class_folders, dfdc_preview, faceforensics, fakeavceleb
-from dfd_ray.corpus.data_set import DataSet, Tree, key_of
+from dfd_ray.corpus import celeb_df, class_folders, dfdc_preview, dfdc_test, faceforensics, fakeavceleb
+from dfd_ray.corpus.data_set import DataSet, Tree, key_of, list_folders
 from dfd_ray.corpus.label_files import find_candidates, is_about_videos, match_rows
 from dfd_ray.corpus.records import read_records
 from dfd_ray.corpus.spellings import Spellings
 from dfd_ray.corpus.wording import show
 from dfd_ray.errors import ConfigurationError, CorpusError
-from dfd_ray.store.storage import join, open_location
+from dfd_ray.store.storage import join
 
 LEVELS = 5
 """Folders above the corpus in which a data set is looked for that the corpus is only a part of."""
@@ -29,7 +26,7 @@ class Layout(NamedTuple):
     setting: str
     name: str
     needs: str
-    parts: Collection[str]
+    parts: frozenset[str]
     """Names of folders in it, as `key_of` gives them."""
     find: Callable[[Tree], str | None]
     """Returns the folder that holds it, None if it is not there."""
@@ -138,11 +135,13 @@ def describe_tables(data_set: DataSet, tables: list[str]) -> list[str]:
 
 def refuse_two(tree: Tree, layout: Layout, data_set: DataSet, tables: list[str]) -> None:
     """Raise CorpusError if a table has labels of videos that are not of the data set: then there are two layouts."""
+    if not tables:
+        return
     known = {entry.video_id for entry in data_set.entries} | data_set.aside
     spellings = Spellings([*tree.videos, *tree.others])
     for path in tables:
         others = [video for video in list_labelled(tree, path, spellings) if video not in known]
-        if others:
+        if others := [one for one in others if not layout.parts & set(map(key_of, one.split("/")))]:
             raise CorpusError(
                 f"--corpus {tree.corpus}: it holds {layout.name}, and {show(path)} has labels of other videos, such as "
                 f"{show(others[0])}; --corpus is one of them, or --set index.layout={layout.setting} takes {layout.name} alone"
@@ -159,24 +158,21 @@ def list_labelled(tree: Tree, path: str, spellings: Spellings) -> list[str]:
     return [one for found in table.found for one in found] if table and is_about_videos(table) else []
 
 
+def refuse_incomplete(tree: Tree) -> None:
+    """Raise CorpusError if bare videos are those of a data set without its labels, or only a part of it."""
+    dfdc_preview.refuse_without_table(tree)
+    dfdc_test.refuse_part(tree.corpus)
+    refuse_part(tree.corpus)
+
+
 def refuse_part(corpus: str) -> None:
     """Raise CorpusError if the corpus is only a part of a data set, which is in a folder above."""
     folders = corpus.rstrip("/").split("/")
     for number in range(len(folders) - 1, max(len(folders) - 1 - LEVELS, 0), -1):
         name, above = folders[number], "/".join(folders[:number])
         for layout in DATA_SETS:
-            if key_of(name) in layout.parts and len(list_folders(above) & set(layout.parts)) > 1:
+            if key_of(name) in layout.parts and len(list_folders(above) & layout.parts) > 1:
                 raise CorpusError(
                     f"--corpus {corpus}: it is only a part of {layout.name}; --corpus is {above}. "
                     "--set index.layout=none takes the part, without labels"
                 )
-
-
-def list_folders(location: str) -> set[str]:
-    """Return the names of the folders in a folder, as we look for them; none if it cannot be listed."""
-    try:
-        filesystem, path = open_location(location)
-        found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    except (OSError, ConfigurationError, UnicodeDecodeError):
-        return set()
-    return {key_of(posixpath.basename(one.path)) for one in found if one.type == pafs.FileType.Directory}

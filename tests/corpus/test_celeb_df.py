@@ -61,8 +61,8 @@ def test_where_all_people_are_one_group_the_target_joins_and_the_leak_is_told(pl
     assert groups["Celeb-synthesis/id3_id4_0000.mp4"] == groups["Celeb-real/id3_0001.mp4"] != groups["Celeb-real/id4_0000.mp4"]
     assert found.rows["Celeb-synthesis/id3_id4_0000.mp4"]["people"] == ["id3", "id4"]
     assert found.notes_on(
-        "people: to join all of them would make 7 of 14 groups, the largest of 32 videos, and 1 with FAKE videos, too few for "
-        "5 folds; only the videos of one target are joined"
+        "people: joining all of them would turn 14 groups into 7, the largest of 32 videos, and leave 1 with FAKE videos, "
+        "too few for 5 folds; only the videos of one target are joined"
     )
     assert found.notes_on("people: 8 of 8 are in several groups, so that a model may have seen those whom it is tested on")
     strict = index_tree(root, "index.join_people=all")

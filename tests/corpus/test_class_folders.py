@@ -82,3 +82,10 @@ def test_pictures_in_class_folders_are_counted(plant: Plant, index_tree: Any, re
     found = index_tree(plant("real/a.mp4", "fake/b.mp4", "real/x/0.png", "real/x/1.png"))
     assert found.notes_on("left out: 2 files of kinds that are not read: 2 .png")
     assert "no video in it" in refuse_tree(plant("real/0.png", "fake/0.png", at="pictures"))
+
+
+def test_one_class_as_the_corpus_names_the_folder_above(plant: Plant, index_tree: Any) -> None:
+    root = plant("train/real/a.mp4", "train/fake/b.mp4") / "train"
+    found = index_tree(root / "real")
+    assert found.notes == [f"the corpus folder is called 'real', and its other half is beside it: --corpus {root} gives labels"]
+    assert set(found.column("label").values()) == {None}

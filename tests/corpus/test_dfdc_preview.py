@@ -58,10 +58,12 @@ def test_files_that_are_not_there_are_refused_or_kept(plant: Plant, index_tree: 
     assert found.notes_on("left out: 1 video that are not of DFDC preview, such as 'method_A/1/extra.mp4'")
 
 
-def test_without_its_table_it_is_one_line(plant: Plant, index_tree: Any, refuse_tree: Any) -> None:
+def test_without_its_table_it_is_one_line(plant: Plant, index_tree: Any, refuse_tree: Any, write_text: Any) -> None:
     root = plant(*FACTS)
     assert "DFDC preview without its dataset.json, which has the labels" in refuse_tree(root)
     assert set(index_tree(root, "index.layout=none").column("label").values()) == {None}
+    write_text(root, "labels.csv", "filename,label\nmethod_A/1254207/1254207_1234_A.mp4,1\n")
+    assert index_tree(root).layout == "labels of 'labels.csv'"
 
 
 def test_a_table_that_names_nothing_in_the_folder_is_one_line(plant: Plant, refuse_tree: Any, write_text: Any) -> None:

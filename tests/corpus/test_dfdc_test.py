@@ -48,3 +48,13 @@ def test_labels_above_the_folder_are_named(plant: Plant, index_tree: Any, write_
     root = plant("deep/test_videos/aassnaulhq.mp4", "deep/test_videos/aayfryxljh.mp4")
     write_text(root, "deep/labels.csv", TABLES["labels.csv"])
     assert index_tree(root).layout == "DFDC, public test set"
+
+
+def test_the_videos_alone_name_the_folder_with_the_labels(
+    plant: Plant, index_tree: Any, refuse_tree: Any, write_text: Any
+) -> None:
+    root = plant("test_videos/aassnaulhq.mp4")
+    write_text(root, "labels.csv", TABLES["labels.csv"])
+    inside = root / "test_videos"
+    assert f"labels.csv with the labels is in the folder above; --corpus is {root}. " in refuse_tree(inside)
+    assert set(index_tree(inside, "index.layout=none").column("label").values()) == {None}

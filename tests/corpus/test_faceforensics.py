@@ -238,3 +238,18 @@ def test_a_folder_of_a_method_with_other_names_is_no_data_set(plant: Plant, inde
     found = index_tree(plant("Deepfakes/holiday.mp4", "original/party.mp4"))
     assert set(found.column("label").values()) == {None}
     assert found.layout == "videos without labels"
+
+
+def test_a_video_of_another_name_in_the_data_set_has_the_label_of_its_folder(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant(*passed_around(), "Deepfakes/000_003 (1).mp4", "original/000_copy.mp4"))
+    assert found.rows["Deepfakes/000_003 (1).mp4"]["label"] == "FAKE"
+    assert found.rows["original/000_copy.mp4"]["label"] == "REAL"
+    assert found.notes_on("1 FAKE video whose names are no pair of originals, such as 'Deepfakes/000_003 (1).mp4'")
+
+
+def test_folders_above_may_say_splits_and_labels(plant: Plant, index_tree: Any) -> None:
+    names = ["train/real/youtube/000.mp4", "train/fake/Deepfakes/000_003.mp4", "test/fake/Deepfakes/071_054.mp4"]
+    found = index_tree(plant(*names))
+    assert found.column("split") == {names[2]: "test", names[1]: "train", names[0]: "train"}
+    assert found.column("label") == {names[2]: "FAKE", names[1]: "FAKE", names[0]: "REAL"}
+    assert found.layout.startswith("FaceForensics++, compression not known, no official splits; Deepfakes")
