@@ -37,11 +37,9 @@ Key = tuple[str, str]
 
 
 def find(tree: Tree) -> str | None:
-    """Return the folder that holds the data set, None if it is not there: a folder `Celeb-real` or `Celeb-synthesis` is."""
+    """Return the folder that holds the data set, None if none of its three folders is there."""
     placed = place_videos(tree)
-    if not {kind for kind, _ in placed.values()} & {CELEBRITIES, SYNTHESIS}:
-        return None
-    return common_folder(root_of(path) for path in placed)
+    return common_folder(root_of(path) for path in placed) if placed else None
 
 
 def read(tree: Tree, folder: str) -> DataSet:

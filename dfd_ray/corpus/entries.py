@@ -72,7 +72,7 @@ def of_data_set(data_set: DataSet) -> Found:
         data_set.description,
         list(data_set.notes),
         data_set.lists | data_set.aside,
-        f"that are not of {data_set.name}",
+        f"outside {data_set.name}",
     )
 
 

@@ -101,23 +101,31 @@ def place_videos(tree: Tree, by_name: bool) -> tuple[list[Video], list[str]]:
 def place(path: str, above: str, by_name: bool) -> Video | None:
     """Return what a path says of a video, None if it is none of the data set; `above` is the name of the corpus folder."""
     folders, keys = path.split("/")[:-1], keys_of(path)
-    stem = stem_of(path)
-    for number, key in enumerate(keys):
-        root = "/".join(folders[:number])
-        compression = next((one for one in reversed(keys[number:]) if one in COMPRESSIONS), None)
-        if compression is None:
-            found = [match[0] for one in (above.casefold(), *keys) for match in IN_A_NAME.finditer(one)]
-            compression = found[-1] if found else None
-        if key == "original-sequences":
-            return Video(path, root, None, compression)
-        if key == "manipulated-sequences":
-            method = next((one for one in folders[number + 1 :] if key_of(one) not in (*COMPRESSIONS, "videos")), "unknown")
-            return Video(path, root, METHODS.get(key_of(method), method), compression)
-        if key in METHODS and (not by_name or PAIR.fullmatch(stem) or SWAPPED_SCENE.fullmatch(stem)):
-            return Video(path, root, METHODS[key], compression)
-        if key in ORIGINALS and (not by_name or NUMBER.fullmatch(stem) or SCENE.fullmatch(stem)):
-            return Video(path, root, None, compression)
-    return None
+    number = find_part(keys, stem_of(path), by_name)
+    if number is None:
+        return None
+    compression = next((one for one in reversed(keys[number:]) if one in COMPRESSIONS), None)
+    if compression is None:
+        named = [match[0] for one in (above.casefold(), *keys) for match in IN_A_NAME.finditer(one)]
+        compression = named[-1] if named else None
+    method = METHODS.get(keys[number])
+    if keys[number] == "manipulated-sequences":
+        found = next((one for one in folders[number + 1 :] if key_of(one) not in (*COMPRESSIONS, "videos")), "unknown")
+        method = METHODS.get(key_of(found), found)
+    return Video(path, "/".join(folders[:number]), method, compression)
+
+
+def find_part(keys: list[str], stem: str, by_name: bool) -> int | None:
+    """Return which folder says what a video is: the script's own, or one that fits its name, or else the innermost."""
+    numbers = range(len(keys))
+    fitting = METHODS if PAIR.fullmatch(stem) or SWAPPED_SCENE.fullmatch(stem) else frozenset[str]()
+    if NUMBER.fullmatch(stem) or SCENE.fullmatch(stem):
+        fitting = ORIGINALS
+    found = [number for number in numbers if keys[number] in ("original-sequences", "manipulated-sequences")]
+    found = found or [number for number in numbers if keys[number] in fitting]
+    if found or by_name:
+        return found[0] if found else None
+    return next((number for number in reversed(numbers) if keys[number] in METHODS or keys[number] in ORIGINALS), None)
 
 
 def make_entry(video: Video, originals: dict[str, dict[str | None, str]], splits: dict[str, str]) -> Entry:

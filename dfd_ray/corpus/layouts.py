@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from dfd_ray.corpus import celeb_df, class_folders, dfdc_preview, dfdc_test, faceforensics, fakeavceleb
-from dfd_ray.corpus.data_set import DataSet, Tree, key_of, list_folders
+from dfd_ray.corpus.data_set import DataSet, Tree, describe_place, key_of, list_folders
 from dfd_ray.corpus.label_files import find_candidates, is_about_videos, match_rows
 from dfd_ray.corpus.records import read_records
 from dfd_ray.corpus.spellings import Spellings
@@ -86,7 +86,7 @@ def read_data_set(tree: Tree, setting: str) -> DataSet | None:
     if setting == "auto":
         found = [(layout, folder) for layout in DATA_SETS if (folder := layout.find(tree)) is not None]
         if len(found) > 1:
-            said = " and ".join(f"{layout.name}{f' in {show(folder)}' if folder else ''}" for layout, folder in found)
+            said = " and ".join(f"{layout.name}{describe_place(folder)}" for layout, folder in found)
             raise CorpusError(
                 f"--corpus {tree.corpus}: it holds {said}; --corpus is one of them, "
                 f"or --set index.layout={found[0][0].setting} takes that one alone"
@@ -134,11 +134,15 @@ def describe_tables(data_set: DataSet, tables: list[str]) -> list[str]:
 
 
 def refuse_two(tree: Tree, layout: Layout, data_set: DataSet, tables: list[str]) -> None:
-    """Raise CorpusError if a table has labels of videos that are not of the data set: then there are two layouts."""
-    if not tables:
-        return
+    """Raise CorpusError if other videos have labels, from a table or class folders: then there are two layouts."""
     known = {entry.video_id for entry in data_set.entries} | data_set.aside
-    spellings = Spellings([*tree.videos, *tree.others])
+    left = replace(tree, videos=[path for path in tree.videos if path not in known])
+    if (folder := class_folders.find(left)) is not None:
+        raise CorpusError(
+            f"--corpus {tree.corpus}: it holds {layout.name} and class folders of other videos{describe_place(folder)}; "
+            f"--corpus is one of them, or --set index.layout={layout.setting} takes {layout.name} alone"
+        )
+    spellings = Spellings([*tree.videos, *tree.others] if tables else [])
     for path in tables:
         others = [video for video in list_labelled(tree, path, spellings) if video not in known]
         if others := [one for one in others if not layout.parts & set(map(key_of, one.split("/")))]:

@@ -55,7 +55,7 @@ def test_files_that_are_not_there_are_refused_or_kept(plant: Plant, index_tree: 
     assert "2 of 5 videos that the metadata name are absent" in refuse_tree(root)
     found = index_tree(root, "index.missing_files=keep")
     assert len(found.rows) == 5
-    assert found.notes_on("left out: 1 video that are not of DFDC preview, such as 'method_A/1/extra.mp4'")
+    assert found.notes_on("left out: 1 video outside DFDC preview, such as 'method_A/1/extra.mp4'")
 
 
 def test_without_its_table_it_is_one_line(plant: Plant, index_tree: Any, refuse_tree: Any, write_text: Any) -> None:

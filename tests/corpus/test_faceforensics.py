@@ -228,7 +228,7 @@ def test_every_file_of_any_part_of_the_tree_is_a_row_or_named(plant: Plant, inde
     others = [name for name in names if not name.endswith(".mp4")]
     assert sorted([*found.rows, *masks, *strays, *others]) == names
     assert bool(masks) == bool(found.notes_on(f"left out: {len(masks)} video"))
-    assert bool(strays) == bool(found.notes_on("left out: 1 video that are not of FaceForensics++"))
+    assert bool(strays) == bool(found.notes_on("left out: 1 video outside FaceForensics++"))
     assert bool(others) == bool(found.notes_on(f"left out: {len(others)} file"))
     for name, row in found.rows.items():
         assert row["label"] == ("REAL" if "original_sequences" in name else "FAKE")
@@ -253,3 +253,14 @@ def test_folders_above_may_say_splits_and_labels(plant: Plant, index_tree: Any) 
     assert found.column("split") == {names[2]: "test", names[1]: "train", names[0]: "train"}
     assert found.column("label") == {names[2]: "FAKE", names[1]: "FAKE", names[0]: "REAL"}
     assert found.layout.startswith("FaceForensics++, compression not known, no official splits; Deepfakes")
+
+
+def test_the_folder_that_fits_the_name_says_the_label_whatever_is_above(plant: Plant, index_tree: Any) -> None:
+    labels = {
+        "real/set/Deepfakes/000_003.mp4": "FAKE",
+        "real/set/Deepfakes/original/000.mp4": "REAL",
+        "real/set/FaceSwap/a face.mp4": "FAKE",
+        "real/set/FaceSwap/original/a face.mp4": "REAL",
+        "real/set/original/a talk.mp4": "REAL",
+    }
+    assert index_tree(plant(*labels)).column("label") == labels

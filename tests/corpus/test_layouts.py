@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -53,7 +55,7 @@ def test_two_data_sets_in_one_folder_are_one_line(
     assert " in 'a' and " in said and " in 'b'; --corpus is one of them, or --set index.layout=" in said
     found = index_tree(root, f"index.layout={other}")
     assert set(found.rows) == {f"b/{name}" for name in TREES[other]}
-    assert found.notes_on(f"left out: {len(TREES[one])} videos that are not of ")
+    assert found.notes_on(f"left out: {len(TREES[one])} videos outside ")
 
 
 def test_a_data_set_beside_labelled_videos_is_one_line(
@@ -65,6 +67,25 @@ def test_a_data_set_beside_labelled_videos_is_one_line(
     assert "it holds Celeb-DF, and 'dfdc_train_part_0/metadata.json' has labels of other videos" in said
     assert set(index_tree(root, "index.layout=celeb_df").rows) == set(CELEBRITIES)
     assert set(index_tree(root, "index.layout=none").rows) == {"dfdc_train_part_0/a.mp4"}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_file_is_a_row_or_counted(plant: Plant, index_tree: Any, name: str, seed: int) -> None:
+    draw = random.Random(seed)
+    strays = ["extra/talk.mp4", "notes.txt", "x/0.png", "x/1.png", ".hidden", "Thumbs.db", "y/trailer.avi"]
+    names = [*TREES[name], *draw.sample(strays, draw.randint(0, len(strays)))]
+    found = index_tree(plant(*names))
+    counted = sum(int(number) for note in found.notes for number in re.findall(r"^left out: (\d+) ", note))
+    assert set(found.rows) <= set(names)
+    assert len(found.rows) + counted == len(names)
+
+
+def test_a_data_set_beside_class_folders_is_one_line(plant: Plant, index_tree: Any, refuse_tree: Any) -> None:
+    root = plant(*CELEBRITIES, *(f"more/{name}" for name in CLASSES))
+    assert "it holds Celeb-DF and class folders of other videos in 'more'; --corpus is one of them" in refuse_tree(root)
+    assert set(index_tree(root, "index.layout=celeb_df").rows) == set(CELEBRITIES)
+    assert index_tree(root, "index.layout=class_folders").column("label")["more/real/a.mp4"] == "REAL"
 
 
 def test_a_table_of_the_data_sets_own_videos_is_not_read_and_told(plant: Plant, index_tree: Any, write_text: Any) -> None:
