@@ -58,7 +58,7 @@ def read(tree: Tree, folder: str) -> DataSet:
         )
     unknown = [path for path, (kind, stem) in placed.items() if kind == SYNTHESIS and not FAKE_NAME.fullmatch(stem)]
     if unknown:
-        notes.append(f"{count_of(len(unknown), 'FAKE video')} whose names are not idA_idB_N, such as {show(unknown[0])}")
+        notes.append(f"FAKE videos whose name is not idA_idB_N: {len(unknown)}, such as {show(unknown[0])}")
     test = sum(entry.split == "test" for entry in entries)
     split = f"official split: {len(entries) - test}/{test} videos to train and test" if lists else "no official split"
     return DataSet(NAME, entries, f"{NAME}{describe_place(folder)}, {split}", notes, frozenset(lists))

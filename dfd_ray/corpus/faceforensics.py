@@ -92,9 +92,12 @@ def place_videos(tree: Tree, by_name: bool) -> tuple[list[Video], list[str]]:
     `by_name` leaves out what a folder such as `Deepfakes` holds under other names than the data set's.
     """
     above = posixpath.basename(tree.corpus.rstrip("/"))
-    placed = [(path, place(path, above, by_name)) for path in tree.videos]
-    masks = [path for path, video in placed if video and {"masks", "mask"} & set(keys_of(path))]
-    videos = [video for path, video in placed if video and path not in set(masks)]
+    videos, masks = list[Video](), list[str]()
+    for video in (place(path, above, by_name) for path in tree.videos):
+        if video and {"masks", "mask"} & set(keys_of(video.path)):
+            masks.append(video.path)
+        elif video:
+            videos.append(video)
     return videos, masks
 
 
@@ -228,7 +231,7 @@ def describe_names(videos: list[Video]) -> list[str]:
     ]
     if not unknown:
         return []
-    return [f"{count_of(len(unknown), 'FAKE video')} whose names are no pair of originals, such as {show(unknown[0])}"]
+    return [f"FAKE videos whose name is no pair of originals: {len(unknown)}, such as {show(unknown[0])}"]
 
 
 def describe_splits(videos: list[Video], entries: list[Entry], splits: dict[str, str]) -> list[str]:

@@ -47,9 +47,13 @@ def read(tree: Tree, folder: str) -> DataSet:
     """Return the videos with the label of their pictures and their people; CorpusError for a table that cannot be right."""
     placed = place_videos(tree)
     tables = [path for path in tree.others if posixpath.basename(path).casefold() == TABLE]
-    rows = {key: row for path in tables for key, row in read_table(join(tree.corpus, path)).items()}
+    read_tables = [read_table(join(tree.corpus, path)) for path in tables]
+    rows = {key: row for found, _ in read_tables for key, row in found.items()}
+    nameless = [line for _, lines in read_tables for line in lines]
     entries = [make_entry(path, key, rows.get(key)) for path, key in placed.items()]
     notes = describe_one_label(NAME, entries)
+    if nameless:
+        notes.append(f"{TABLE}: rows that name no video: {len(nameless)}, such as {show(nameless[0])}")
     known = set(placed.values())
     if absent := [row.name for key, row in rows.items() if key not in known]:
         notes.append(
@@ -106,35 +110,32 @@ def make_entry(path: str, key: Key, row: Row | None) -> Entry:
     )
 
 
-def read_table(location: str) -> dict[Key, Row]:
-    """Return the rows of the table by video; CorpusError if it is none.
+def read_table(location: str) -> tuple[dict[Key, Row], list[str]]:
+    """Return the rows of the table by video, and those that name none; CorpusError if it is no such table.
 
     Its header calls the file's name `path` and the folder nothing, or has no name for the folder at all. So the two are known
     by what they look like. A video may be there twice, with two methods: its first row counts.
     """
-    text = read_text(location)
     try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline="")) if any(line)]
+        lines = [line for line in csv.reader(io.StringIO(read_text(location), newline="")) if any(line)]
     except csv.Error as error:
         raise CorpusError(f"{location}: {error}; expected CSV") from None
     header = [name.strip().casefold() for name in lines[0]] if lines else []
     if not set(NEEDED) <= set(header):
-        raise CorpusError(
-            f"{location}: its columns are {', '.join(filter(None, header)) or 'none'}; expected {', '.join(NEEDED)}"
-        )
-    rows = dict[Key, Row]()
-    for number, line in enumerate(lines[1:], 2):
+        raise CorpusError(f"{location}: its columns are {show(','.join(header))}; expected {', '.join(NEEDED)}")
+    rows, nameless = dict[Key, Row](), list[str]()
+    for line in lines[1:]:
         cells = [cell.strip() for cell in line]
+        said = dict(zip(header, cells, strict=False))
         name = next((cell for cell in reversed(cells) if cell.casefold().endswith(VIDEO_SUFFIXES)), "")
-        folder = next((cell for cell in cells if cell != name and any(map(CATEGORY.fullmatch, parts_of(cell)[:-1]))), "")
-        path = clean_path(f"{folder}/{name}")
+        folders = [cell for cell in cells if cell != name and any(map(CATEGORY.fullmatch, parts_of(cell)[:-1]))]
+        path = clean_path("/".join([*(folders[:1] or [said.get("type", ""), said.get("source", "")]), name]))
         key = key_of_path(path or "")
-        if not name or path is None or key is None:
-            raise CorpusError(
-                f"{location}: row {number} is {show(','.join(line))}; expected the name of a video and its folder"
-            )
-        rows.setdefault(key, make_row(path, dict(zip(header, cells, strict=False))))
-    return rows
+        if name and path is not None and key is not None:
+            rows.setdefault(key, make_row(path, said))
+        else:
+            nameless.append(",".join(line))
+    return rows, nameless
 
 
 def make_row(path: str, cells: dict[str, str]) -> Row:

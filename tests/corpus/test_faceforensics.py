@@ -244,7 +244,7 @@ def test_a_video_of_another_name_in_the_data_set_has_the_label_of_its_folder(pla
     found = index_tree(plant(*passed_around(), "Deepfakes/000_003 (1).mp4", "original/000_copy.mp4"))
     assert found.rows["Deepfakes/000_003 (1).mp4"]["label"] == "FAKE"
     assert found.rows["original/000_copy.mp4"]["label"] == "REAL"
-    assert found.notes_on("1 FAKE video whose names are no pair of originals, such as 'Deepfakes/000_003 (1).mp4'")
+    assert found.notes_on("FAKE videos whose name is no pair of originals: 1, such as 'Deepfakes/000_003 (1).mp4'")
 
 
 def test_folders_above_may_say_splits_and_labels(plant: Plant, index_tree: Any) -> None:

@@ -68,9 +68,9 @@ def test_without_its_table_folders_and_names_say_it(plant: Plant, index_tree: An
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,b\n1,2\n", "meta_data.csv: its columns are a, b; expected source, target1, target2, method"),
-        ("", "meta_data.csv: its columns are none; expected source"),
-        (f"{HEADER}\nid1,-,-,real,A,RealVideo-RealAudio,African,men,,\n", "meta_data.csv: row 2 is 'id1,-,-,real,"),
+        ("a,b\n1,2\n", "meta_data.csv: its columns are 'a,b'; expected source, target1, target2, method"),
+        ("", "meta_data.csv: its columns are ''; expected source"),
+        (HEADER + "\n" + "x" * 140_000, "meta_data.csv: field larger than field limit"),
     ],
 )
 def test_a_table_that_cannot_be_right_is_one_line(
@@ -84,3 +84,13 @@ def test_a_table_that_cannot_be_right_is_one_line(
 def test_a_folder_too_deep_is_named(plant: Plant, refuse_tree: Any) -> None:
     root = plant(*map(path_of, ROWS))
     assert f"it is only a part of FakeAVCeleb; --corpus is {root}. " in refuse_tree(root / "FakeVideo-FakeAudio")
+
+
+def test_a_row_without_a_folder_or_a_name(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant(*map(path_of, ROWS))
+    lines = [",".join(row) for row in ROWS]
+    write_text(root, "meta_data.csv", "\n".join([HEADER, *lines, "id1,-,-,real,A,RealVideo-RealAudio,African,men,,"]))
+    found = index_tree(root)
+    assert found.rows[path_of(ROWS[4])]["method"] == "wav2lip"
+    assert found.notes_on("meta_data.csv: rows that name no video: 1, such as 'id1,-,-,real,")
+    assert not found.notes_on("does not name")

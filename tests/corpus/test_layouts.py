@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import random
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dfd_ray.cli import main
 from dfd_ray.corpus.dfdc_test import NAME as DFDC_TEST
+from dfd_ray.corpus.entries import read_entries
 from dfd_ray.corpus.layouts import CLASS_FOLDERS, DATA_SETS
+from dfd_ray.errors import DfdError
 from dfd_ray.sections import Index
 from dfd_ray.store.tables import METADATA_KEY
 
@@ -117,6 +122,43 @@ def test_the_layout_is_said_of_every_corpus(
     if layout != "videos without labels":
         write_text(root, "labels.csv", f"filename,label\n{names[0]},1\n")
     assert index_tree(root).layout == layout
+
+
+LISTS = {
+    "faceforensics": "splits/train.json",
+    "celeb_df": "List_of_testing_videos.txt",
+    "fakeavceleb": "meta_data.csv",
+    "dfdc_preview": "dataset.json",
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(LISTS)),
+    st.one_of(
+        st.binary(max_size=60),
+        st.text(alphabet='idS_0149 /\\\n\r\t,[]{}":.mp4-é\0\u2028', max_size=80).map(str.encode),
+        st.just(b'[["000", "003"], [' + b"9" * 5000 + b', "1"]]'),
+        st.just(b"[" * 100_000),
+        st.just(b"1 " + b"x" * 140_000),
+        st.just(b'{"original_videos/1/a.mp4": {"label": "real", "target_id": "\\ud800", "swapped_id": []}}'),
+    ),
+    st.sampled_from(
+        [b"", b"\xef\xbb\xbf", b"source,target1,target2,method,path,\n", b'{"a.mp4": {"target_id": 1, "swapped_id": ']
+    ),
+)
+def test_whatever_a_list_holds_it_is_read_or_refused_in_one_line(name: str, content: bytes, head: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for path in TREES.get(name, ["original_videos/1/a.mp4"]):
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / path).write_text(path)
+        (Path(folder) / LISTS[name]).parent.mkdir(exist_ok=True)
+        (Path(folder) / LISTS[name]).write_bytes(head + content)
+        try:
+            _, notes = read_entries(folder)
+        except DfdError as error:
+            notes = [str(error)]
+        assert not [note for note in notes if len(note.splitlines()) != 1 or len(note) > 2000]
 
 
 def command(root: Path, run: Path, *settings: str) -> list[str]:
