@@ -116,8 +116,10 @@ def read_table(location: str) -> tuple[dict[Key, Row], list[str]]:
     Its header calls the file's name `path` and the folder nothing, or has no name for the folder at all. So the two are known
     by what they look like. A video may be there twice, with two methods: its first row counts.
     """
+    text = read_text(location)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     try:
-        lines = [line for line in csv.reader(io.StringIO(read_text(location), newline="")) if any(line)]
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if any(line)]
     except csv.Error as error:
         raise CorpusError(f"{location}: {error}; expected CSV") from None
     header = [name.strip().casefold() for name in lines[0]] if lines else []

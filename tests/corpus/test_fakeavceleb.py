@@ -70,7 +70,7 @@ def test_without_its_table_folders_and_names_say_it(plant: Plant, index_tree: An
     [
         ("a,b\n1,2\n", "meta_data.csv: its columns are 'a,b'; expected source, target1, target2, method"),
         ("", "meta_data.csv: its columns are ''; expected source"),
-        (HEADER + "\n" + "x" * 140_000, "meta_data.csv: field larger than field limit"),
+        (f'{HEADER}\n"id1,-', "meta_data.csv: unexpected end of data; expected CSV"),
     ],
 )
 def test_a_table_that_cannot_be_right_is_one_line(
