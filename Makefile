@@ -20,10 +20,10 @@ demo: $(READY)
 	$(BIN)/dfd-ray demo --run runs/demo
 
 test: $(READY)
-	$(BIN)/python .ci/quick_tests.py
+	$(BIN)/python .ci/run_tests.py quick
 
 test-slow: $(READY) $(S3)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python .ci/run_tests.py slow
 
 # An S3 server for the tests, apart: it wants an older python-dateutil than what the tests run with. They are skipped without it.
 $(S3):
