@@ -56,8 +56,8 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     left_out = [video for video in videos if video not in known]
     if left_out:
         notes.append(f"left out: {count_of(len(left_out), 'video')} that no table names, such as {show(left_out[0])}")
-    others = set(files) - known - set(videos) - {table.path for table in tables} - set(unread)
-    return entries, [*notes, *told, *describe_unlabelled(entries), *describe_left_out(others)]
+    read = known | {*videos, *unread, *(table.path for table in tables)}
+    return entries, [*notes, *told, *describe_unlabelled(entries), *describe_left_out(files, read)]
 
 
 def read_rows_of(corpus: str, table: LabelFile) -> Iterator[Named]:

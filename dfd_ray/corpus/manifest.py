@@ -115,7 +115,7 @@ def list_new_videos(location: str) -> tuple[pa.Table, list[str]]:
     check_folder(location, "--videos")
     files = list_files(location)
     videos = sorted(path for path in files if is_video(path) and files[path] is not None)
-    notes = describe_left_out(set(files) - set(videos))
+    notes = describe_left_out(files, videos)
     if not videos:
         found = "; ".join([f"looked for {', '.join(VIDEO_SUFFIXES)}", *notes])
         raise CorpusError(f"--videos {location}: {f'no video in it ({found})' if files else 'the folder is empty'}")
