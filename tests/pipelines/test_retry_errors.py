@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
-from dfd_ray.errors import Reason
+from dfd_ray.errors import Reason, reason_of
 from dfd_ray.store import tables
 from dfd_ray.store.tables import METADATA_KEY, read_table
 
@@ -40,12 +40,9 @@ def faces_of(run: Path) -> dict[str, dict[str, Any]]:
 
 def pick(rows: dict[str, dict[str, Any]]) -> tuple[str, str, str, str]:
     """Return the names of the empty video, of the one that is cut off, and of two good ones."""
-    empty, cut = (
-        next(name for name, row in rows.items() if str(row["error"]).startswith(f"{reason}:"))
-        for reason in (Reason.EMPTY, Reason.NOT_A_VIDEO)
-    )
+    failed = {reason_of(row["error"]): name for name, row in rows.items() if row["status"] == "error"}
     first, second, *_ = (name for name, row in rows.items() if row["status"] == "ok" and row["label"] == "FAKE")
-    return empty, cut, first, second
+    return failed[Reason.EMPTY], failed[Reason.NOT_A_VIDEO], first, second
 
 
 def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path, Path]) -> None:
