@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dfd_ray.corpus.listing import Entry
-from dfd_ray.corpus.spellings import Spellings, clean_path, fold, remove_suffix
+from dfd_ray.corpus.spellings import Spellings, clean_path, fold, remove_suffix, tails
 from dfd_ray.corpus.wording import count_of, show
+
+Labels = tuple[str | None, ...]
+LIKELY: tuple[Labels, ...] = (("REAL",), ("REAL", None), ("REAL", None, "FAKE"))
+"""The labels that an original of a FAKE video may have, the likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Videos:
+    """The videos among which originals are looked for: their ids, however spelled, and their labels."""
+
+    spellings: Spellings
+    labels: dict[str, str | None]
 
 
 def resolve_originals(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
     """Return the videos with their originals by id, and notes on names that mean no video of the corpus, or several."""
-    spellings = Spellings(entry.video_id for entry in entries)
+    videos = Videos(Spellings(entry.video_id for entry in entries), {entry.video_id: entry.label for entry in entries})
     absent, several = defaultdict[str, list[str]](list), dict[str, list[str]]()
     resolved = []
     for entry in entries:
         originals = list[str]()
         for name in entry.originals:
-            found = find_original(entry, name, spellings)
+            found = find_original(entry, name, videos)
             if found is None:
                 absent[absent_key(name)].append(name)
                 originals.append(clean_path(name) or name)
@@ -31,21 +43,45 @@ def resolve_originals(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
     return resolved, [*describe_absent(absent), *describe_several(several)]
 
 
-def find_original(entry: Entry, name: str, spellings: Spellings) -> list[str] | None:
+def find_original(entry: Entry, name: str, videos: Videos) -> list[str] | None:
     """Return the ids of the videos that an original's name means; none where it means the video itself; None if unknown.
 
-    It is a path from the video's folder or one above it, or else the end of any path. Its suffix may differ or be absent.
+    It is a path from the video's folder or one above it, or else the end of any path. Its suffix may differ or be absent. Where
+    a FAKE video's name means several, a REAL one is the original: fakes are often numbered as their sources are.
+    """
+    for number, tail in enumerate(tails(clean_path(name) or "")):
+        for labels in LIKELY if entry.label == "FAKE" else LIKELY[-1:]:
+            for any_suffix in (False, True):
+                found = find_near(entry, name, videos, labels, any_suffix) if number == 0 else None
+                if found is None:
+                    found = find_far(entry, tail, videos, labels, any_suffix) or None
+                if found is not None:
+                    return found
+    return None
+
+
+def find_near(entry: Entry, name: str, videos: Videos, labels: Labels, any_suffix: bool) -> list[str] | None:
+    """Return the videos of some labels that a name means in the nearest folder from a video's own up; None if in none.
+
+    The list is empty where the name means a REAL video itself: some tables write that.
     """
     folder: str = posixpath.dirname(entry.video_id)
     while True:
-        found = spellings.find(name, folder, any_suffix=True)
+        found = videos.spellings.find(name, folder, any_suffix)
         if found == [entry.video_id] and entry.label == "REAL":
-            return []  # some tables write a REAL video's own name
-        if others := [path for path in found if path != entry.video_id]:
+            return []
+        if others := [path for path in found if path != entry.video_id and videos.labels[path] in labels]:
             return others
         if not folder:
-            return spellings.find_anywhere(name, but=(entry.video_id,)) or None
+            return None
         folder = posixpath.dirname(folder)
+
+
+def find_far(entry: Entry, tail: str, videos: Videos, labels: Labels, any_suffix: bool) -> list[str]:
+    """Return the videos of some labels whose path ends in a name, wherever they are."""
+    key = fold(tail)
+    found = videos.spellings.find_below(remove_suffix(key) if any_suffix else key, "", but=(entry.video_id,))
+    return [path for path in found if videos.labels[path] in labels]
 
 
 def absent_key(name: str) -> str:

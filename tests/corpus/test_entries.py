@@ -177,6 +177,36 @@ def test_a_fake_called_as_its_original_is_linked_to_that_and_not_to_itself(tmp_p
     assert found["fake/1.mp4"]["group"] == found["real/1.mp4"]["group"]
 
 
+# Of two columns: where a fake is and what it names as its original; what it is then linked to; and the videos there are.
+OF_SEVERAL = {
+    "numbered as its source": ("fake/1.mp4", "2.mp4", ["real/2.mp4"], ["fake/2.mp4 1", "real/2.mp4 0"]),
+    "in a folder of its own": ("1.mp4", "2.mp4", ["real/2.mp4"], ["2.mp4 1", "real/2.mp4 0"]),
+    "without a suffix": ("fake/1.mp4", "2", ["real/2.avi"], ["fake/2.mp4 1", "real/2.avi 0"]),
+    "another suffix, and nearer": ("x/f/1.mp4", "2.mp4", ["y/2.mp4"], ["x/2.avi 0", "y/2.mp4 0"]),
+    "another suffix in its folder": ("fake/x.mp4", "1.mp4", ["real/1.mp4"], ["fake/1.avi 1", "real/1.mp4 0"]),
+    "the same folders": ("fake/c23/1.mp4", "c23/2.mp4", ["real/c23/2.mp4"], ["fake/c23/2.mp4 1", "real/c23/2.mp4 0"]),
+    "no label": ("fake/1.mp4", "2.mp4", ["real/2.mp4"], ["fake/2.mp4 1", "real/2.mp4 "]),
+    "the label before no label": ("fake/1.mp4", "2.mp4", ["real/2.mp4"], ["a/2.mp4 ", "fake/2.mp4 1", "real/2.mp4 0"]),
+    "a part of DFDC": ("p0/1.mp4", "2.mp4", ["p0/2.mp4"], ["p0/2.mp4 0", "p1/2.mp4 0"]),
+    "another part of DFDC": ("p0/1.mp4", "2.mp4", ["p1/2.mp4"], ["p0/3.mp4 0", "p1/2.mp4 0"]),
+    "a FAKE where there is no other": ("fake/1.mp4", "2.mp4", ["fake/2.mp4"], ["fake/2.mp4 1", "real/3.mp4 0"]),
+    "a FAKE by its path": ("fake/1.mp4", "fake/2.mp4", ["fake/2.mp4"], ["fake/2.mp4 1", "real/2.mp4 0"]),
+    "two REAL ones": ("f/1.mp4", "2.mp4", ["a/2.mp4", "b/2.mp4"], ["a/2.mp4 0", "b/2.mp4 0", "f/2.mp4 1"]),
+}
+
+
+@pytest.mark.parametrize("case", OF_SEVERAL)
+def test_of_several_videos_the_original_is_a_real_one_of_the_name_as_it_is_written(tmp_path: Path, case: str) -> None:
+    fake, name, expected, others = OF_SEVERAL[case]
+    rows = [[fake, "1", name], *([*other.split(" "), ""] for other in others)]
+    write_videos(tmp_path, *(row[0] for row in rows))
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", "original"], rows))
+    found, notes = index(tmp_path)
+    assert found[fake]["originals"] == expected
+    assert {name for name, row in found.items() if row["group"] == found[fake]["group"]} == {fake, *expected}
+    assert any("several originals" in note for note in notes) == (len(expected) > 1)
+
+
 @quick
 @given(
     st.lists(st.lists(st.integers(0, 7), min_size=0, max_size=3), min_size=2, max_size=12),
