@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dfd_ray.corpus.cells import parse_label
+from dfd_ray.corpus.file_columns import FileColumn, choose_file_column, find_doubt
 from dfd_ray.corpus.listing import METADATA, is_hidden, is_video
 from dfd_ray.corpus.records import FILE_COLUMNS, KEY, LABEL_COLUMNS, TABLE_SUFFIXES, Records, read_records
 from dfd_ray.corpus.spellings import ABSOLUTE, Spellings
@@ -38,6 +39,8 @@ class LabelFile:
     """For each row the name of a file as it is written there, relative to the corpus if that was its beginning."""
     found: list[list[str]]
     """For each row the files that it may mean: one, none, or several between which the name does not decide."""
+    doubt: str | None = None
+    """Why another column for the file may be the right one."""
 
     @property
     def folder(self) -> str:
@@ -67,6 +70,7 @@ def choose_label_files(corpus: str, files: Iterable[str], spellings: Spellings) 
             unread[path] = "it is no table"
     chosen = [table for table in read if is_about_videos(table)] or [table for table in read if has_columns(table)]
     refuse_two(corpus, chosen)
+    refuse_doubt(corpus, chosen)
     refuse_broken(broken, chosen)
     if not any(table.label_column for table in chosen):
         refuse_without_labels(corpus, read, spellings)
@@ -99,16 +103,17 @@ def find_candidates(files: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def match_rows(corpus: str, path: str, records: Records, spellings: Spellings, alone: bool) -> LabelFile:
-    """Return a table with its columns for the file, that by which most rows are found, and for the label."""
+    """Return a table with its columns for the file and for the label."""
     label = next((name for name in LABEL_COLUMNS if name in records.columns), None)
-    matched = {}
+    matched = list[FileColumn]()
     for column in (name for name in FILE_COLUMNS if name in records.columns):
         names = [_name_in(row.get(column)).removeprefix(f"{corpus.rstrip('/')}/") for row in records.rows]
-        matched[column] = names, find_files(names, posixpath.dirname(path), spellings, alone)
+        matched.append(FileColumn(column, names, find_files(names, posixpath.dirname(path), spellings, alone)))
     if not matched:
         return LabelFile(path, records, None, label, [], [])
-    best = max(matched, key=lambda column: sum(map(bool, matched[column][1])))
-    return LabelFile(path, records, best, label, *matched[best])
+    best = choose_file_column(matched)
+    doubt = find_doubt(best, matched, dict(zip(records.columns, records.spelled, strict=True)))
+    return LabelFile(path, records, best.column, label, best.names, best.found, doubt)
 
 
 def find_files(names: list[str], folder: str, spellings: Spellings, alone: bool) -> list[list[str]]:
@@ -161,6 +166,13 @@ def refuse_two(corpus: str, chosen: list[LabelFile]) -> None:
             raise CorpusError(
                 f"--corpus {corpus}: {show(other)} and {show(table.path)} both hold labels of videos; leave one in the folder"
             )
+
+
+def refuse_doubt(corpus: str, chosen: list[LabelFile]) -> None:
+    """Raise CorpusError if it is not certain which column of a table names its videos."""
+    for table in chosen:
+        if table.doubt:
+            raise CorpusError(f"{join(corpus, table.path)}: {table.doubt}")
 
 
 def refuse_broken(broken: dict[str, CorpusError], chosen: list[LabelFile]) -> None:

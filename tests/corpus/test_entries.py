@@ -333,6 +333,65 @@ def test_an_absolute_name_counts_where_it_is_in_the_corpus(tmp_path: Path) -> No
     assert "'/elsewhere/x/a.mp4' is not a path in the corpus" in refuse(tmp_path)
 
 
+NUMBERED = ["0.mp4", "1.mp4", "2.mp4"]
+
+
+@pytest.mark.parametrize("column", ["video_id", "name", "video", "file"])
+def test_a_number_is_no_name_where_another_column_has_one(tmp_path: Path, column: str) -> None:
+    write_videos(tmp_path, *NUMBERED)
+    table = tmp_path / "labels.csv"
+    table.write_text(f"{column},filename,label\n0,2.mp4,FAKE\n1,1.mp4,REAL\n2,gone.mp4,REAL\n")
+    assert "1 of 3 videos that the metadata name are absent, such as 'gone.mp4'" in refuse(tmp_path)
+    table.write_text(f"{column},filename,label\n0,2.mp4,FAKE\n1,1.mp4,REAL\n2,0.mp4,REAL\n")
+    assert labels_of(index(tmp_path)[0]) == {"0.mp4": "REAL", "1.mp4": "REAL", "2.mp4": "FAKE"}
+    table.write_text(f"{column},path,label\n0,/kaggle/x/2.mp4,FAKE\n1,/kaggle/x/1.mp4,REAL\n2,/kaggle/x/0.mp4,REAL\n")
+    assert "'/kaggle/x/2.mp4' is not a path in the corpus" in refuse(tmp_path)
+    table.write_text(f"{column},path,label\n0,/kaggle/x/0.mp4,FAKE\n1,/kaggle/x/1.mp4,REAL\n2,/kaggle/x/2.mp4,REAL\n")
+    assert labels_of(index(tmp_path)[0]) == {"0.mp4": "FAKE", "1.mp4": "REAL", "2.mp4": "REAL"}
+
+
+@pytest.mark.parametrize("names", [["2.mp4", "1.mp4", "0.mp4"], ["2", "1", "0"], ["gone.mp4", "2.mp4", "1.mp4"]])
+def test_a_column_for_the_file_counts_before_a_key_that_is_no_name(tmp_path: Path, names: list[str]) -> None:
+    """As pandas writes it with orient="index"."""
+    write_videos(tmp_path, *NUMBERED)
+    rows = {str(number): {"filename": name, "label": number % 2} for number, name in enumerate(names)}
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    found, _ = index(tmp_path, "index.missing_files=keep")
+    expected = {f"{name.removesuffix('.mp4')}.mp4": ("REAL", "FAKE")[number % 2] for number, name in enumerate(names)}
+    assert labels_of(found) == expected
+
+
+def test_a_key_counts_where_no_column_has_files(tmp_path: Path) -> None:
+    write_videos(tmp_path, *NUMBERED)
+    (tmp_path / "labels.json").write_text(json.dumps({str(n): {"name": "Ada", "label": n % 2} for n in range(3)}))
+    assert labels_of(index(tmp_path)[0]) == {"0.mp4": "REAL", "1.mp4": "FAKE", "2.mp4": "REAL"}
+    facts = {name: {"path": f"/kaggle/x/{name}", "label": 1} for name in NUMBERED}
+    (tmp_path / "labels.json").write_text(json.dumps(facts))
+    assert set(labels_of(index(tmp_path)[0]).values()) == {"FAKE"}
+
+
+@pytest.mark.parametrize("fakes", [["fake/1.mp4", "fake/2.mp4"], ["fake/1.mp4"], []])
+@pytest.mark.parametrize("as_key", [False, True])
+def test_two_columns_that_name_different_files_are_refused(tmp_path: Path, fakes: list[str], as_key: bool) -> None:
+    write_videos(tmp_path, "real/1.mp4", "real/2.mp4", *fakes)
+    if as_key:
+        rows = {f"fake/{number}.mp4": {"video": f"real/{number}.mp4", "label": "FAKE"} for number in (1, 2)}
+        (tmp_path / "labels.json").write_text(json.dumps(rows))
+    else:
+        (tmp_path / "labels.csv").write_text("Filename,Video,label\nfake/1.mp4,real/1.mp4,FAKE\nfake/2.mp4,real/2.mp4,FAKE\n")
+    said = refuse(tmp_path)
+    assert "name different files, such as '" in said and "rename the column that does not name the video of its row" in said
+    assert "'fake/1.mp4'" in said and "'real/1.mp4'" in said
+    assert "the key" in said and "'video'" in said if as_key else "'Filename'" in said and "'Video'" in said
+
+
+def test_two_columns_that_name_the_same_files_are_no_contradiction(tmp_path: Path) -> None:
+    write_videos(tmp_path, "x/1.mp4", "x/2.mp4")
+    for columns, first in (("filename,path", "1.mp4,x/1.mp4"), ("path,filename", "/data/1.mp4,1.mp4"), ("file,name", "1,x/1")):
+        (tmp_path / "labels.csv").write_text(f"{columns},label\n{first},1\n{first.replace('1.', '2.').replace('1', '2')},0\n")
+        assert labels_of(index(tmp_path)[0]) == {"x/1.mp4": "FAKE", "x/2.mp4": "REAL"}
+
+
 @pytest.mark.parametrize(
     "name", ["a\0.mp4", "../a.mp4", "x/../../a.mp4", "..\\a.mp4", "\ud800.mp4", "C:\\a.mp4", "s3://b/a.mp4"]
 )
