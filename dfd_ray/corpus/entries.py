@@ -44,7 +44,7 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     if left_out:
         notes.append(f"left out: {count_of(len(left_out), 'video')} that no table names, such as {show(left_out[0])}")
     others = set(files) - known - set(videos) - {table.path for table in tables} - set(unread)
-    return entries, [*notes, *told, *describe_unlabelled(entries), *describe_left_out(others)]
+    return entries, [*notes, *told, *describe_unlabelled(entries, tables), *describe_left_out(others)]
 
 
 def refuse_none(corpus: str, entries: list[Entry], tables: list[LabelFile]) -> None:
@@ -65,14 +65,13 @@ def refuse_too_deep(corpus: str, unread: Iterable[str]) -> None:
             raise CorpusError(f"--corpus {corpus}: {path} is too deep; --corpus is the folder above the parts, such as {above}")
 
 
-def describe_unlabelled(entries: list[Entry]) -> list[str]:
-    """Return a note if some videos have a label and others not."""
-    without = [entry.video_id for entry in entries if entry.label is None]
-    if not without or len(without) == len(entries):
-        return []
-    return [
-        f"{len(without)} of {len(entries)} videos have no label, such as {show(without[0])}: they are mapped, not trained on"
-    ]
+def describe_unlabelled(entries: list[Entry], tables: list[LabelFile]) -> list[str]:
+    """Return a note if some videos have a label and others not, or if tables of labels give none to any."""
+    without, of = [entry.video_id for entry in entries if entry.label is None], len(entries)
+    if without and len(without) < of:
+        return [f"{len(without)} of {of} videos have no label, such as {show(without[0])}: they are mapped, not trained on"]
+    empty = [table.path for table in tables if table.label_columns and without]
+    return [f"no video has a label: {show(empty[0])} has a column for it, and that is empty"] if empty else []
 
 
 def check_present(corpus: str, entries: list[Entry], config: Config) -> None:

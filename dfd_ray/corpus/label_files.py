@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dfd_ray.corpus.cells import parse_label
 from dfd_ray.corpus.file_columns import FileColumn, choose_file_column, find_doubt
+from dfd_ray.corpus.label_columns import choose_label_columns, find_unfit
 from dfd_ray.corpus.listing import METADATA, is_hidden, is_video
-from dfd_ray.corpus.records import FILE_COLUMNS, KEY, LABEL_COLUMNS, TABLE_SUFFIXES, Records, read_records
+from dfd_ray.corpus.records import FILE_COLUMNS, KEY, TABLE_SUFFIXES, Records, read_records
 from dfd_ray.corpus.spellings import ABSOLUTE, Spellings
 from dfd_ray.corpus.wording import show
 from dfd_ray.errors import CorpusError
@@ -34,7 +34,7 @@ class LabelFile:
     path: str
     records: Records
     file_column: str | None
-    label_column: str | None
+    label_columns: tuple[str, ...]
     names: list[str]
     """For each row the name of a file as it is written there, relative to the corpus if that was its beginning."""
     found: list[list[str]]
@@ -72,7 +72,7 @@ def choose_label_files(corpus: str, files: Iterable[str], spellings: Spellings) 
     refuse_two(corpus, chosen)
     refuse_doubt(corpus, chosen)
     refuse_broken(broken, chosen)
-    if not any(table.label_column for table in chosen):
+    if not any(table.label_columns for table in chosen):
         refuse_without_labels(corpus, read, spellings)
     unread |= {path: str(error).removeprefix(f"{join(corpus, path)}: ") for path, error in broken.items()}
     unread |= {table.path: describe_unfit(table) for table in read if table not in chosen}
@@ -103,17 +103,17 @@ def find_candidates(files: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def match_rows(corpus: str, path: str, records: Records, spellings: Spellings, alone: bool) -> LabelFile:
-    """Return a table with its columns for the file and for the label."""
-    label = next((name for name in LABEL_COLUMNS if name in records.columns), None)
+    """Return a table with its column for the file and those for the label."""
+    labels = choose_label_columns(records)
     matched = list[FileColumn]()
     for column in (name for name in FILE_COLUMNS if name in records.columns):
         names = [_name_in(row.get(column)).removeprefix(f"{corpus.rstrip('/')}/") for row in records.rows]
         matched.append(FileColumn(column, names, find_files(names, posixpath.dirname(path), spellings, alone)))
     if not matched:
-        return LabelFile(path, records, None, label, [], [])
+        return LabelFile(path, records, None, labels, [], [])
     best = choose_file_column(matched)
     doubt = find_doubt(best, matched, dict(zip(records.columns, records.spelled, strict=True)))
-    return LabelFile(path, records, best.column, label, best.names, best.found, doubt)
+    return LabelFile(path, records, best.column, labels, best.names, best.found, doubt)
 
 
 def find_files(names: list[str], folder: str, spellings: Spellings, alone: bool) -> list[list[str]]:
@@ -136,25 +136,12 @@ def is_about_videos(table: LabelFile) -> bool:
     """Return whether a table names files of the corpus and has labels, or is DFDC's, which may name files that are absent."""
     if is_metadata(table.path) and (table.file_column == KEY or not table.records.rows):
         return True
-    return has_columns(table) and any(table.found) and unfit_label(table) is None
-
-
-def unfit_label(table: LabelFile) -> object:
-    """Return the first value of the column for the label if none in it is a label, as in a submission; None otherwise."""
-    first = None
-    for row in table.records.rows:
-        value = row.get(table.label_column or "")
-        try:
-            if parse_label(value) is not None:
-                return None
-        except ValueError:
-            first = value if first is None else first
-    return first
+    return has_columns(table) and any(table.found) and find_unfit(table.records, table.label_columns) is None
 
 
 def has_columns(table: LabelFile) -> bool:
     """Return whether a table has the columns that one of videos needs."""
-    return table.file_column is not None and table.label_column is not None
+    return table.file_column is not None and bool(table.label_columns)
 
 
 def refuse_two(corpus: str, chosen: list[LabelFile]) -> None:
@@ -195,11 +182,11 @@ def refuse_without_labels(corpus: str, read: list[LabelFile], spellings: Spellin
 
 def describe_unfit(table: LabelFile) -> str:
     """Return why a table is not about the videos."""
-    if table.file_column is None or table.label_column is None:
+    if not has_columns(table):
         return f"it has no column for the {'file' if table.file_column is None else 'label'}"
     if not any(table.found):
         return "it names none of the videos"
-    return f"its column for the label holds none, but {show(unfit_label(table))}"
+    return f"its column for the label holds none, but {show(find_unfit(table.records, table.label_columns))}"
 
 
 def describe_unread(chosen: list[LabelFile], unread: dict[str, str]) -> list[str]:

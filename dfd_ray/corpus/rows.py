@@ -57,10 +57,14 @@ def make_entry(location: str, table: LabelFile, row: dict[str, object], name: st
                 raise CorpusError(f"{location}: {said}") from None
         return facts
 
+    labels = read(parse_label, *table.label_columns)
+    if set(LABELS) <= set(labels):
+        both = " and ".join(f"the {spelled[one]} {show(row[one])}" for one in table.label_columns if one in row)
+        raise CorpusError(f"{location}: {show(name)} has {both}, which contradict each other; leave one column for the label")
     return Entry(
         video_id,
         posixpath.dirname(video_id) or None,
-        label=next(iter(read(parse_label, *([table.label_column] if table.label_column else []))), None),
+        label=next((label for label in labels if label), None),
         originals=tuple(one for names in read(parse_originals, "original", "originals") for one in names),
         people=tuple(one for names in read(parse_names, "person", "people") for one in names),
         groups=tuple(one for names in read(parse_names, "group") for one in names),

@@ -478,6 +478,45 @@ def test_a_label_that_means_nothing_is_refused_in_one_line(tmp_path: Path, value
     assert "expected REAL or FAKE, 0 (REAL) or 1 (FAKE), false or true" in said
 
 
+@pytest.mark.parametrize(
+    ("columns", "row"), [("label,is_fake", "REAL,1"), ("is_fake,label", "1,REAL"), ("Label,target", "0,1")]
+)
+def test_columns_for_the_label_that_contradict_each_other_are_refused(tmp_path: Path, columns: str, row: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,{columns}\nb.mp4,0,\na.mp4,{row}\n")
+    said = refuse(tmp_path)
+    assert "'a.mp4' has the label '" in said.replace("Label", "label") and "which contradict each other" in said
+    assert all(repr(cell) in said for cell in row.split(","))
+
+
+def test_a_label_is_in_any_column_for_it(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    expected = {"a.mp4": "REAL", "b.mp4": "FAKE", "c.mp4": None}
+    for cells in (["REAL,0", "FAKE,1", ","], [",0", ",1", ","], ["REAL,", ",1", ","], ["face,0", "swap,1", "face,"]):
+        rows = [f"{name},{cell}" for name, cell in zip(expected, cells, strict=True)]
+        (tmp_path / "labels.csv").write_text("\n".join(["filename,label,is_fake", *rows]))
+        assert labels_of(index(tmp_path)[0]) == expected
+    (tmp_path / "labels.csv").unlink()
+    facts: dict[str, dict[str, object]] = {"a.mp4": {"label": "REAL"}, "b.mp4": {"is_fake": 1}, "c.mp4": {}}
+    (tmp_path / "metadata.json").write_text(json.dumps(facts))
+    assert labels_of(index(tmp_path)[0]) == expected
+
+
+@pytest.mark.parametrize("column", ["target", "class"])
+def test_a_column_that_holds_more_than_labels_is_not_one_for_them_beside_another(tmp_path: Path, column: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,label,{column}\na.mp4,REAL,1\nb.mp4,FAKE,0\nc.mp4,FAKE,7\n")
+    assert labels_of(index(tmp_path)[0]) == {"a.mp4": "REAL", "b.mp4": "FAKE", "c.mp4": "FAKE"}
+
+
+def test_that_no_video_has_a_label_is_told_where_a_table_has_a_column_for_it(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,\nb.mp4,\n")
+    found, notes = index(tmp_path)
+    assert set(labels_of(found).values()) == {None}
+    assert "no video has a label: 'labels.csv' has a column for it, and that is empty" in notes
+
+
 def test_a_table_of_videos_without_a_column_for_the_label_is_refused(tmp_path: Path) -> None:
     write_videos(tmp_path, "a.mp4")
     for text, columns in [("filename,verdict\na.mp4,1\n", "filename, verdict"), ("a.mp4,1\nb.mp4,0\n", "a.mp4, 1"),
