@@ -11,7 +11,7 @@ from dfd_ray.corpus.label_files import LabelFile, choose_label_files, describe_u
 from dfd_ray.corpus.listing import VIDEO_SUFFIXES, Entry, check_folder, describe_left_out, is_video, list_files
 from dfd_ray.corpus.originals import resolve_originals
 from dfd_ray.corpus.records import TABLE_SUFFIXES
-from dfd_ray.corpus.rows import merge_repeated, read_rows_of
+from dfd_ray.corpus.rows import describe_columns, merge_repeated, read_rows_of
 from dfd_ray.corpus.spellings import Spellings
 from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import CorpusError
@@ -32,7 +32,7 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
     notes = describe_unread(tables, unread)
     if tables:
         entries, told = merge_repeated(corpus, [one for table in tables for one in read_rows_of(corpus, table)])
-        notes += told
+        notes += [*describe_columns(tables), *told]
     else:
         refuse_too_deep(corpus, unread)
         entries = [Entry(path, posixpath.dirname(path) or None) for path in videos]

@@ -17,6 +17,14 @@ KEY = "the key"
 SEPARATORS = ",;\t"
 FILE_COLUMNS = (KEY, "filename", "filepath", "file", "path", "videoname", "videopath", "videoid", "video", "name", "uri")
 LABEL_COLUMNS = ("label", "isfake", "target", "class")
+ORIGINAL_COLUMNS = ("original", "originals")
+PEOPLE_COLUMNS = ("person", "people", "persons", "personid", "identity", "targetid", "swappedid")
+"""The last two are those of the preview of DFDC: who was filmed, and whose face was put in."""
+GROUP_COLUMNS = ("group", "groups", "groupid")
+SPLIT_COLUMNS = ("split", "set")
+METHOD_COLUMNS = ("method",)
+FACT_COLUMNS = (*ORIGINAL_COLUMNS, *PEOPLE_COLUMNS, *GROUP_COLUMNS, *SPLIT_COLUMNS, *METHOD_COLUMNS)
+"""Columns that can only mean one thing. What is called otherwise (source, id) is not read, and told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from dfd_ray.corpus.cells import parse_label, parse_names, parse_text
+from dfd_ray.corpus.cells import is_nothing, parse_label, parse_names, parse_text
 from dfd_ray.corpus.label_files import LabelFile
 from dfd_ray.corpus.listing import Entry
+from dfd_ray.corpus.records import (
+    FACT_COLUMNS,
+    GROUP_COLUMNS,
+    KEY,
+    METHOD_COLUMNS,
+    ORIGINAL_COLUMNS,
+    PEOPLE_COLUMNS,
+    SPLIT_COLUMNS,
+)
 from dfd_ray.corpus.spellings import ABSOLUTE, clean_path
 from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import CorpusError
@@ -17,6 +26,8 @@ from dfd_ray.labels import LABELS
 from dfd_ray.store.storage import join
 
 Fact = TypeVar("Fact")
+COLUMNS_SHOWN = 3
+"""Most columns that are not read which a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,20 @@ def read_rows_of(corpus: str, table: LabelFile) -> Iterator[Named]:
         yield Named(make_entry(location, table, row, name, video_id), name, table.path)
 
 
+def describe_columns(tables: list[LabelFile]) -> list[str]:
+    """Return a note on the columns of tables that hold something and are not read."""
+    unread = dict[str, str]()
+    for table in tables:
+        read = {KEY, table.file_column, *table.label_columns, *FACT_COLUMNS}
+        for column, spelled in zip(table.records.columns, table.records.spelled, strict=True):
+            if column not in read and not all(is_nothing(row.get(column)) for row in table.records.rows):
+                unread.setdefault(column, spelled)
+    if not unread:
+        return []
+    shown = sorted(unread.values(), key=lambda name: not name)[:COLUMNS_SHOWN]  # an index of pandas has no name
+    return [f"columns that are not read: {len(unread)}, such as {', '.join(map(show, shown))}"]
+
+
 def make_entry(location: str, table: LabelFile, row: dict[str, object], name: str, video_id: str) -> Entry:
     """Return the video of a row; CorpusError for a cell that means nothing it could mean."""
     spelled = dict(zip(table.records.columns, table.records.spelled, strict=True))
@@ -65,11 +90,11 @@ def make_entry(location: str, table: LabelFile, row: dict[str, object], name: st
         video_id,
         posixpath.dirname(video_id) or None,
         label=next((label for label in labels if label), None),
-        originals=tuple(one for names in read(parse_originals, "original", "originals") for one in names),
-        people=tuple(one for names in read(parse_names, "person", "people") for one in names),
-        groups=tuple(one for names in read(parse_names, "group") for one in names),
-        split=next((one for one in read(parse_text, "split", "set") if one), None),
-        method=next((one for one in read(parse_text, "method") if one), None),
+        originals=tuple(one for names in read(parse_originals, *ORIGINAL_COLUMNS) for one in names),
+        people=tuple(dict.fromkeys(one for names in read(parse_names, *PEOPLE_COLUMNS) for one in names)),
+        groups=tuple(dict.fromkeys(one for names in read(parse_names, *GROUP_COLUMNS) for one in names)),
+        split=next((one for one in read(parse_text, *SPLIT_COLUMNS) if one), None),
+        method=next((one for one in read(parse_text, *METHOD_COLUMNS) if one), None),
     )
 
 

@@ -711,6 +711,38 @@ def test_groups_people_splits_and_methods_are_read(tmp_path: Path) -> None:
     assert [row["method"] for row in rows] == [None, "swap", None, "swap", None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("persons", "people"), ("Person ID", "people"), ("identity", "people"), ("target_id", "people"), ("swapped_id", "people"),
+     ("groups", "groups"), ("group_id", "groups"), ("GroupID", "groups")],
+)  # fmt: skip
+def test_names_of_columns_that_can_only_mean_one_thing_are_read(tmp_path: Path, column: str, kind: str) -> None:
+    write_videos(tmp_path, *(f"{number}.mp4" for number in range(4)))
+    (tmp_path / "labels.csv").write_text(f"filename,label,{column}\n0.mp4,0,x\n1.mp4,1,x\n2.mp4,0,y\n3.mp4,1,y\n")
+    found, notes = index(tmp_path)
+    assert [row["group"][0] for row in found.values()] == list("0022")
+    assert [row["people"] for row in found.values()] == ([["x"], ["x"], ["y"], ["y"]] if kind == "people" else [None] * 4)
+    assert not [note for note in notes if "not read" in note]
+
+
+def test_columns_that_are_not_read_are_told_once(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_videos(tmp_path, f"{folder}/0.mp4", f"{folder}/1.mp4")
+        lines = [",filename,label,source,Orginal,empty,video_id", "0,0.mp4,0,,,,5", "1,1.mp4,1,0.mp4,0.mp4,-,6"]
+        (tmp_path / folder / "labels.csv").write_text("\n".join(lines))
+    _, notes = index(tmp_path)
+    assert [note for note in notes if "columns" in note] == [
+        "columns that are not read: 4, such as 'source', 'Orginal', 'video_id'"
+    ]
+
+
+def test_dfdc_has_no_column_that_is_not_read(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    facts = {"label": "FAKE", "split": "train", "original": "b.mp4", "method": "swap"}
+    (tmp_path / "metadata.json").write_text(json.dumps({"a.mp4": facts, "b.mp4": {"label": "REAL", "split": "train"}}))
+    assert not [note for note in index(tmp_path)[1] if "columns" in note]
+
+
 # Copies
 
 
