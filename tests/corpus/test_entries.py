@@ -301,6 +301,31 @@ def test_a_key_that_json_repeats_is_not_lost(tmp_path: Path, other: str) -> None
     assert repr(other) in refuse(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ('"label": "REAL", "label": "FAKE"', "'a.mp4' has 'label' twice, 'REAL' and 'FAKE'"),
+        ('"label": "REAL", "Label": "FAKE"', "'a.mp4' has 'label' and 'Label', 'REAL' and 'FAKE'"),
+        ('"label": 0, "original": null, "original": "b.mp4"', "'a.mp4' has 'original' twice, None and 'b.mp4'"),
+    ],
+)
+def test_a_key_that_an_entry_repeats_is_refused_where_the_values_differ(tmp_path: Path, facts: str, said: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "metadata.json").write_text(f'{{"b.mp4": {{"label": "REAL"}}, "a.mp4": {{{facts}}}}}')
+    assert f"metadata.json: {said}; leave the one that is right" in refuse(tmp_path)
+    same = '"label": "FAKE", "Label": "FAKE", "note": 1, "note": 2, "original": NaN, "original": NaN'
+    (tmp_path / "metadata.json").write_text(f'{{"b.mp4": {{"label": "REAL"}}, "a.mp4": {{{same}}}}}')
+    assert labels_of(index(tmp_path)[0]) == {"a.mp4": "FAKE", "b.mp4": "REAL"}
+
+
+def test_a_column_that_a_table_repeats_is_refused_where_the_values_differ(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label,Label\na.mp4,REAL,REAL\nb.mp4,FAKE,REAL\n")
+    assert "labels.csv: line 3 has 'label' and 'Label', 'FAKE' and 'REAL'; leave the one that is right" in refuse(tmp_path)
+    (tmp_path / "labels.csv").write_text("filename,label,Label,x,x\na.mp4,REAL,REAL,1,2\nb.mp4,FAKE,FAKE,1,2\n")
+    assert labels_of(index(tmp_path)[0]) == {"a.mp4": "REAL", "b.mp4": "FAKE"}
+
+
 def test_names_that_differ_in_case_alone_are_two_files_where_there_are_two(tmp_path: Path) -> None:
     write_videos(tmp_path, "a.mp4", "A.mp4")
     (tmp_path / "labels.csv").write_text("filename,label\na.mp4,0\nA.mp4,1\n")
