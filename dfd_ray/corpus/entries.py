@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dfd_ray.config import Config
@@ -18,11 +18,12 @@ from dfd_ray.errors import CorpusError
 from dfd_ray.store.storage import join
 
 
-def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
+def read_entries(corpus: str, extra: Sequence[Entry] = ()) -> tuple[list[Entry], list[str]]:
     """Return the videos of a corpus, by id, and notes on all that is in it and not among them.
 
     What they are is read from tables: DFDC's `metadata.json` files, or CSV, TSV, JSON or JSON Lines with a column for the file
     and one for the label. Without one, they are the videos in the folder. CorpusError, one line, for what cannot be right.
+    Originals may also be among the videos of `index.extra_real`, `extra`.
     """
     check_folder(corpus, "--corpus")
     files = list_files(corpus)
@@ -38,7 +39,7 @@ def read_entries(corpus: str) -> tuple[list[Entry], list[str]]:
         entries = [Entry(path, posixpath.dirname(path) or None) for path in videos]
     refuse_none(corpus, entries, tables)
     entries = sorted((replace(one, bytes=files.get(one.video_id)) for one in entries), key=lambda entry: entry.video_id)
-    entries, told = resolve_originals(entries)
+    entries, told = resolve_originals(entries, extra)
     known = {entry.video_id for entry in entries}
     left_out = [video for video in videos if video not in known]
     if left_out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dfd_ray.corpus.listing import Entry
@@ -21,11 +22,17 @@ class Videos:
 
     spellings: Spellings
     labels: dict[str, str | None]
+    own: frozenset[str]
+    """Those of the corpus itself, without those of `index.extra_real`."""
 
 
-def resolve_originals(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
-    """Return the videos with their originals by id, and notes on names that mean no video of the corpus, or several."""
-    videos = Videos(Spellings(entry.video_id for entry in entries), {entry.video_id: entry.label for entry in entries})
+def resolve_originals(entries: list[Entry], extra: Sequence[Entry] = ()) -> tuple[list[Entry], list[str]]:
+    """Return the videos with their originals by id, and notes on names that mean no video of the corpus, or several.
+
+    Originals may also be among the videos of `index.extra_real`, `extra`: of equal ones, those of the corpus count.
+    """
+    labels = {entry.video_id: entry.label for entry in (*entries, *extra)}
+    videos = Videos(Spellings(labels), labels, frozenset(entry.video_id for entry in entries))
     absent, several = defaultdict[str, list[str]](list), dict[str, list[str]]()
     resolved = []
     for entry in entries:
@@ -81,7 +88,8 @@ def find_far(entry: Entry, tail: str, videos: Videos, labels: Labels, any_suffix
     """Return the videos of some labels whose path ends in a name, wherever they are."""
     key = fold(tail)
     found = videos.spellings.find_below(remove_suffix(key) if any_suffix else key, "", but=(entry.video_id,))
-    return [path for path in found if videos.labels[path] in labels]
+    fit = [path for path in found if videos.labels[path] in labels]
+    return [path for path in fit if path in videos.own] or fit
 
 
 def absent_key(name: str) -> str:

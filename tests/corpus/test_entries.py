@@ -810,6 +810,30 @@ def test_a_copy_among_further_real_videos_is_left_out(tmp_path: Path) -> None:
     assert "of index.extra_real left out: 1 file of kinds that are not read: 1 .png, such as 'z.png'" in notes
 
 
+@pytest.mark.parametrize("name", ["youtube/001.mp4", "001.mp4", "001", "data\\youtube\\001.MP4"])
+def test_a_source_among_further_real_videos_is_left_out(tmp_path: Path, name: str) -> None:
+    write_videos(tmp_path / "corpus", "fake/a.mp4", "fake/b.mp4", "fake/001.mp4", "real/x.mp4", "real/y.mp4")
+    rows = [f"fake/a.mp4,1,{name}", f"fake/b.mp4,1,{name}", "fake/001.mp4,1,", "real/x.mp4,0,", "real/y.mp4,0,"]
+    (tmp_path / "corpus" / "labels.csv").write_text("\n".join(["filename,label,original", *rows]))
+    write_videos(tmp_path / "youtube", "001.mp4", "002.mp4")
+    found, notes = index(tmp_path / "corpus", f"index.extra_real={tmp_path / 'youtube'}")
+    assert [video_id for video_id in found if video_id.startswith("youtube/")] == ["youtube/002.mp4"]
+    assert found["fake/a.mp4"]["originals"] == ["youtube/001.mp4"]
+    assert found["fake/a.mp4"]["group"] == found["fake/b.mp4"]["group"] != found["fake/001.mp4"]["group"]
+    assert [note for note in notes if note.startswith("left out: 1 video of index.extra_real")]
+    assert not [note for note in notes if "not in the corpus" in note]
+
+
+def test_a_source_in_the_corpus_counts_before_one_among_further_videos(tmp_path: Path) -> None:
+    write_videos(tmp_path / "corpus", "fake/a.mp4", "real/1.mp4", "real/2.mp4")
+    rows = "filename,label,original\nfake/a.mp4,1,1.mp4\nreal/1.mp4,0,\nreal/2.mp4,0,\n"
+    (tmp_path / "corpus" / "labels.csv").write_text(rows)
+    write_videos(tmp_path / "more", "1.mp4")
+    found, _ = index(tmp_path / "corpus", f"index.extra_real={tmp_path / 'more'}")
+    assert found["fake/a.mp4"]["originals"] == ["real/1.mp4"]
+    assert "more/1.mp4" in found
+
+
 def test_a_link_out_of_the_corpus_is_compared_only_if_links_are_followed(tmp_path: Path) -> None:
     write_videos(tmp_path / "corpus", "a.mp4", "c.mp4")
     (tmp_path / "secret").write_bytes(b"a.mp4")
