@@ -10,6 +10,7 @@ from dfd_ray.config import Config
 from dfd_ray.corpus.label_files import LabelFile, choose_label_files, describe_unread, is_named_so
 from dfd_ray.corpus.listing import VIDEO_SUFFIXES, Entry, check_folder, describe_left_out, is_video, list_files
 from dfd_ray.corpus.originals import resolve_originals
+from dfd_ray.corpus.outside import describe_outside
 from dfd_ray.corpus.records import TABLE_SUFFIXES
 from dfd_ray.corpus.rows import describe_columns, merge_repeated, read_rows_of
 from dfd_ray.corpus.spellings import Spellings
@@ -33,7 +34,7 @@ def read_entries(corpus: str, extra: Sequence[Entry] = ()) -> tuple[list[Entry],
     notes = describe_unread(tables, unread)
     if tables:
         entries, told = merge_repeated(corpus, [one for table in tables for one in read_rows_of(corpus, table)])
-        notes += [*describe_columns(tables), *told]
+        notes += [*describe_outside(corpus, tables), *describe_columns(tables), *told]
     else:
         refuse_too_deep(corpus, unread)
         entries = [Entry(path, posixpath.dirname(path) or None) for path in videos]

@@ -347,7 +347,26 @@ def test_a_table_in_a_folder_of_its_own_names_paths_from_the_corpus(tmp_path: Pa
     (tmp_path / "labels").mkdir()
     for names in (["videos/a.mp4", "videos/deep/b.mp4"], ["a.mp4", "b.mp4"]):
         (tmp_path / "labels" / "all.csv").write_text(f"filename,label\n{names[0]},0\n{names[1]},1\n")
-        assert labels_of(index(tmp_path)[0]) == {"videos/a.mp4": "REAL", "videos/deep/b.mp4": "FAKE"}
+        found, notes = index(tmp_path)
+        assert labels_of(found) == {"videos/a.mp4": "REAL", "videos/deep/b.mp4": "FAKE"}
+    assert "'labels/all.csv' names 2 videos outside of its folder, such as 'videos/a.mp4' by 'a.mp4'" in notes
+
+
+@pytest.mark.parametrize(("table", "videos"), [("test", "train"), ("test_labels", "x/Train-Videos"), ("val", "training/a")])
+def test_a_table_of_one_split_does_not_label_the_videos_of_another(tmp_path: Path, table: str, videos: str) -> None:
+    write_videos(tmp_path, f"{videos}/1.mp4", f"{videos}/2.mp4", f"{table}/notes.txt")
+    (tmp_path / table / "labels.csv").write_text("filename,label\n1.mp4,1\n2.mp4,0\n3.mp4,1\n")
+    said = refuse(tmp_path)
+    assert f"{table}/labels.csv: '1.mp4' is not in '{table}', and '{videos}/1.mp4' is of another split; move the table" in said
+    (tmp_path / table / "labels.csv").write_text(f"filename,label\n{videos}/1.mp4,1\n{videos}/2.mp4,0\n")
+    assert labels_of(index(tmp_path)[0]) == {f"{videos}/1.mp4": "FAKE", f"{videos}/2.mp4": "REAL"}
+
+
+def test_a_table_of_a_split_labels_videos_of_it_elsewhere(tmp_path: Path) -> None:
+    write_videos(tmp_path, "test_videos/1.mp4", "test_videos/2.mp4")
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "labels.csv").write_text("filename,label\n1.mp4,1\n2.mp4,0\n")
+    assert labels_of(index(tmp_path)[0]) == {"test_videos/1.mp4": "FAKE", "test_videos/2.mp4": "REAL"}
 
 
 def test_an_absolute_name_counts_where_it_is_in_the_corpus(tmp_path: Path) -> None:
