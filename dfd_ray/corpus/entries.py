@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dfd_ray.config import Config
+from dfd_ray.corpus.groups import describe_named
 from dfd_ray.corpus.label_files import LabelFile, choose_label_files, describe_unread, is_named_so
 from dfd_ray.corpus.listing import VIDEO_SUFFIXES, Entry, check_folder, describe_left_out, is_video, list_files
 from dfd_ray.corpus.originals import resolve_originals
@@ -46,7 +47,7 @@ def read_entries(corpus: str, extra: Sequence[Entry] = ()) -> tuple[list[Entry],
     if left_out:
         notes.append(f"left out: {count_of(len(left_out), 'video')} that no table names, such as {show(left_out[0])}")
     others = set(files) - known - set(videos) - {table.path for table in tables} - set(unread)
-    return entries, [*notes, *told, *describe_unlabelled(entries, tables), *describe_left_out(others)]
+    return entries, [*notes, *told, *describe_named(entries), *describe_unlabelled(entries, tables), *describe_left_out(others)]
 
 
 def refuse_none(corpus: str, entries: list[Entry], tables: list[LabelFile]) -> None:

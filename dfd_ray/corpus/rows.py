@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from dfd_ray.corpus.cells import is_nothing, parse_label, parse_names, parse_text
+from dfd_ray.corpus.cells import is_nothing, parse_identities, parse_label, parse_names, parse_text
 from dfd_ray.corpus.label_files import LabelFile
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.records import (
@@ -91,8 +91,8 @@ def make_entry(location: str, table: LabelFile, row: dict[str, object], name: st
         posixpath.dirname(video_id) or None,
         label=next((label for label in labels if label), None),
         originals=tuple(one for names in read(parse_originals, *ORIGINAL_COLUMNS) for one in names),
-        people=tuple(dict.fromkeys(one for names in read(parse_names, *PEOPLE_COLUMNS) for one in names)),
-        groups=tuple(dict.fromkeys(one for names in read(parse_names, *GROUP_COLUMNS) for one in names)),
+        people=tuple(dict.fromkeys(one for names in read(parse_identities, *PEOPLE_COLUMNS) for one in names)),
+        groups=tuple(dict.fromkeys(one for names in read(parse_identities, *GROUP_COLUMNS) for one in names)),
         split=next((one for one in read(parse_text, *SPLIT_COLUMNS) if one), None),
         method=next((one for one in read(parse_text, *METHOD_COLUMNS) if one), None),
     )

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
+from dfd_ray.corpus.entries import read_entries
 from dfd_ray.corpus.manifest import build_manifest
 from dfd_ray.errors import CorpusError
 from dfd_ray.store.schemas import SCHEMAS
@@ -753,6 +754,77 @@ def test_groups_people_splits_and_methods_are_read(tmp_path: Path) -> None:
     assert [row["people"] for row in rows] == [None, None, ["id0"], ["id0", "id1"], ["id1"], None, None]
     assert [row["split"] for row in rows] == ["train", "train", "test", "test", "test", None, None]
     assert [row["method"] for row in rows] == [None, "swap", None, "swap", None, None, None]
+
+
+IDENTITIES: dict[str, list[str]] = {
+    "id1;id2": ["id1", "id2"],
+    '["id1", "id2"]': ["id1", "id2"],
+    "['id1', 'id2']": ["id1", "id2"],
+    "('id1', 'id2')": ["id1", "id2"],
+    "{'id1', 'id2'}": ["id1", "id2"],
+    "['id1' 'id2']": ["id1", "id2"],
+    "['id1'\n 'id2']": ["id1", "id2"],
+    "['id1', nan]": ["id1"],
+    "['id1', None]": ["id1"],
+    '["id1", NaN]': ["id1"],
+    '["Doe, Jane"]': ["Doe, Jane"],
+    "[12, 13]": ["12", "13"],
+    "[12 13]": ["12", "13"],
+    "[12. 13.]": ["12", "13"],
+    "12.0": ["12"],
+    "12": ["12"],
+    "12.5": ["12.5"],
+    "ID1": ["ID1"],
+    "(a) b": ["(a) b"],
+    "[]": [],
+    "[nan]": [],
+    **{text: [] for text in ("unknown", "Unknown", "none", "nan", "n/a", "-", "?", "-1", "")},
+}
+
+
+@pytest.mark.parametrize("column", ["person", "group"])
+@pytest.mark.parametrize("cell", IDENTITIES)
+def test_people_and_groups_are_read_however_they_are_written(column: str, cell: str, tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", column], [["a.mp4", "0", cell], ["b.mp4", "1", ""]]))
+    [entry, _] = read_entries(str(tmp_path))[0]
+    assert list(entry.people if column == "person" else entry.groups) == IDENTITIES[cell]
+
+
+@pytest.mark.parametrize("column", ["person", "group"])
+@pytest.mark.parametrize("cell", ["id1, id2", "[id1, id2]", "[id1 id2]", "['id1' ... 'id2']", "[np.str_('id1')]", "{'id1': 1}"])
+def test_what_may_be_several_people_is_no_new_one(column: str, cell: str, tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", column], [["a.mp4", "0", cell], ["b.mp4", "1", "id1"]]))
+    assert f"'a.mp4' has the {column} {cell!r}; expected a name, or several by ';' or as a list" in refuse(tmp_path)
+
+
+@pytest.mark.parametrize(("cell", "sources"), [("['a.mp4' 'b.mp4']", "ab"), ("('a.mp4', 'b.mp4')", "ab"), ("(1)", "(")])
+def test_a_list_of_originals_is_read_and_a_name_in_brackets_is_a_name(cell: str, sources: str, tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "(1).mp4", "1.mp4", "f.mp4")
+    rows = [*([name, "0", ""] for name in ("a.mp4", "b.mp4", "(1).mp4", "1.mp4")), ["f.mp4", "1", cell]]
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", "original"], rows))
+    assert [name[0] for name in index(tmp_path)[0]["f.mp4"]["originals"]] == list(sources)
+
+
+def test_numbers_that_pandas_wrote_as_fractions_mean_the_same(tmp_path: Path) -> None:
+    write_videos(tmp_path, "71.mp4", "72.mp4", "a.mp4", "b.mp4")
+    rows = ["71.mp4,0,,12", "72.mp4,0,,13.0", "a.mp4,1,71.0,", "b.mp4,1,,13"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,original,person", *rows]))
+    found, _ = index(tmp_path)
+    assert [row["group"] for row in found.values()] == ["71.mp4", "72.mp4", "71.mp4", "72.mp4"]
+
+
+def test_people_and_groups_that_a_corpus_names_are_counted(tmp_path: Path) -> None:
+    write_videos(tmp_path, *(f"{number}.mp4" for number in range(5)))
+    lines = ["0.mp4,0,id1,g", "1.mp4,1,ID1;id2,", "2.mp4,0,id2,", "3.mp4,1,id2,h", "4.mp4,0,,h"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,person,group", *lines]))
+    _, notes = index(tmp_path)
+    assert (
+        "people that the corpus names: 3, the largest 'id2' of 3 videos; 'id1' and 'ID1' differ in case alone and count as two"
+        in notes
+    )
+    assert "groups that the corpus names: 2, the largest 'h' of 2 videos" in notes
 
 
 @pytest.mark.parametrize(
