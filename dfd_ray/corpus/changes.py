@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfd_ray.config import Config
+from dfd_ray.corpus.entries import describe_missing
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.manifest import list_facts, read_videos
 from dfd_ray.errors import RunError, Status
@@ -71,9 +72,7 @@ def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
         remedy = "run `dfd-ray retry-errors` to read those videos again"
     if change:
         raise RunError(f"{corpus} has changed since {run.path('manifest')} was made: {change}; {remedy}")
-    if gone := [entry.video_id for entry in entries if entry.bytes is None]:
-        return [f"{len(gone)} of {len(entries)} videos are listed and not there, such as {gone[0]}"]
-    return []
+    return describe_missing(entries)
 
 
 def describe_changes(run: Run, entries: list[Entry]) -> str | None:

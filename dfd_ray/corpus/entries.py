@@ -41,9 +41,9 @@ def read_entries(corpus: str, extra: Sequence[Entry] = ()) -> tuple[list[Entry],
         entries = [Entry(path, posixpath.dirname(path) or None) for path in videos]
     refuse_none(corpus, entries, tables)
     entries = sorted((replace(one, bytes=files.get(one.video_id)) for one in entries), key=lambda entry: entry.video_id)
-    entries, told = resolve_originals(entries, extra)
     known = {entry.video_id for entry in entries}
     left_out = [video for video in videos if video not in known]
+    entries, told = resolve_originals(entries, extra, left_out)
     if left_out:
         notes.append(f"left out: {count_of(len(left_out), 'video')} that no table names, such as {show(left_out[0])}")
     others = set(files) - known - set(videos) - {table.path for table in tables} - set(unread)
@@ -77,11 +77,18 @@ def describe_unlabelled(entries: list[Entry], tables: list[LabelFile]) -> list[s
     return [f"no video has a label: {show(empty[0])} has a column for it, and that is empty"] if empty else []
 
 
-def check_present(corpus: str, entries: list[Entry], config: Config) -> None:
-    """Raise CorpusError for a file that is absent, unless `index.missing_files` says to keep its video as an error row."""
+def check_present(corpus: str, entries: list[Entry], config: Config) -> list[str]:
+    """Return a note on files that are absent; CorpusError unless `index.missing_files` says to keep them as error rows."""
     absent = [entry.video_id for entry in entries if entry.bytes is None]
     if absent and config.index.missing_files == "refuse":
         raise CorpusError(
             f"--corpus {corpus}: {len(absent)} of {len(entries)} videos that the metadata name are absent, such as "
             f"{show(absent[0])}; --set index.missing_files=keep makes them error rows"
         )
+    return describe_missing(entries)
+
+
+def describe_missing(entries: list[Entry]) -> list[str]:
+    """Return a note on videos that tables list and that are not there."""
+    absent = [entry.video_id for entry in entries if entry.bytes is None]
+    return [f"{len(absent)} of {len(entries)} videos are listed and not there, such as {show(absent[0])}"] if absent else []

@@ -54,7 +54,7 @@ def choose_label_files(corpus: str, files: Iterable[str], spellings: Spellings) 
     They are looked for in the corpus folder and the folders in it. CorpusError, one line, if two in a folder are about its
     videos, if one cannot be read, or if none has labels.
     """
-    candidates, unread = find_candidates(list(files))
+    candidates, beside, unread = find_candidates(list(files))
     read, broken = list[LabelFile](), dict[str, CorpusError]()
     for path in candidates:
         try:
@@ -68,7 +68,8 @@ def choose_label_files(corpus: str, files: Iterable[str], spellings: Spellings) 
             raise CorpusError(f'{join(corpus, path)}: expected {{"name.mp4": {{"label": ...}}}}')
         else:
             unread[path] = "it is no table"
-    chosen = [table for table in read if is_about_videos(table)] or [table for table in read if has_columns(table)]
+    chosen = [table for table in read if is_about_videos(table)] or read_beside(corpus, beside, spellings)
+    chosen = chosen or [table for table in read if has_columns(table)]
     refuse_two(corpus, chosen)
     refuse_doubt(corpus, chosen)
     refuse_broken(broken, chosen)
@@ -79,19 +80,36 @@ def choose_label_files(corpus: str, files: Iterable[str], spellings: Spellings) 
     return chosen, unread
 
 
-def find_candidates(files: list[str]) -> tuple[list[str], dict[str, str]]:
+def read_beside(corpus: str, paths: list[str], spellings: Spellings) -> list[LabelFile]:
+    """Return those of the tables that are named as a video beside them which have labels of several videos."""
+    found = list[LabelFile]()
+    for path in paths:
+        try:
+            records = read_records(join(corpus, path))
+        except CorpusError:
+            continue
+        table = match_rows(corpus, path, records, spellings, alone=False) if records else None
+        if table and is_about_videos(table) and len({one for files in table.found for one in files}) > 1:
+            found.append(table)
+    return found
+
+
+def find_candidates(files: list[str]) -> tuple[list[str], list[str], dict[str, str]]:
     """Return the tables in the corpus folder and the folders in it; and those that are not looked into, with the reason.
 
-    A table named as a video beside it is about that video alone, and none of them.
+    A table named as a video beside it is most often about that video alone. Where a folder has few, they are listed apart.
     """
     videos = {_stem(path) for path in files if is_video(path)}
     by_folder: dict[str, list[str]] = defaultdict(list)
+    beside: dict[str, list[str]] = defaultdict(list)
     unread = dict[str, str]()
     for path in sorted(files):
         if not path.lower().endswith(TABLE_SUFFIXES) or is_hidden(path):
             continue
         if path.count("/") <= 1 and (is_named_so(path) or _stem(path) not in videos):
             by_folder[posixpath.dirname(path)].append(path)
+        elif path.count("/") <= 1:
+            beside[posixpath.dirname(path)].append(path)
         elif is_named_so(path):
             unread[path] = "it is deeper than one folder"
     candidates = list[str]()
@@ -99,7 +117,8 @@ def find_candidates(files: list[str]) -> tuple[list[str], dict[str, str]]:
         taken = paths if len(paths) <= MOST_TABLES else [path for path in paths if is_named_so(path)]
         candidates += taken
         unread |= dict.fromkeys(set(paths) - set(taken), f"it is one of more than {MOST_TABLES} tables in its folder")
-    return candidates, unread
+    few = [path for paths in beside.values() if len(paths) <= MOST_TABLES for path in paths]
+    return candidates, few, unread
 
 
 def match_rows(corpus: str, path: str, records: Records, spellings: Spellings, alone: bool) -> LabelFile:

@@ -53,7 +53,7 @@ def build_manifest(
     called before. Raises CorpusError as that does, and when files are absent.
     """
     entries, extra, notes = read or read_videos(corpus, config)
-    check_present(corpus, entries, config)
+    notes += check_present(corpus, entries, config)
     places = [Place(entry.video_id, corpus, entry.video_id, entry.bytes) for entry in entries]
     count = len(entries)
     if config.index.extra_real is not None:

@@ -25,29 +25,47 @@ class Videos:
     own: frozenset[str]
     """Those of the corpus itself, without those of `index.extra_real`."""
 
+    @classmethod
+    def of(cls, entries: Sequence[Entry], own: Sequence[Entry]) -> Videos:
+        """Return some videos, and which of them are of the corpus itself."""
+        labels = {entry.video_id: entry.label for entry in entries}
+        return cls(Spellings(labels), labels, frozenset(entry.video_id for entry in own))
 
-def resolve_originals(entries: list[Entry], extra: Sequence[Entry] = ()) -> tuple[list[Entry], list[str]]:
+
+def resolve_originals(
+    entries: list[Entry], extra: Sequence[Entry] = (), unlisted: Sequence[str] = ()
+) -> tuple[list[Entry], list[str]]:
     """Return the videos with their originals by id, and notes on names that mean no video of the corpus, or several.
 
-    Originals may also be among the videos of `index.extra_real`, `extra`: of equal ones, those of the corpus count.
+    Originals may also be among the videos of `index.extra_real`, `extra`: of equal ones, those of the corpus count. `unlisted`
+    are videos on disk that no table names.
     """
-    labels = {entry.video_id: entry.label for entry in (*entries, *extra)}
-    videos = Videos(Spellings(labels), labels, frozenset(entry.video_id for entry in entries))
-    absent, several = defaultdict[str, list[str]](list), dict[str, list[str]]()
+    videos = Videos.of([*entries, *extra], entries)
+    aside = Videos.of([Entry(path, None) for path in unlisted], [])
+    absent, without_row = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    several, of_themselves = dict[str, list[str]](), list[str]()
     resolved = []
     for entry in entries:
         originals = list[str]()
         for name in entry.originals:
             found = find_original(entry, name, videos)
-            if found is None:
-                absent[absent_key(name)].append(name)
-                originals.append(clean_path(name) or name)
-            else:
+            if found is not None:
                 originals += found
                 if len(found) > 1:
                     several[name] = found
+            elif means_itself(entry, name, videos):
+                of_themselves.append(entry.video_id)
+            else:
+                originals.append(clean_path(name) or name)
+                on_disk = find_original(replace(entry, label=None), name, aside)
+                (without_row if on_disk else absent)[absent_key(name)].append(on_disk[0] if on_disk else name)
         resolved.append(replace(entry, originals=tuple(dict.fromkeys(originals))))
-    return resolved, [*describe_absent(absent), *describe_several(several)]
+    told = [
+        *describe_absent(absent, "originals that are not in the corpus"),
+        *describe_absent(without_row, "originals on disk that no table names"),
+        *describe_themselves(of_themselves),
+    ]
+    return resolved, [*told, *describe_several(several)]
 
 
 def find_original(entry: Entry, name: str, videos: Videos) -> list[str] | None:
@@ -92,20 +110,38 @@ def find_far(entry: Entry, tail: str, videos: Videos, labels: Labels, any_suffix
     return [path for path in fit if path in videos.own] or fit
 
 
+def means_itself(entry: Entry, name: str, videos: Videos) -> bool:
+    """Return whether the name of an original, as it is written, means the video itself."""
+    itself = replace(entry, video_id=posixpath.join(posixpath.dirname(entry.video_id), "?"), label=None)  # no file is called so
+    for any_suffix in (False, True):
+        near = find_near(itself, name, videos, LIKELY[-1], any_suffix)
+        if entry.video_id in (near or find_far(itself, clean_path(name) or "", videos, LIKELY[-1], any_suffix)):
+            return True
+    return False
+
+
 def absent_key(name: str) -> str:
     """Return what an original that is not in the corpus is known by: its name without folder, suffix and case."""
     return remove_suffix(fold(posixpath.basename(clean_path(name) or name)))
 
 
-def describe_absent(absent: dict[str, list[str]]) -> list[str]:
-    """Return a note on the originals that are not in the corpus; `absent` has the names that videos give each."""
+def describe_absent(absent: dict[str, list[str]], what: str) -> list[str]:
+    """Return a note on originals that are no videos of the corpus; `absent` has the names that videos give each."""
     if not absent:
         return []
     names = max(absent.values(), key=len)
     return [
-        f"originals that are not in the corpus: {len(absent)}, such as {show(names[0])} of {count_of(len(names), 'video')}; "
+        f"{what}: {len(absent)}, such as {show(names[0])} of {count_of(len(names), 'video')}; "
         "videos made from the same one are in one group"
     ]
+
+
+def describe_themselves(video_ids: list[str]) -> list[str]:
+    """Return a note on videos that name themselves as their original."""
+    if not video_ids:
+        return []
+    example = show(video_ids[0])
+    return [f"videos that name themselves as their original: {len(video_ids)}, such as {example}; that is left out"]
 
 
 def describe_several(several: dict[str, list[str]]) -> list[str]:

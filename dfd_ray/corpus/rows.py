@@ -117,9 +117,10 @@ def absent_id(location: str, folder: str, name: str) -> str:
 
 
 def merge_repeated(corpus: str, named: list[Named]) -> tuple[list[Entry], list[str]]:
-    """Return the videos, each once, and a note on those listed twice; CorpusError if one is so with different labels."""
+    """Return the videos, each once, and notes on those listed twice; CorpusError if one is so with different labels."""
     videos = dict[str, Named]()
     again = list[Named]()
+    unlike: dict[str, list[str]] = {column: [] for column in ("split", "method")}
     for one in named:
         first = videos.setdefault(one.entry.video_id, one)
         if first is one:
@@ -129,6 +130,10 @@ def merge_repeated(corpus: str, named: list[Named]) -> tuple[list[Entry], list[s
                 f"--corpus {corpus}: {show(one.entry.video_id)} is listed twice, as {show(first.name)} in {show(first.table)} "
                 f"({first.entry.label}) and as {show(one.name)} in {show(one.table)} ({one.entry.label}); which label is right?"
             )
+        for column, examples in unlike.items():
+            kept, other = getattr(first.entry, column), getattr(one.entry, column)
+            if kept and other and kept != other:
+                examples.append(f"{show(one.entry.video_id)} ({show(kept)} and {show(other)})")
         videos[one.entry.video_id] = replace(first, entry=merge_facts(first.entry, one.entry))
         again.append(one)
     entries = [one.entry for one in videos.values()]
@@ -136,7 +141,12 @@ def merge_repeated(corpus: str, named: list[Named]) -> tuple[list[Entry], list[s
         return entries, []
     example = f"{show(again[0].name)} for {show(again[0].entry.video_id)}"
     return entries, [
-        f"{count_of(len(again), 'row')} with a video that an earlier row names, such as {example}: it is one video"
+        f"{count_of(len(again), 'row')} with a video that an earlier row names, such as {example}: it is one video",
+        *(
+            f"rows that disagree in the {column} of a video: {len(examples)}, such as of {examples[0]}; the first counts"
+            for column, examples in unlike.items()
+            if examples
+        ),
     ]
 
 

@@ -71,7 +71,7 @@ def test_videos_that_were_deleted_to_save_space_are_a_note(
 ) -> None:
     (tmp_path / "corpus/part/a.mp4").unlink()
     assert main(command) == 0
-    assert "1 of 3 videos are listed and not there, such as part/a.mp4" in capsys.readouterr().out
+    assert "1 of 3 videos are listed and not there, such as 'part/a.mp4'" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "more")
     assert main(command) == 0
     assert "more is not there, so whether it has changed is not known" in " ".join(capsys.readouterr().out.split())

@@ -171,6 +171,36 @@ def test_a_real_video_that_names_itself_has_no_original(tmp_path: Path) -> None:
     assert [(row["group"], row["originals"]) for row in found.values()] == [("a/1.mp4", None), ("b/1.mp4", None)]
 
 
+@pytest.mark.parametrize("name", ["a/1.mp4", "1.mp4", "a\\1", "A/1.MP4"])
+def test_a_fake_that_names_itself_has_no_original_and_is_told(tmp_path: Path, name: str) -> None:
+    write_videos(tmp_path, "a/1.mp4", "b/2.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,label,original\na/1.mp4,1,{name}\nb/2.mp4,0,\n")
+    found, notes = index(tmp_path)
+    assert found["a/1.mp4"]["originals"] is None
+    assert "videos that name themselves as their original: 1, such as 'a/1.mp4'; that is left out" in notes
+    assert not [note for note in notes if "not in the corpus" in note]
+
+
+def test_an_absent_original_called_as_its_fake_is_not_the_fake_itself(tmp_path: Path) -> None:
+    write_videos(tmp_path, "fake/1.mp4", "real/2.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label,original\nfake/1.mp4,1,real/1.mp4\nreal/2.mp4,0,\n")
+    found, notes = index(tmp_path)
+    assert found["fake/1.mp4"]["originals"] == ["real/1.mp4"]
+    assert [
+        note for note in notes if note.startswith("originals that are not in the corpus: 1, such as 'real/1.mp4' of 1 video")
+    ]
+
+
+@pytest.mark.parametrize("name", ["src/s.mp4", "s.mp4", "s"])
+def test_an_original_on_disk_that_no_table_names_is_told_as_such(tmp_path: Path, name: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "r.mp4", "src/s.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,label,original\na.mp4,1,{name}\nb.mp4,1,{name}\nr.mp4,0,\n")
+    found, notes = index(tmp_path)
+    assert found["a.mp4"]["group"] == found["b.mp4"]["group"]
+    assert [note for note in notes if "originals on disk that no table names: 1, such as 'src/s.mp4' of 2 videos; " in note]
+    assert not [note for note in notes if "not in the corpus" in note]
+
+
 def test_a_fake_called_as_its_original_is_linked_to_that_and_not_to_itself(tmp_path: Path) -> None:
     write_videos(tmp_path, "real/1.mp4", "fake/1.mp4")
     (tmp_path / "labels.csv").write_text("filename,label,original\nreal/1.mp4,0,\nfake/1.mp4,1,1.mp4\n")
@@ -293,6 +323,22 @@ def test_a_video_that_is_listed_twice_is_one(spellings: list[str], times: int) -
         said = refuse(root)
     assert f"'{name}' is listed twice" in said
     assert repr(rows[0][0]) in said
+
+
+def test_rows_of_one_video_that_disagree_are_told(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    rows = ["a.mp4,1,train,x", "./a.mp4,1,test,y", "b.mp4,0,train,", "b.mp4,0,,z"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,split,method", *rows]))
+    found, notes = index(tmp_path)
+    assert [(row["split"], row["method"]) for row in found.values()] == [("train", "x"), ("train", "z")]
+    assert "rows that disagree in the split of a video: 1, such as of 'a.mp4' ('train' and 'test'); the first counts" in notes
+    assert "rows that disagree in the method of a video: 1, such as of 'a.mp4' ('x' and 'y'); the first counts" in notes
+
+
+def test_videos_that_are_kept_though_they_are_absent_are_counted(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\n")
+    assert "1 of 2 videos are listed and not there, such as 'b.mp4'" in index(tmp_path, "index.missing_files=keep")[1]
 
 
 @pytest.mark.parametrize("other", ["./a.mp4", "x//../a.mp4", "a.mp4"])
@@ -633,6 +679,20 @@ def test_a_table_beside_each_video_is_about_that_video(tmp_path: Path) -> None:
     found, notes = index(tmp_path)
     assert labels_of(found) == {"a.mp4": None, "b.mp4": None}
     assert notes == ["left out: 2 files of kinds that are not read: 2 .json, such as 'a.json'"]
+
+
+@pytest.mark.parametrize("table", ["test.csv", "test.json"])
+def test_a_table_named_as_a_video_is_read_if_it_is_the_only_one_and_names_several(tmp_path: Path, table: str) -> None:
+    write_videos(tmp_path, "test.mp4", "b.mp4")
+    rows = {"test.mp4": {"label": "FAKE"}, "b.mp4": {"label": "REAL"}}
+    csv_of = "\n".join(["filename,label", *(f"{name},{row['label']}" for name, row in rows.items())])
+    (tmp_path / table).write_text(json.dumps(rows) if table.endswith(".json") else csv_of)
+    assert labels_of(index(tmp_path)[0]) == {"b.mp4": "REAL", "test.mp4": "FAKE"}
+    (tmp_path / "labels.csv").write_text("filename,label\ntest.mp4,0\n")
+    assert labels_of(index(tmp_path)[0]) == {"test.mp4": "REAL"}
+    (tmp_path / "labels.csv").unlink()
+    (tmp_path / table).write_text(json.dumps({"test.mp4": {"label": 1}}) if table.endswith(".json") else csv_of[:29])
+    assert set(labels_of(index(tmp_path)[0]).values()) == {None}
 
 
 def test_labels_that_are_too_deep_are_told(tmp_path: Path) -> None:
