@@ -19,6 +19,9 @@ from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import CorpusError
 from dfd_ray.store.storage import join
 
+UNLISTED = "that no table names"
+"""What notes call videos on disk without a row."""
+
 
 def read_entries(corpus: str, extra: Sequence[Entry] = ()) -> tuple[list[Entry], list[str]]:
     """Return the videos of a corpus, by id, and notes on all that is in it and not among them.
@@ -45,7 +48,7 @@ def read_entries(corpus: str, extra: Sequence[Entry] = ()) -> tuple[list[Entry],
     left_out = [video for video in videos if video not in known]
     entries, told = resolve_originals(entries, extra, left_out)
     if left_out:
-        notes.append(f"left out: {count_of(len(left_out), 'video')} that no table names, such as {show(left_out[0])}")
+        notes.append(f"left out: {count_of(len(left_out), 'video')} {UNLISTED}, such as {show(left_out[0])}")
     others = set(files) - known - set(videos) - {table.path for table in tables} - set(unread)
     return entries, [*notes, *told, *describe_named(entries), *describe_unlabelled(entries, tables), *describe_left_out(others)]
 
