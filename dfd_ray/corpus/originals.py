@@ -75,9 +75,12 @@ def find_original(entry: Entry, name: str, videos: Videos) -> list[str] | None:
     a FAKE video's name means several, a REAL one is the original: fakes are often numbered as their sources are.
     """
     for number, tail in enumerate(tails(clean_path(name) or "")):
+        near = number == 0 and find_near(entry, name, videos, LIKELY[-1], True) is not None
+        if not near and not find_far(entry, tail, videos, LIKELY[-1], True):
+            continue  # most originals that are absent are so in every spelling
         for labels in LIKELY if entry.label == "FAKE" else LIKELY[-1:]:
             for any_suffix in (False, True):
-                found = find_near(entry, name, videos, labels, any_suffix) if number == 0 else None
+                found = find_near(entry, name, videos, labels, any_suffix) if near else None
                 if found is None:
                     found = find_far(entry, tail, videos, labels, any_suffix) or None
                 if found is not None:
