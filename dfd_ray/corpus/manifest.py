@@ -36,8 +36,8 @@ def read_videos(corpus: str, config: Config) -> tuple[list[Entry], list[Entry], 
 
     Raises CorpusError when a folder is missing or empty, or its metadata contradict it.
     """
-    entries, notes = read_entries(corpus)
     extra, told = list_extra_real(absolute_uri(config.index.extra_real)) if config.index.extra_real is not None else ([], [])
+    entries, notes = read_entries(corpus, extra)
     return entries, extra, [*notes, *told]
 
 
@@ -53,7 +53,7 @@ def build_manifest(
     called before. Raises CorpusError as that does, and when files are absent.
     """
     entries, extra, notes = read or read_videos(corpus, config)
-    check_present(corpus, entries, config)
+    notes += check_present(corpus, entries, config)
     places = [Place(entry.video_id, corpus, entry.video_id, entry.bytes) for entry in entries]
     count = len(entries)
     if config.index.extra_real is not None:
