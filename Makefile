@@ -13,17 +13,18 @@ setup: $(READY)
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@# Not compiled: Python compiles what it runs when it first runs it, and most is never run. That is half of the time.
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/dfd-ray demo --run runs/demo
 
 test: $(READY)
-	$(BIN)/python .ci/quick_tests.py
+	$(BIN)/python .ci/run_tests.py quick
 
 test-slow: $(READY) $(S3)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python .ci/run_tests.py slow
 
 # An S3 server for the tests, apart: it wants an older python-dateutil than what the tests run with. They are skipped without it.
 $(S3):

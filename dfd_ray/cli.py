@@ -84,6 +84,8 @@ def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
     with ExitStack() as held:
         if job not in READERS or _find_missing_tables(job, run):
             held.enter_context(lock_run(folder, create))
+            if job not in STARTERS:
+                _tell_of_changed_corpus(job, run)
             if tables := _find_missing_tables(job, run):
                 from dfd_ray.runtime.session import shared_session
 
@@ -93,6 +95,13 @@ def _run(options: argparse.Namespace, run: Run) -> Iterator[Summary]:
             yield from _save(_run_job(job, run, *arguments), folder, run.config)
     if job in READERS:
         yield from _run_job(job, run, *arguments)
+
+
+def _tell_of_changed_corpus(job: str, run: Run) -> None:
+    from dfd_ray.pipelines.prerequisites import describe_changed_corpus
+
+    if said := describe_changed_corpus(run):
+        warn(f"dfd-ray {job}: {said}. This job goes on with the manifest as it is")
 
 
 def _make_tables(tables: list[str], job: str, run: Run) -> Iterator[Summary]:

@@ -29,11 +29,15 @@ PARTS = frozenset({CELEBRITIES, YOUTUBE, SYNTHESIS})
 LIST = "list_of_testing_videos.txt"
 LABELS_OF_LIST = {"1": "REAL", "0": "FAKE"}
 """The reverse of what all other tables mean."""
-REAL_NAME = re.compile(r"(id\d+)_\d+")
-FAKE_NAME = re.compile(r"(id\d+)_(id\d+)_(\d+)")
+NAMES = {
+    CELEBRITIES: re.compile(r"(id\d+)_(\d+)"),
+    SYNTHESIS: re.compile(r"(id\d+)_(id\d+)_(\d+)"),
+    YOUTUBE: re.compile(r"\d+"),
+}
+"""What the names of the videos in each folder look like, in lower case."""
 
 Key = tuple[str, str]
-"""Which of the three folders a video is in, and its name without suffix."""
+"""Which of the three folders a video is in, and its name without suffix, in lower case."""
 
 
 def find(tree: Tree) -> str | None:
@@ -56,9 +60,12 @@ def read(tree: Tree, folder: str) -> DataSet:
             f"the list of testing videos names {len(absent)} of {count_of(len(tested), 'video')} that are not there, "
             f"such as {show(absent[0])}"
         )
-    unknown = [path for path, (kind, stem) in placed.items() if kind == SYNTHESIS and not FAKE_NAME.fullmatch(stem)]
+    unknown = [path for path, (kind, stem) in placed.items() if not NAMES[kind].fullmatch(stem)]
     if unknown:
-        notes.append(f"FAKE videos whose name is not idA_idB_N: {len(unknown)}, such as {show(unknown[0])}")
+        notes.append(
+            f"videos that are not named as the others of their folder: {len(unknown)}, such as {show(unknown[0])}; "
+            "their label is that of the folder"
+        )
     test = sum(entry.split == "test" for entry in entries)
     split = f"official split: {len(entries) - test}/{test} videos to train and test" if lists else "no official split"
     return DataSet(NAME, entries, f"{NAME}{describe_place(folder)}, {split}", notes, frozenset(lists))
@@ -68,27 +75,33 @@ def place_videos(tree: Tree) -> dict[str, Key]:
     """Return the videos of the data set, by path."""
     placed = dict[str, Key]()
     for path in tree.videos:
-        kind = next((key for key in map(key_of, path.split("/")[:-1]) if key in PARTS), None)
-        if kind:
-            placed[path] = kind, stem_of(path)
+        if key := key_of_path(path):
+            placed[path] = key
     return placed
+
+
+def key_of_path(path: str) -> Key | None:
+    """Return what a video is known by, None if it is in none of the three folders; the innermost says what it is."""
+    kind = next((key for key in map(key_of, reversed(path.split("/")[:-1])) if key in PARTS), None)
+    return (kind, stem_of(path).casefold()) if kind else None
 
 
 def root_of(path: str) -> str:
     """Return the folder that holds the data set's folder of a video."""
     folders = path.split("/")[:-1]
-    return "/".join(folders[: next(number for number, one in enumerate(folders) if key_of(one) in PARTS)])
+    return "/".join(folders[: max(number for number, one in enumerate(folders) if key_of(one) in PARTS)])
 
 
 def make_entry(path: str, key: Key, paths: dict[Key, str], tested: dict[Key, str] | None) -> Entry:
     """Return a video as an entry: `idA_idB_N` is made from `idA_N` with the face of `idB`."""
     kind, stem = key
     originals, people = list[str](), list[str]()
-    if kind == SYNTHESIS and (match := FAKE_NAME.fullmatch(stem)):
+    match = NAMES[kind].fullmatch(stem)
+    if kind == SYNTHESIS and match:
         people = [match[1], match[2]]
         name = f"{match[1]}_{match[3]}"
         originals = [paths.get((CELEBRITIES, name), name)]
-    elif kind == CELEBRITIES and (match := REAL_NAME.fullmatch(stem)):
+    elif kind == CELEBRITIES and match:
         people = [match[1]]
     split = split_of(path) if tested is None else "test" if key in tested else "train"
     return Entry(
@@ -111,10 +124,10 @@ def read_list(location: str) -> dict[Key, str]:
             continue
         label, _, name = line.strip().partition("\t" if "\t" in line else " ")
         path = clean_path(name)
-        kind = next((key for key in map(key_of, (path or "").split("/")[:-1]) if key in PARTS), None)
-        if label not in LABELS_OF_LIST or path is None or kind is None:
+        key = key_of_path(path or "")
+        if label not in LABELS_OF_LIST or key is None:
             raise CorpusError(f"{location}: line {number} is {show(line)}; expected such as '1 YouTube-real/00170.mp4'")
-        if LABELS_OF_LIST[label] != ("FAKE" if kind == SYNTHESIS else "REAL"):
+        if LABELS_OF_LIST[label] != ("FAKE" if key[0] == SYNTHESIS else "REAL"):
             raise CorpusError(f"{location}: line {number} is {show(line)}; in this list 1 means REAL and 0 means FAKE")
-        tested[kind, stem_of(path)] = name
+        tested[key] = name.strip()
     return tested

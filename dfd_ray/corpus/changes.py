@@ -6,8 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfd_ray.config import Config
+from dfd_ray.corpus.entries import describe_missing, is_on_videos_aside
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.manifest import list_facts, read_videos
+from dfd_ray.corpus.spellings import clean_path, fold
 from dfd_ray.errors import RunError, Status
 from dfd_ray.labels import TRAIN_ONLY
 from dfd_ray.store.run import Run
@@ -37,11 +39,17 @@ DIGESTED = {
 def digest_corpus(entries: list[Entry], extra: list[Entry], config: Config) -> dict[str, str]:
     """Return the digests of what a manifest is made from and does not hold row by row."""
     found = {
-        "groups": digest_facts([one.video_id for one in entries], [one.groups for one in entries]),
+        "groups": digest_groups(entries),
         "index.extra_real": digest_facts([one.video_id for one in extra], [one.bytes for one in extra]),
         "index.people": digest_location(config.index.people) if config.index.people else None,
     }
     return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def digest_groups(entries: list[Entry], as_written: bool = False) -> str:
+    """Return the digest of the groups that labels name, in any order; `as_written` is that of manifests of older versions."""
+    groups = [one.groups if as_written else tuple(sorted(one.groups)) for one in entries]
+    return digest_facts([one.video_id for one in entries], groups)
 
 
 def refuse_other_corpus(run: Run) -> None:
@@ -62,18 +70,17 @@ def refuse_changed_corpus(run: Run, corpus: str) -> list[str]:
     for place in (corpus, run.config.index.extra_real):
         if place and not exists(place):
             return [f"{place} is not there, so whether it has changed is not known"]
-    entries, extra, _, _ = read_videos(corpus, configure_as_then(run))
+    entries, extra, notes, _ = read_videos(corpus, configure_as_then(run))
     change, remedy = describe_changes(run, entries), f"delete {run.path('manifest')} and run `dfd-ray index` again"
     if change is None:
         now = digest_corpus(entries, extra, run.config)
-        change = next((DIGESTED[name] for name in now if made_from.get(name, now[name]) != now[name]), None)
+        known = {"groups": digest_groups(entries, as_written=True)}
+        change = next((DIGESTED[one] for one in now if made_from.get(one, now[one]) not in (now[one], known.get(one))), None)
     elif change.startswith(COMPARED["bytes"]) and (failed := list_failed(run)) and not list_resized(run, entries) - failed:
         remedy = "run `dfd-ray retry-errors` to read those videos again"
     if change:
         raise RunError(f"{corpus} has changed since {run.path('manifest')} was made: {change}; {remedy}")
-    if gone := [entry.video_id for entry in entries if entry.bytes is None]:
-        return [f"{len(gone)} of {len(entries)} videos are listed and not there, such as {gone[0]}"]
-    return []
+    return [*filter(is_on_videos_aside, notes), *describe_missing(entries)]
 
 
 def configure_as_then(run: Run) -> Config:
@@ -88,7 +95,8 @@ def describe_changes(run: Run, entries: list[Entry]) -> str | None:
     """Return the first thing in which a corpus differs from the rows of the manifest; None if there is none."""
     then = read_own(run)
     schema = pa.schema([SCHEMAS["manifest"].field(name) for name in ("video_id", *COMPARED)])
-    now = keep_known_sizes(pa.Table.from_pylist([list_facts(entry) for entry in entries], schema=schema), then)
+    now = pa.Table.from_pylist([list_facts(entry) for entry in entries], schema=schema)
+    now = keep_known_names(keep_known_sizes(now, then), then)
     if change := compare_videos(then, now, "video_id"):
         return change
     found = ((what, compare_videos(then, now, column)) for column, what in COMPARED.items())
@@ -101,6 +109,26 @@ def keep_known_sizes(now: pa.Table, then: pa.Table) -> pa.Table:
     rows = zip(now.column("video_id").to_pylist(), now.column("bytes").to_pylist(), strict=True)
     known = [sizes.get(video_id) if size is None else size for video_id, size in rows]
     return now.set_column(now.schema.get_field_index("bytes"), "bytes", pa.array(known, pa.int64()))
+
+
+def keep_known_names(now: pa.Table, then: pa.Table) -> pa.Table:
+    """Return the rows with the lists of names as they were where they hold the same ones, in any order and spelling."""
+    videos = now.column("video_id").to_pylist()
+    for column in ("originals", "people"):
+        known = dict(zip(then.column("video_id").to_pylist(), then.column(column).to_pylist(), strict=True))
+        lists = [
+            known.get(video) if set_of(column, video, names) == set_of(column, video, known.get(video)) else names
+            for video, names in zip(videos, now.column(column).to_pylist(), strict=True)
+        ]
+        now = now.set_column(now.schema.get_field_index(column), column, pa.array(lists, pa.list_(pa.string())))
+    return now
+
+
+def set_of(column: str, video_id: str, names: list[str] | None) -> set[str]:
+    """Return the names in a cell as they count: of originals the spelling does not, nor does the video itself."""
+    if column == "originals":
+        return {fold(clean_path(name) or name) for name in names or ()} - {fold(video_id)}
+    return set(names or ())
 
 
 def read_own(run: Run) -> pa.Table:

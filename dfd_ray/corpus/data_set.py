@@ -13,9 +13,12 @@ from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import ConfigurationError, CorpusError
 from dfd_ray.store.storage import open_location
 
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-SPLITS |= {"test": "test", "testing": "test"}
-"""Names of folders that say a split, as `key_of` gives them."""
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Words in the names of folders, and the split that each means."""
 
 
 @dataclass(frozen=True, slots=True)

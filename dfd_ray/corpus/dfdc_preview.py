@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
 from dataclasses import replace
 
-from dfd_ray.corpus.cells import parse_names
 from dfd_ray.corpus.data_set import DataSet, Tree, describe_one_label, describe_place, key_of
-from dfd_ray.corpus.label_files import LabelFile, match_rows
+from dfd_ray.corpus.label_files import match_rows, refuse_doubt
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.records import KEY, read_records
-from dfd_ray.corpus.rows import Named, merge_repeated, read_rows_of
+from dfd_ray.corpus.rows import describe_columns, merge_repeated, read_rows_of
 from dfd_ray.corpus.spellings import Spellings
 from dfd_ray.corpus.wording import show
 from dfd_ray.errors import CorpusError
@@ -42,12 +40,10 @@ def read(tree: Tree, folder: str) -> DataSet:
     table = match_rows(tree.corpus, path, records, Spellings([*tree.videos, *tree.others]), alone=True)
     if not any(table.found):
         raise CorpusError(f"{join(tree.corpus, path)}: it names none of the videos in the folder")
-    named = list(read_rows_of(tree.corpus, table))
-    entries, notes = merge_repeated(
-        tree.corpus,
-        [replace(one, entry=entry) for one, entry in zip(named, add_people(tree, table, named, folder), strict=True)],
-    )
-    notes += describe_one_label(NAME, entries)
+    refuse_doubt(tree.corpus, [table])
+    named = [replace(one, entry=add_person(one.entry, folder)) for one in read_rows_of(tree.corpus, table)]
+    entries, notes = merge_repeated(tree.corpus, named)
+    notes = [*describe_columns([table]), *notes, *describe_one_label(NAME, entries)]
     counts = [(split, sum(entry.split == split for entry in entries)) for split in sorted({one.split or "" for one in entries})]
     said = ", ".join(f"{count} {split or 'of none'}" for split, count in counts)
     return DataSet(NAME, entries, f"{NAME}{describe_place(folder)}, official splits: {said}", notes, frozenset({path}))
@@ -73,16 +69,11 @@ def is_its_table(tree: Tree, path: str) -> bool:
     return records is not None and KEY in records.columns and set(records.columns) >= COLUMNS
 
 
-def add_people(tree: Tree, table: LabelFile, named: list[Named], folder: str) -> Iterator[Entry]:
-    """Yield the videos with their people and method: of an original the folder is the person, of a fake the row says them."""
-    for row, one in zip(table.records.rows, named, strict=True):
-        inside = one.entry.video_id.removeprefix(f"{folder}/" if folder else "").split("/")
-        try:
-            target, swapped = (parse_names(row.get(column)) for column in ("targetid", "swappedid"))
-        except ValueError as error:
-            said = f"target_id or swapped_id of {show(one.name)}: {error}"
-            raise CorpusError(f"{join(tree.corpus, table.path)}: {said}") from None
-        if key_of(inside[0]) == ORIGINALS and not target and len(inside) > 2:
-            target = (inside[1],)
-        method = inside[0] if one.entry.label == "FAKE" and len(inside) > 1 else None
-        yield replace(one.entry, people=tuple(dict.fromkeys(target + swapped)), swapped=swapped, method=method)
+def add_person(entry: Entry, folder: str) -> Entry:
+    """Return a video of a row with its method, and with the person whom an original's folder names where the row does not."""
+    inside = entry.video_id.removeprefix(f"{folder}/" if folder else "").split("/")
+    people = entry.people
+    if key_of(inside[0]) == ORIGINALS and len(inside) > 2 and set(people) <= set(entry.swapped):
+        people = (inside[1], *people)
+    method = inside[0] if entry.label == "FAKE" and len(inside) > 1 else None
+    return replace(entry, people=tuple(dict.fromkeys(people)), method=entry.method or method)

@@ -1,4 +1,4 @@
-"""DFDC's public test set: videos in `test_videos/` or `test/`, and one table of labels beside or above them."""
+"""DFDC's public test set: videos in `test_videos/` or `test/`, and tables of labels beside or above them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 import pyarrow.fs as pafs
 
 from dfd_ray.corpus.data_set import key_of, list_children
-from dfd_ray.corpus.label_files import LabelFile
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.errors import CorpusError
 
@@ -17,9 +16,9 @@ FOLDERS = ("test-videos", "test")
 TABLES = ("labels.csv", "metadata.json")
 
 
-def is_test_set(corpus: str, entries: list[Entry], tables: list[LabelFile]) -> bool:
-    """Return whether the table of a corpus is DFDC's test set's, by its name and by the folder of all its videos."""
-    if len(tables) != 1 or posixpath.basename(tables[0].path).casefold() not in TABLES:
+def is_test_set(corpus: str, entries: list[Entry], tables: list[str]) -> bool:
+    """Return whether the tables of a corpus are DFDC's test set's, by their names and by the folder of all its videos."""
+    if not {posixpath.basename(path).casefold() for path in tables} <= {*TABLES}:
         return False
     folders = {posixpath.basename(posixpath.join(corpus, entry.part or "").rstrip("/")) for entry in entries}
     return all(key_of(folder) in FOLDERS for folder in folders)

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
+from dfd_ray.corpus.class_folders import LABEL_OF
 from dfd_ray.corpus.data_set import (
     DataSet,
     Tree,
@@ -31,6 +32,8 @@ METHODS = {key_of(name): name for name in ("Deepfakes", "Face2Face", "FaceSwap",
 METHODS["dfd-manipulated-sequences"] = ACTORS
 ORIGINALS = frozenset({"original", "originals", "youtube", "actors", "real", "dfd-original-sequences"})
 """Folders of originals where the tree is not the script's own."""
+FAKES = frozenset(name for name, label in LABEL_OF.items() if label == "FAKE" and name != "1")
+"""Folders in which no original is looked for."""
 PARTS = frozenset({"original-sequences", "manipulated-sequences", "original", *METHODS})
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
 IN_A_NAME = re.compile(r"(?<![a-z0-9])(c0|c23|c40)(?![a-z0-9])")
@@ -71,6 +74,7 @@ def find(tree: Tree) -> str | None:
 def read(tree: Tree, folder: str) -> DataSet:
     """Return the videos with originals, groups, actors and official splits; CorpusError for lists that cannot be right."""
     videos, masks = place_videos(tree, by_name=False)
+    refuse_fake_originals(tree.corpus, videos, folder)
     refuse_twice(tree.corpus, NAME, {one.path: (one.method, one.compression, one.stem) for one in videos})
     splits, lists, notes = read_splits(tree)
     originals = defaultdict[str, dict[str | None, str]](dict)
@@ -89,16 +93,41 @@ def read(tree: Tree, folder: str) -> DataSet:
 def place_videos(tree: Tree, by_name: bool) -> tuple[list[Video], list[str]]:
     """Return the videos of the data set and the paths of its masks, which are videos, too.
 
-    `by_name` leaves out what a folder such as `Deepfakes` holds under other names than the data set's.
+    `by_name` leaves out what a folder such as `Deepfakes` holds under other names than the data set's. Else they are taken
+    from such folders beside those with its names.
     """
     above = posixpath.basename(tree.corpus.rstrip("/"))
     videos, masks = list[Video](), list[str]()
-    for video in (place(path, above, by_name) for path in tree.videos):
+    fitting = {path: video for path in tree.videos if (video := place(path, above, by_name=True))}
+    homes = {home_of(video.root) for video in fitting.values()}
+    for path in tree.videos:
+        video = fitting.get(path)
+        if video is None and not by_name:
+            video = place(path, above, by_name=False)
+            video = video if video and home_of(video.root) in homes else None
         if video and {"masks", "mask"} & set(keys_of(video.path)):
             masks.append(video.path)
         elif video:
             videos.append(video)
     return videos, masks
+
+
+def home_of(root: str) -> str:
+    """Return a folder without those at its end that are called as a part of the data set."""
+    while root and key_of(posixpath.basename(root)) in {*METHODS, *ORIGINALS}:
+        root = posixpath.dirname(root)
+    return root
+
+
+def refuse_fake_originals(corpus: str, videos: list[Video], folder: str) -> None:
+    """Raise CorpusError if a video is in a folder of originals and, below that of the data set, in one of FAKE videos."""
+    for video in videos:
+        inside = keys_of(video.path.removeprefix(f"{folder}/" if folder else ""))
+        if video.method is None and "original-sequences" not in inside and FAKES & set(inside):
+            raise CorpusError(
+                f"--corpus {corpus}: {show(video.path)} is in a folder of FAKE videos and in one of {NAME}'s originals; rename "
+                "the one that is wrong"
+            )
 
 
 def place(path: str, above: str, by_name: bool) -> Video | None:
@@ -119,16 +148,20 @@ def place(path: str, above: str, by_name: bool) -> Video | None:
 
 
 def find_part(keys: list[str], stem: str, by_name: bool) -> int | None:
-    """Return which folder says what a video is: the script's own, or one that fits its name, or else the innermost."""
+    """Return which folder says what a video is: the script's own, or one that fits its name, or else the innermost.
+
+    Of the script's own it is the innermost: one that was unpacked inside of another is what it is called.
+    """
     numbers = range(len(keys))
     fitting = METHODS if PAIR.fullmatch(stem) or SWAPPED_SCENE.fullmatch(stem) else frozenset[str]()
     if NUMBER.fullmatch(stem) or SCENE.fullmatch(stem):
         fitting = ORIGINALS
-    found = [number for number in numbers if keys[number] in ("original-sequences", "manipulated-sequences")]
-    found = found or [number for number in numbers if keys[number] in fitting]
+    own = [number for number in numbers if keys[number] in ("original-sequences", "manipulated-sequences")]
+    found = own[-1:] or [number for number in numbers if keys[number] in fitting]
     if found or by_name:
         return found[0] if found else None
-    return next((number for number in reversed(numbers) if keys[number] in METHODS or keys[number] in ORIGINALS), None)
+    named = {*METHODS, *ORIGINALS} - {"real"}  # which is anybody's
+    return next((number for number in reversed(numbers) if keys[number] in named), None)
 
 
 def make_entry(video: Video, originals: dict[str, dict[str | None, str]], splits: dict[str, str]) -> Entry:
@@ -225,13 +258,16 @@ def describe(videos: list[Video], splits: dict[str, str], folder: str) -> str:
 
 
 def describe_names(videos: list[Video]) -> list[str]:
-    """Return a note on FAKE videos whose names do not say what they were made from."""
-    unknown = [
-        one.path for one in videos if one.method and not PAIR.fullmatch(one.stem) and not SWAPPED_SCENE.fullmatch(one.stem)
-    ]
-    if not unknown:
-        return []
-    return [f"FAKE videos whose name is no pair of originals: {len(unknown)}, such as {show(unknown[0])}"]
+    """Return notes on FAKE videos whose names do not say what they were made from, and on REAL ones whose names do."""
+    pairs = {one.path for one in videos if PAIR.fullmatch(one.stem) or SWAPPED_SCENE.fullmatch(one.stem)}
+    unknown = [one.path for one in videos if one.method and one.path not in pairs]
+    doubtful = [one.path for one in videos if not one.method and one.path in pairs]
+    notes = []
+    if unknown:
+        notes.append(f"FAKE videos whose name is no pair of originals: {len(unknown)}, such as {show(unknown[0])}")
+    if doubtful:
+        notes.append(f"REAL videos whose name is that of a FAKE one: {len(doubtful)}, such as {show(doubtful[0])}")
+    return notes
 
 
 def describe_splits(videos: list[Video], entries: list[Entry], splits: dict[str, str]) -> list[str]:

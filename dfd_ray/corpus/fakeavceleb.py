@@ -80,9 +80,9 @@ def place_videos(tree: Tree) -> dict[str, Key]:
 
 
 def key_of_path(path: str) -> Key | None:
-    """Return what a video is known by, None if it is in no folder of a category."""
+    """Return what a video is known by, None if it is in no folder of a category; the innermost says what it is."""
     folders = path.split("/")[:-1]
-    match = next((match for match in map(CATEGORY.fullmatch, folders) if match), None)
+    match = next((match for match in map(CATEGORY.fullmatch, reversed(folders)) if match), None)
     if match is None:
         return None
     above = [one for one in folders if one.casefold() != "videos"]
@@ -92,13 +92,13 @@ def key_of_path(path: str) -> Key | None:
 def root_of(path: str) -> str:
     """Return the folder that holds the folder of a video's category."""
     folders = path.split("/")[:-1]
-    return "/".join(folders[: next(number for number, one in enumerate(folders) if CATEGORY.fullmatch(one))])
+    return "/".join(folders[: max(number for number, one in enumerate(folders) if CATEGORY.fullmatch(one))])
 
 
 def make_entry(path: str, key: Key, row: Row | None) -> Entry:
     """Return a video as an entry: `FakeVideo` is a FAKE picture, `RealVideo` a REAL one, whatever its voice."""
     fake = key[0].startswith("fake")
-    people = row.people if row else tuple(dict.fromkeys(PERSON.findall(path)))
+    people = (row.people if row else ()) or tuple(dict.fromkeys(PERSON.findall(path)))
     return Entry(
         path,
         posixpath.dirname(path) or None,

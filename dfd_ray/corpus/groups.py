@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from dfd_ray.corpus.listing import Entry
 from dfd_ray.corpus.originals import absent_key
-from dfd_ray.corpus.wording import count_of
+from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.labels import LABELS
 
 
@@ -91,3 +91,24 @@ def describe_people_apart(entries: list[Entry], groups: list[str]) -> list[str]:
         f"people: {several} of {len(places)} are in several groups, so that a model may have seen those whom it is tested on, "
         "and scores may be too good; --set index.join_people=all joins their groups"
     ]
+
+
+def describe_named(entries: list[Entry]) -> list[str]:
+    """Return notes on the people and the groups that a corpus names: how many, the largest, and those that differ in case."""
+    notes = []
+    for what, names in (
+        ("people", [name for entry in entries for name in entry.people]),
+        ("groups", [name for entry in entries for name in entry.groups]),
+    ):
+        if not names:
+            continue
+        count = Counter(names)
+        largest, videos = count.most_common(1)[0]
+        note = f"{what} that the corpus names: {len(count)}, the largest {show(largest)} of {count_of(videos, 'video')}"
+        same = defaultdict[str, list[str]](list)
+        for name in count:
+            same[name.casefold()].append(name)
+        if alike := [several for several in same.values() if len(several) > 1]:
+            note += f"; {show(alike[0][0])} and {show(alike[0][1])} differ in case alone and count as two"
+        notes.append(note)
+    return notes

@@ -8,9 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dfd_ray.corpus.cells import parse_label
+from dfd_ray.corpus.file_columns import FileColumn, choose_file_column, find_doubt
+from dfd_ray.corpus.label_columns import choose_label_columns, find_unfit
 from dfd_ray.corpus.listing import METADATA, is_hidden, is_video
-from dfd_ray.corpus.records import FILE_COLUMNS, KEY, LABEL_COLUMNS, TABLE_SUFFIXES, Records, read_records
+from dfd_ray.corpus.records import FILE_COLUMNS, KEY, TABLE_SUFFIXES, Records, read_records
 from dfd_ray.corpus.spellings import ABSOLUTE, Spellings
 from dfd_ray.corpus.wording import show
 from dfd_ray.errors import CorpusError
@@ -33,11 +34,13 @@ class LabelFile:
     path: str
     records: Records
     file_column: str | None
-    label_column: str | None
+    label_columns: tuple[str, ...]
     names: list[str]
     """For each row the name of a file as it is written there, relative to the corpus if that was its beginning."""
     found: list[list[str]]
     """For each row the files that it may mean: one, none, or several between which the name does not decide."""
+    doubt: str | None = None
+    """Why another column for the file may be the right one."""
 
     @property
     def folder(self) -> str:
@@ -51,7 +54,7 @@ def choose_label_files(corpus: str, files: Iterable[str], spellings: Spellings) 
     They are looked for in the corpus folder and the folders in it. CorpusError, one line, if two in a folder are about its
     videos, if one cannot be read, or if none has labels.
     """
-    candidates, unread = find_candidates(list(files))
+    candidates, beside, unread = find_candidates(list(files))
     read, broken = list[LabelFile](), dict[str, CorpusError]()
     for path in candidates:
         try:
@@ -65,29 +68,48 @@ def choose_label_files(corpus: str, files: Iterable[str], spellings: Spellings) 
             raise CorpusError(f'{join(corpus, path)}: expected {{"name.mp4": {{"label": ...}}}}')
         else:
             unread[path] = "it is no table"
-    chosen = [table for table in read if is_about_videos(table)] or [table for table in read if has_columns(table)]
+    chosen = [table for table in read if is_about_videos(table)] or read_beside(corpus, beside, spellings)
+    chosen = chosen or [table for table in read if has_columns(table)]
     refuse_two(corpus, chosen)
+    refuse_doubt(corpus, chosen)
     refuse_broken(broken, chosen)
-    if not any(table.label_column for table in chosen):
+    if not any(table.label_columns for table in chosen):
         refuse_without_labels(corpus, read, spellings)
     unread |= {path: str(error).removeprefix(f"{join(corpus, path)}: ") for path, error in broken.items()}
     unread |= {table.path: describe_unfit(table) for table in read if table not in chosen}
     return chosen, unread
 
 
-def find_candidates(files: list[str]) -> tuple[list[str], dict[str, str]]:
+def read_beside(corpus: str, paths: list[str], spellings: Spellings) -> list[LabelFile]:
+    """Return those of the tables that are named as a video beside them which have labels of several videos."""
+    found = list[LabelFile]()
+    for path in paths:
+        try:
+            records = read_records(join(corpus, path))
+        except CorpusError:
+            continue
+        table = match_rows(corpus, path, records, spellings, alone=False) if records else None
+        if table and is_about_videos(table) and len({one for files in table.found for one in files}) > 1:
+            found.append(table)
+    return found
+
+
+def find_candidates(files: list[str]) -> tuple[list[str], list[str], dict[str, str]]:
     """Return the tables in the corpus folder and the folders in it; and those that are not looked into, with the reason.
 
-    A table named as a video beside it is about that video alone, and none of them.
+    A table named as a video beside it is most often about that video alone. Where a folder has few, they are listed apart.
     """
     videos = {_stem(path) for path in files if is_video(path)}
     by_folder: dict[str, list[str]] = defaultdict(list)
+    beside: dict[str, list[str]] = defaultdict(list)
     unread = dict[str, str]()
     for path in sorted(files):
         if not path.lower().endswith(TABLE_SUFFIXES) or is_hidden(path):
             continue
         if path.count("/") <= 1 and (is_named_so(path) or _stem(path) not in videos):
             by_folder[posixpath.dirname(path)].append(path)
+        elif path.count("/") <= 1:
+            beside[posixpath.dirname(path)].append(path)
         elif is_named_so(path):
             unread[path] = "it is deeper than one folder"
     candidates = list[str]()
@@ -95,20 +117,22 @@ def find_candidates(files: list[str]) -> tuple[list[str], dict[str, str]]:
         taken = paths if len(paths) <= MOST_TABLES else [path for path in paths if is_named_so(path)]
         candidates += taken
         unread |= dict.fromkeys(set(paths) - set(taken), f"it is one of more than {MOST_TABLES} tables in its folder")
-    return candidates, unread
+    few = [path for paths in beside.values() if len(paths) <= MOST_TABLES for path in paths]
+    return candidates, few, unread
 
 
 def match_rows(corpus: str, path: str, records: Records, spellings: Spellings, alone: bool) -> LabelFile:
-    """Return a table with its columns for the file, that by which most rows are found, and for the label."""
-    label = next((name for name in LABEL_COLUMNS if name in records.columns), None)
-    matched = {}
+    """Return a table with its column for the file and those for the label."""
+    labels = choose_label_columns(records)
+    matched = list[FileColumn]()
     for column in (name for name in FILE_COLUMNS if name in records.columns):
         names = [_name_in(row.get(column)).removeprefix(f"{corpus.rstrip('/')}/") for row in records.rows]
-        matched[column] = names, find_files(names, posixpath.dirname(path), spellings, alone)
+        matched.append(FileColumn(column, names, find_files(names, posixpath.dirname(path), spellings, alone)))
     if not matched:
-        return LabelFile(path, records, None, label, [], [])
-    best = max(matched, key=lambda column: sum(map(bool, matched[column][1])))
-    return LabelFile(path, records, best, label, *matched[best])
+        return LabelFile(path, records, None, labels, [], [])
+    best = choose_file_column(matched)
+    doubt = find_doubt(best, matched, dict(zip(records.columns, records.spelled, strict=True)))
+    return LabelFile(path, records, best.column, labels, best.names, best.found, doubt)
 
 
 def find_files(names: list[str], folder: str, spellings: Spellings, alone: bool) -> list[list[str]]:
@@ -131,25 +155,12 @@ def is_about_videos(table: LabelFile) -> bool:
     """Return whether a table names files of the corpus and has labels, or is DFDC's, which may name files that are absent."""
     if is_metadata(table.path) and (table.file_column == KEY or not table.records.rows):
         return True
-    return has_columns(table) and any(table.found) and unfit_label(table) is None
-
-
-def unfit_label(table: LabelFile) -> object:
-    """Return the first value of the column for the label if none in it is a label, as in a submission; None otherwise."""
-    first = None
-    for row in table.records.rows:
-        value = row.get(table.label_column or "")
-        try:
-            if parse_label(value) is not None:
-                return None
-        except ValueError:
-            first = value if first is None else first
-    return first
+    return has_columns(table) and any(table.found) and find_unfit(table.records, table.label_columns) is None
 
 
 def has_columns(table: LabelFile) -> bool:
     """Return whether a table has the columns that one of videos needs."""
-    return table.file_column is not None and table.label_column is not None
+    return table.file_column is not None and bool(table.label_columns)
 
 
 def refuse_two(corpus: str, chosen: list[LabelFile]) -> None:
@@ -161,6 +172,13 @@ def refuse_two(corpus: str, chosen: list[LabelFile]) -> None:
             raise CorpusError(
                 f"--corpus {corpus}: {show(other)} and {show(table.path)} both hold labels of videos; leave one in the folder"
             )
+
+
+def refuse_doubt(corpus: str, chosen: list[LabelFile]) -> None:
+    """Raise CorpusError if it is not certain which column of a table names its videos."""
+    for table in chosen:
+        if table.doubt:
+            raise CorpusError(f"{join(corpus, table.path)}: {table.doubt}")
 
 
 def refuse_broken(broken: dict[str, CorpusError], chosen: list[LabelFile]) -> None:
@@ -183,11 +201,11 @@ def refuse_without_labels(corpus: str, read: list[LabelFile], spellings: Spellin
 
 def describe_unfit(table: LabelFile) -> str:
     """Return why a table is not about the videos."""
-    if table.file_column is None or table.label_column is None:
+    if not has_columns(table):
         return f"it has no column for the {'file' if table.file_column is None else 'label'}"
     if not any(table.found):
         return "it names none of the videos"
-    return f"its column for the label holds none, but {show(unfit_label(table))}"
+    return f"its column for the label holds none, but {show(find_unfit(table.records, table.label_columns))}"
 
 
 def describe_unread(chosen: list[LabelFile], unread: dict[str, str]) -> list[str]:

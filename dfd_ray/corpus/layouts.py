@@ -12,7 +12,7 @@ from dfd_ray.corpus.label_files import find_candidates, is_about_videos, match_r
 from dfd_ray.corpus.records import read_records
 from dfd_ray.corpus.spellings import Spellings
 from dfd_ray.corpus.wording import show
-from dfd_ray.errors import ConfigurationError, CorpusError
+from dfd_ray.errors import CorpusError
 from dfd_ray.store.storage import join
 
 LEVELS = 5
@@ -80,8 +80,8 @@ DATA_SETS = (
 def read_data_set(tree: Tree, setting: str) -> DataSet | None:
     """Return the data set that a corpus is, or the one that `index.layout` names; None if it is none that is known.
 
-    CorpusError, one line, if it is two, a part of one, or holds also videos that a table of labels names. ConfigurationError
-    if the one that the setting names is not there. Tables that are not read are told in the notes.
+    CorpusError, one line, if it is two, a part of one, holds also videos that a table of labels names, or is not the one that
+    the setting names. Tables that are not read are told in the notes.
     """
     if setting == "auto":
         found = [(layout, folder) for layout in DATA_SETS if (folder := layout.find(tree)) is not None]
@@ -95,9 +95,7 @@ def read_data_set(tree: Tree, setting: str) -> DataSet | None:
         asked = [layout for layout in (*DATA_SETS, CLASS_FOLDERS) if layout.setting == setting]
         found = [(layout, folder) for layout in asked if (folder := layout.find(tree)) is not None]
         if asked and not found:
-            raise ConfigurationError(
-                f"index.layout = {setting}: {tree.corpus} holds no {asked[0].name}, which has {asked[0].needs}"
-            )
+            raise CorpusError(f"index.layout = {setting}: {tree.corpus} holds no {asked[0].name}, which has {asked[0].needs}")
     if not found:
         return None
     layout, folder = found[0]
@@ -121,7 +119,7 @@ def read_class_folders(tree: Tree) -> tuple[DataSet | None, list[str]]:
 
 def list_tables(tree: Tree, data_set: DataSet) -> list[str]:
     """Return the tables that may hold labels and that are not the data set's own."""
-    candidates, _ = find_candidates([*tree.videos, *tree.others])
+    candidates, _, _ = find_candidates([*tree.videos, *tree.others])
     return [path for path in candidates if path not in data_set.lists]
 
 
@@ -137,7 +135,14 @@ def refuse_two(tree: Tree, layout: Layout, data_set: DataSet, tables: list[str])
     """Raise CorpusError if other videos have labels, from a table or class folders: then there are two layouts."""
     known = {entry.video_id for entry in data_set.entries} | data_set.aside
     left = replace(tree, videos=[path for path in tree.videos if path not in known])
-    if (folder := class_folders.find(left)) is not None:
+
+    def holds(folder: str) -> bool:
+        return any(path.startswith(f"{folder}/") for path in known)
+
+    # Of a pair of class folders beside a data set, one may be called as a folder of that, and the other not.
+    apart = [pair.above for pair in class_folders.find_pairs(tree) if not all(map(holds, class_folders.pair_paths(pair)))]
+    folder = next(iter(apart), class_folders.find(left))
+    if folder is not None:
         raise CorpusError(
             f"--corpus {tree.corpus}: it holds {layout.name} and class folders of other videos{describe_place(folder)}; "
             f"--corpus is one of them, or --set index.layout={layout.setting} takes {layout.name} alone"

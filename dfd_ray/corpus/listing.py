@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow.fs as pafs
@@ -58,18 +60,68 @@ def check_folder(location: str, flag: str) -> tuple[pafs.FileSystem, str]:
 def list_files(location: str) -> dict[str, int | None]:
     """Return the size of every file in a folder and its sub-folders, by its path in the folder.
 
-    What is neither file nor folder (a pipe, a device) has no size. CorpusError if a name is not UTF-8: no table could hold it.
+    What is no file though it has a name for one has no size: a pipe, a link that leads nowhere or to a folder listed already,
+    a folder called as a video. CorpusError if a name is not UTF-8, which no table could hold, or if a folder cannot be read.
     """
     filesystem, root = open_location(location)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return {posixpath.relpath(path, root): size for path, size in walk(location, root)}
     found = filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
+    return {
+        posixpath.relpath(info.path, root): info.size if info.type == pafs.FileType.File else None
+        for info in found
+        if info.type != pafs.FileType.Directory
+    }
+
+
+def walk(location: str, root: str) -> Iterator[tuple[str, int | None]]:
+    """Yield each file below a local folder and its size, as `list_files` says.
+
+    pyarrow, like most, leaves out links that lead nowhere, and follows those that lead in circles without end. Here a link to
+    a folder is followed once, and never to one that it is in.
+    """
+    waiting, linked = [root], {os.path.realpath(root)}
+    while waiting:
+        folder = waiting.pop()
+        inside = os.path.realpath(folder)
+        for entry in scan(location, folder):
+            is_folder, size = measure(entry)
+            if not is_folder:
+                yield entry.path, size
+                continue
+            if entry.is_symlink():
+                target = os.path.realpath(entry.path)
+                if target in linked or f"{inside}/".startswith(f"{target}/"):
+                    yield entry.path, None
+                    continue
+                linked.add(target)
+            if is_video(entry.name):
+                yield entry.path, None
+            waiting.append(entry.path)
+
+
+def scan(location: str, folder: str) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, in the order of names; CorpusError, which names it, if it cannot be read."""
     try:
-        return {
-            posixpath.relpath(info.path, root): info.size if info.type == pafs.FileType.File else None
-            for info in found
-            if info.type != pafs.FileType.Directory
-        }
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{location}: a file name is not UTF-8: {error.object!r}; rename it") from None
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise CorpusError(f"{location}: {folder}: {error.strerror}") from None
+    for entry in entries:
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError:
+            raise CorpusError(f"{location}: a file name is not UTF-8: {os.fsencode(entry.name)!r}; rename it") from None
+    return entries
+
+
+def measure(entry: os.DirEntry[str]) -> tuple[bool, int | None]:
+    """Return whether what an entry of a folder names is a folder, and its size if it is a file."""
+    try:
+        status = entry.stat()
+    except OSError:  # a link that leads nowhere, or to itself
+        return False, None
+    return stat.S_ISDIR(status.st_mode), status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def is_hidden(path: str) -> bool:
@@ -97,14 +149,17 @@ def list_extra_real(folder: str) -> tuple[list[Entry], list[str]]:
         Entry(video_id, posixpath.dirname(video_id), "REAL", bytes=files[path])
         for video_id, path in zip(ids, videos, strict=True)
     ]
-    return entries, [f"of index.extra_real {note}" for note in describe_left_out(set(files) - set(videos))]
+    return entries, [f"of index.extra_real {note}" for note in describe_left_out(files, videos)]
 
 
-def describe_left_out(paths: Iterable[str]) -> list[str]:
-    """Return notes on files that are not read: how many of which kind, each kind with an example."""
-    hidden, others = list[str](), list[str]()
-    for path in sorted(paths):
-        (hidden if is_hidden(path) else others).append(path)
+def describe_left_out(files: Mapping[str, int | None], taken: Iterable[str]) -> list[str]:
+    """Return notes on files that are not read: how many of which kind, each kind with an example.
+
+    `files` is what `list_files` returned, `taken` those that are read or named in another note.
+    """
+    hidden, others, none = list[str](), list[str](), list[str]()
+    for path in sorted(set(files) - set(taken)):
+        (hidden if is_hidden(path) else others if files[path] is not None else none).append(path)
     kinds = Counter(_kind(path) for path in others)
     named = [f"{count} {kind}, such as {show(_first(others, kind))}" for kind, count in kinds.most_common(KINDS_SHOWN)]
     rest = sum(kinds.values()) - sum(count for _, count in kinds.most_common(KINDS_SHOWN))
@@ -112,6 +167,9 @@ def describe_left_out(paths: Iterable[str]) -> list[str]:
     if others:
         more = [f"{rest} of {len(kinds) - KINDS_SHOWN} other kinds"] if rest else []
         notes.append(f"left out: {count_of(len(others), 'file')} of kinds that are not read: {'; '.join([*named, *more])}")
+    if none:
+        what = "links that lead nowhere or to a folder listed already, folders called as a video, pipes and the like"
+        notes.append(f"left out: {count_of(len(none), 'name')} of no file ({what}), such as {show(none[0])}")
     if hidden:
         notes.append(f"left out: {count_of(len(hidden), 'hidden file')}, such as {show(hidden[0])}")
     return notes

@@ -44,11 +44,11 @@ class Videos(NamedTuple):
 def read_videos(corpus: str, config: Config) -> Videos:
     """Return the videos of a corpus, and of `index.extra_real`.
 
-    Raises CorpusError when a folder is missing or empty, or its metadata contradict it, and ConfigurationError when the
-    layout that `index.layout` names is not there.
+    Raises CorpusError when a folder is missing or empty, its metadata contradict it, or the layout that `index.layout` names
+    is not there.
     """
-    entries, notes, layout = read_corpus(corpus, config.index.layout)
     extra, told = list_extra_real(absolute_uri(config.index.extra_real)) if config.index.extra_real is not None else ([], [])
+    entries, notes, layout = read_corpus(corpus, config.index.layout, extra)
     return Videos(entries, extra, [*notes, *told], layout)
 
 
@@ -64,7 +64,7 @@ def build_manifest(
     called before. Raises CorpusError as that does, and when files are absent.
     """
     entries, extra, notes, _ = read or read_videos(corpus, config)
-    check_present(corpus, entries, config)
+    notes += check_present(corpus, entries, config)
     places = [Place(entry.video_id, corpus, entry.video_id, entry.bytes) for entry in entries]
     count = len(entries)
     if config.index.extra_real is not None:
@@ -127,7 +127,7 @@ def list_new_videos(location: str) -> tuple[pa.Table, list[str]]:
     check_folder(location, "--videos")
     files = list_files(location)
     videos = sorted(path for path in files if is_video(path) and files[path] is not None)
-    notes = describe_left_out(set(files) - set(videos))
+    notes = describe_left_out(files, videos)
     if not videos:
         found = "; ".join([f"looked for {', '.join(VIDEO_SUFFIXES)}", *notes])
         raise CorpusError(f"--videos {location}: {f'no video in it ({found})' if files else 'the folder is empty'}")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dfd_ray.corpus.wording import show
 from dfd_ray.errors import CorpusError
 from dfd_ray.store.storage import describe_storage_error, read_bytes
 
@@ -17,6 +18,16 @@ KEY = "the key"
 SEPARATORS = ",;\t"
 FILE_COLUMNS = (KEY, "filename", "filepath", "file", "path", "videoname", "videopath", "videoid", "video", "name", "uri")
 LABEL_COLUMNS = ("label", "isfake", "target", "class")
+ORIGINAL_COLUMNS = ("original", "originals")
+PEOPLE_COLUMNS = ("person", "people", "persons", "personid", "identity", "targetid")
+SWAPPED_COLUMNS = ("swappedid",)
+"""People of whom only the face was put in, as the preview of DFDC calls them; `targetid` is who was filmed."""
+GROUP_COLUMNS = ("group", "groups", "groupid")
+SPLIT_COLUMNS = ("split", "set")
+METHOD_COLUMNS = ("method",)
+FACT_COLUMNS = (*ORIGINAL_COLUMNS, *PEOPLE_COLUMNS, *SWAPPED_COLUMNS, *GROUP_COLUMNS, *SPLIT_COLUMNS, *METHOD_COLUMNS)
+"""Columns that can only mean one thing. What is called otherwise (source, id) is not read, and told."""
+READ = frozenset((*FILE_COLUMNS, *LABEL_COLUMNS, *FACT_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,7 @@ def _read_lines(location: str, text: str) -> Records:
                     f"{location}: line {lines.line_num} has {len(line)} fields, the header {len(columns)}; "
                     'a field with a separator in it needs quotes: "a,b.mp4"'
                 )
-            rows.append(dict(reversed(list(zip(columns, line, strict=False)))))
+            rows.append(_make_row(f"{location}: line {lines.line_num}", list(zip(spelled, columns, line, strict=False))))
     except csv.Error as error:
         raise CorpusError(f"{location}: line {lines.line_num}: {error}; expected CSV") from None
     return Records(spelled, columns, rows)
@@ -106,14 +117,29 @@ def _read_objects(location: str, text: str, lines: bool) -> Records | None:
     if None in found:
         return None
     rows, spelled = [], dict[str, str]()
-    for pairs in found:
-        row = dict[str, object]()
-        for name, cell in pairs or ():
-            column = KEY if name == KEY else column_key(name)
+    for number, pairs in enumerate(found, 1):
+        cells = [(name, name if name == KEY else column_key(name), cell) for name, cell in pairs or ()]
+        keys = [show(cell) for _, column, cell in cells if column == KEY]
+        rows.append(_make_row(f"{location}: {keys[0] if keys else f'row {number}'}", cells))
+        for name, column, _ in cells:
             spelled.setdefault(column, name)
-            row.setdefault(column, cell)
-        rows.append(row)
     return Records(tuple(spelled.values()), tuple(spelled), rows)
+
+
+def _make_row(place: str, cells: list[tuple[str, str, object]]) -> dict[str, object]:
+    """Return the cells by column; CorpusError, which begins with `place`, if a column that is read has two values.
+
+    Of each cell `cells` has the column as the file spells it, and as we look for it: a column may be there twice, also in
+    another case.
+    """
+    row, first = dict[str, object](), dict[str, str]()
+    for spelled, column, cell in cells:
+        kept = row.setdefault(column, cell)
+        name = first.setdefault(column, spelled)
+        if column in READ and repr(kept) != repr(cell):
+            twice = f"{show(name)} twice" if name == spelled else f"{show(name)} and {show(spelled)}"
+            raise CorpusError(f"{place} has {twice}, {show(kept)} and {show(cell)}; leave the one that is right")
+    return row
 
 
 def parse_json(text: str) -> object:

@@ -79,14 +79,6 @@ class Spellings:
         inside = f"{folder}/" if folder else ""
         return [path for path in self.by_tail.get(fold(cleaned), ()) if path.startswith(inside) and path not in but]
 
-    def find_anywhere(self, name: str, but: Collection[str] = ()) -> list[str]:
-        """Return the files whose path ends in the longest tail of `name` that any path ends in; suffixes may differ."""
-        for tail in tails(fold(clean_path(name) or "")):
-            for key in (tail, remove_suffix(tail)):
-                if found := [path for path in self.by_tail.get(key, ()) if path not in but]:
-                    return found
-        return []
-
 
 def fold(path: str) -> str:
     """Return a path in one Unicode form and without case."""

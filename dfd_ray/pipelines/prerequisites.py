@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from dfd_ray.corpus.changes import refuse_other_corpus
-from dfd_ray.errors import RunError
+from dfd_ray.corpus.changes import refuse_changed_corpus, refuse_other_corpus
+from dfd_ray.errors import ConfigurationError, CorpusError, RunError
 from dfd_ray.runtime.resumable_table import is_complete
 from dfd_ray.store.model_files import find_untrained_folds
 from dfd_ray.store.run import Run
 from dfd_ray.store.sources import refuse_changed
-from dfd_ray.store.storage import exists
+from dfd_ray.store.storage import absolute_uri, exists
 from dfd_ray.store.tables import WRITER, count_faces, count_rows
 
 RESULTS = {job: table for table, job in WRITER.items() if job != "index"} | {"export": "faces", "explore": "projection"}
@@ -35,6 +35,19 @@ def find_missing_tables(job: str, run: Run) -> list[str]:
     if "manifest" in missing and run.config.corpus is None:
         raise RunError(f"--run {run.location} holds no manifest: give --corpus FOLDER, or run `dfd-ray index` first")
     return [table for table in missing if WRITER[table] != job]
+
+
+def describe_changed_corpus(run: Run) -> str | None:
+    """Return what has changed in a run's corpus since it was indexed; None if nothing has, or if it cannot be reached."""
+    if run.config.corpus is None or not count_rows(run.location, "manifest"):
+        return None
+    try:
+        refuse_changed_corpus(run, absolute_uri(run.config.corpus))
+    except (RunError, CorpusError) as error:
+        return str(error)
+    except ConfigurationError:  # a bucket that is closed by now: the faces are there
+        return None
+    return None
 
 
 def check_ahead(jobs: Collection[str], run: Run) -> None:

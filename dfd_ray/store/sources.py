@@ -35,13 +35,15 @@ from dfd_ray.store.tables import (
     table_files,
 )
 
-FACTS = {"ids": "video_id", "labels": "label", "groups": "group", "folds": "fold", "sizes": "bytes"}
+FACTS = {"ids": "video_id", "labels": "label", "groups": "group", "folds": "fold", "sizes": "bytes", "methods": "method"}
 """What is compared of the videos, and its column of the manifest."""
+LISTED = ("ids", "labels", "groups", "folds", "sizes")
+"""Those of them that all tables depend on; scores by method are taken at the end."""
 SOURCES: dict[str, tuple[str, ...]] = {
-    "faces": tuple(FACTS),
+    "faces": LISTED,
     "embeddings": ("ids", "labels", "sizes", "faces", "embed.weights"),
-    "projection": (*FACTS, "faces", "embeddings"),
-    "models": (*FACTS, "faces", "train.weights"),
+    "projection": (*LISTED, "faces", "embeddings"),
+    "models": (*LISTED, "faces", "train.weights"),
     "scores": ("ids", "labels", "folds", "sizes", "faces", "models"),
     "predictions": (*FACTS, "faces", "models"),
 }

@@ -156,10 +156,12 @@ def walk_packets(container: av.container.InputContainer, max_packets: int, check
 def find_picture_stream(container: av.container.InputContainer) -> av.VideoStream:
     """Return the video stream that a player shows, with one decoding thread: many processes are faster than threads in one.
 
-    A cover picture is no video, though FFmpeg lists it as one. Of several videos FFmpeg takes the best.
+    A cover picture is no video, though FFmpeg lists it as one; nor is a track of one picture beside one of many. Of several
+    videos FFmpeg takes the best.
     """
     best = container.streams.best("video")
     videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    videos = [stream for stream in videos if stream.frames != 1] or videos
     if not videos:
         detail = "nothing but a cover picture" if container.streams.video else ""
         raise VideoError(Stage.OPEN, Reason.NO_VIDEO_STREAM, detail)

@@ -143,3 +143,37 @@ def test_its_folders_may_be_sorted_by_label(plant: Plant, index_tree: Any) -> No
     found = index_tree(plant(*(f"{'fake' if 'synthesis' in name else 'real'}/{name}" for name in NAMES)))
     assert found.layout == "Celeb-DF, no official split"
     assert found.column("label") == {name: "FAKE" if "synthesis" in name else "REAL" for name in sorted(found.rows)}
+
+
+def test_names_in_capitals_are_the_same_names(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant("Celeb-real/ID0_0001.MP4", "Celeb-synthesis/Id0_ID1_0001.mp4", "YOUTUBE-REAL/00001.Mp4", "README.txt", "x.zip")
+    write_text(
+        root, "List_of_testing_videos.txt", "1 Celeb-real/id0_0001.mp4  \r\n0 Celeb-synthesis/id0_id1_0001.mp4 \r\n \r\n"
+    )
+    found = index_tree(root)
+    fake = found.rows["Celeb-synthesis/Id0_ID1_0001.mp4"]
+    assert (fake["originals"], fake["people"]) == (["Celeb-real/ID0_0001.MP4"], ["id0", "id1"])
+    assert found.column("split") == dict(zip(found.rows, ["test", "test", "train"], strict=True))
+    assert not found.notes_on("not there")
+    assert found.notes_on("left out: 2 files of kinds that are not read: ")
+
+
+@pytest.mark.parametrize(
+    "name", ["Celeb-real/id0_id1_0001.mp4", "Celeb-real/00012.mp4", "Celeb-synthesis/id0_0001.mp4", "YouTube-real/id1_0000.mp4"]
+)
+def test_a_name_that_does_not_fit_its_folder_is_told(plant: Plant, index_tree: Any, name: str) -> None:
+    found = index_tree(plant(*NAMES, name))
+    assert found.column("label")[name] == ("FAKE" if "synthesis" in name else "REAL")
+    assert found.notes_on(f"videos that are not named as the others of their folder: 1, such as '{name}'; their label is")
+
+
+def test_a_folder_that_was_unpacked_inside_of_another_keeps_its_label(plant: Plant, index_tree: Any) -> None:
+    root = plant(*(f"Celeb-real/{name}" if "synthesis" in name else name for name in NAMES))
+    found = index_tree(root)
+    assert found.column("label") == {name: "FAKE" if "synthesis" in name else "REAL" for name in found.rows}
+    fake = found.rows["Celeb-real/Celeb-synthesis/id0_id1_0000.mp4"]
+    assert fake["originals"] == ["Celeb-real/id0_0000.mp4"]
+
+
+def test_the_people_are_counted(plant: Plant, index_tree: Any) -> None:
+    assert index_tree(plant(*NAMES)).notes_on("people that the corpus names: 4, the largest 'id0' of 6 videos")

@@ -13,6 +13,8 @@ import pytest
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
+from dfd_ray.corpus import changes
+from dfd_ray.corpus.changes import digest_groups
 from dfd_ray.pipelines import retry_errors
 from dfd_ray.runtime import resumable_table
 from dfd_ray.runtime.resumable_table import is_complete
@@ -71,7 +73,7 @@ def test_videos_that_were_deleted_to_save_space_are_a_note(
 ) -> None:
     (tmp_path / "corpus/part/a.mp4").unlink()
     assert main(command) == 0
-    assert "1 of 3 videos are listed and not there, such as part/a.mp4" in capsys.readouterr().out
+    assert "1 of 3 videos are listed and not there, such as 'part/a.mp4'" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "more")
     assert main(command) == 0
     assert "more is not there, so whether it has changed is not known" in " ".join(capsys.readouterr().out.split())
@@ -110,6 +112,53 @@ def test_labels_that_are_only_written_otherwise_are_no_change(command: list[str]
     header, *rows = labels.read_text().splitlines()
     labels.write_text("\n".join([header.upper(), *reversed(rows)]) + "\n\n")
     assert main(command) == 0
+
+
+def test_a_new_video_that_no_table_names_is_told(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "corpus" / "part" / "d.mp4").write_text("d")
+    assert main(command) == 0
+    assert "left out: 1 video that no table names, such as 'part/d.mp4'" in " ".join(capsys.readouterr().out.split())
+
+
+WRITTEN_OTHERWISE = {
+    "original": ["a.mp4;c.mp4", "c.mp4;a.mp4"],
+    "absent original": ["gone/z.mp4;a.mp4", "a.mp4;.\\gone//Z.MP4"],
+    "person": ["x;y", "y;x"],
+    "group": ["x;y", "y;x"],
+}
+
+
+def write_corpus(folder: Path, column: str, cell: str) -> list[str]:
+    """Write three videos, of which a table says something of one; return the command that indexes them."""
+    (folder / "corpus").mkdir(exist_ok=True)
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (folder / "corpus" / name).write_text(name)
+    (folder / "corpus" / "labels.csv").write_text(f"filename,label,{column}\na.mp4,0,\nb.mp4,1,{cell}\nc.mp4,0,\n")
+    return ["index", "--run", str(folder / "run"), "--corpus", str(folder / "corpus")]
+
+
+@pytest.mark.parametrize("case", WRITTEN_OTHERWISE)
+def test_names_in_another_order_or_spelling_are_no_change(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    column, (one, other) = case.removeprefix("absent "), WRITTEN_OTHERWISE[case]
+    assert main(write_corpus(tmp_path, column, one)) == 0
+    assert main(write_corpus(tmp_path, column, other)) == 0
+    assert "nothing done" in capsys.readouterr().out
+    assert main(write_corpus(tmp_path, column, "q")) == 2
+
+
+def test_groups_of_a_manifest_of_an_older_version_are_compared_as_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = write_corpus(tmp_path, "group", "y;x")
+    with monkeypatch.context() as patch:
+        patch.setattr(changes, "digest_groups", lambda entries: digest_groups(entries, as_written=True))
+        assert main(command) == 0
+    assert main(command) == 0
+    assert main(write_corpus(tmp_path, "group", "y;z")) == 2
 
 
 def test_a_corpus_that_is_not_there_any_more_is_told(

@@ -89,3 +89,55 @@ def test_one_class_as_the_corpus_names_the_folder_above(plant: Plant, index_tree
     found = index_tree(root / "real")
     assert found.notes == [f"the corpus folder is called 'real', and its other half is beside it: --corpus {root} gives labels"]
     assert set(found.column("label").values()) == {None}
+
+
+def test_a_table_that_contradicts_the_folders_is_told(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant("real/a.mp4", "real/b.mp4", "fake/c.mp4", "fake/d.mp4", "e.mp4")
+    write_text(root, "labels.csv", "filename,label\nreal/a.mp4,1\nreal/b.mp4,0\nfake/c.mp4,0\nfake/d.mp4,\ne.mp4,1\n")
+    found = index_tree(root)
+    assert found.notes_on(
+        "labels that contradict the folder of their video: 2 of 5, such as FAKE of 'real/a.mp4'; the table counts, and "
+        "--set index.layout=class_folders takes those of the folders"
+    )
+    write_text(root, "labels.csv", "filename,label\nreal/a.mp4,0\nreal/b.mp4,0\nfake/c.mp4,1\nfake/d.mp4,\ne.mp4,1\n")
+    assert not index_tree(root).notes_on("contradict")
+
+
+def test_numbered_folders_elsewhere_are_no_classes(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant("a/0/a.mp4", "a/1/b.mp4", "b/0/c.mp4", "b/1/d.mp4", "b/2/e.mp4", "c/1/f.mp4"))
+    assert list(found.column("label").values()) == ["REAL", "FAKE", None, None, None, "FAKE"]
+    assert found.notes_on("3 of 6 videos have no label, such as 'b/0/c.mp4'")
+
+
+def test_splits_and_classes_in_different_case_and_depth(plant: Plant, index_tree: Any) -> None:
+    labels = {
+        "TRAIN/Real/x/y/a.MP4": ("REAL", "train"),
+        "TRAIN/FAKE/b.mp4": ("FAKE", "train"),
+        "Val/real/c.mp4": ("REAL", "val"),
+        "Val/Fake/deep/er/real/d.mp4": ("FAKE", "val"),
+        "test/fake/e.mp4": ("FAKE", "test"),
+        "test/unsorted/f.mp4": (None, "test"),
+    }
+    found = index_tree(plant(*labels, "README.md", "real.zip", "test/Thumbs.db"))
+    assert {name: (row["label"], row["split"]) for name, row in found.rows.items()} == labels
+    assert found.notes_on("1 of 6 videos have no label, such as 'test/unsorted/f.mp4'")
+    assert found.notes_on("left out: 2 files of kinds") and found.notes_on("left out: 1 hidden file")
+
+
+def test_a_class_folder_without_videos_is_no_other_half(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant("real/a.mp4", "fake/b.jpg", "fake/c.zip"))
+    assert set(found.column("label").values()) == {None}
+    assert found.notes_on("a folder is called 'real', and none beside it holds the FAKE videos: no label is taken from it")
+
+
+def test_folds_that_are_numbered_hold_the_classes(plant: Plant, index_tree: Any) -> None:
+    names = [f"{fold}/{label}/{number}.mp4" for fold in "01" for label in ("real", "fake") for number in range(2)]
+    found = index_tree(plant(*names))
+    assert found.column("label") == {name: "FAKE" if "fake" in name else "REAL" for name in sorted(names)}
+    assert not found.notes_on("the folders 0 and 1")
+
+
+def test_a_video_in_folders_of_both_labels_is_told(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant("real/a.mp4", "fake/b.mp4", "fake/original/c.mp4", "fake/fake/d.mp4"))
+    assert found.column("label")["fake/original/c.mp4"] == "FAKE"
+    assert "videos in folders of both labels: 1, such as 'fake/original/c.mp4'; the outermost counts" in found.notes

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from dfd_ray.corpus.entries import read_entries
+
 Plant = Callable[..., Path]
 
 
@@ -77,4 +79,16 @@ def test_a_person_that_is_none_is_one_line(plant: Plant, refuse_tree: Any, write
     root = plant(*FACTS)
     name = "method_A/1254207/1254207_1234_A.mp4"
     write_text(root, "dataset.json", {**FACTS, name: fact("fake", "test", value, 1)})
-    assert f"target_id or swapped_id of '{name}'" in refuse_tree(root)
+    said = refuse_tree(root)
+    assert f"'{name}' has the target_id " in said and "; expected a name, or several" in said
+
+
+def test_whose_face_was_put_in_and_what_is_not_read(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant(*FACTS, "README.md", "Method_A/1/x.png")
+    write_text(root, "Dataset.JSON", FACTS)
+    [fake, *_] = [entry for entry in read_entries(str(root))[0] if entry.label == "FAKE"]
+    assert (fake.people, fake.swapped) == (("1254207", "1234"), ("1234",))
+    found = index_tree(root)
+    assert found.notes_on("columns that are not read: 1, such as 'augmentations'")
+    assert found.notes_on("people that the corpus names: 4, the largest '643386' of 2 videos")
+    assert found.notes_on("left out: 2 files of kinds that are not read")

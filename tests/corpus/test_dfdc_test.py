@@ -58,3 +58,12 @@ def test_the_videos_alone_name_the_folder_with_the_labels(
     inside = root / "test_videos"
     assert f"labels.csv with the labels is in the folder above; --corpus is {root}. " in refuse_tree(inside)
     assert set(index_tree(inside, "index.layout=none").column("label").values()) == {None}
+
+
+def test_both_tables_may_be_there(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant("test/aassnaulhq.mp4", "test/aayfryxljh.mp4")
+    write_text(root, "labels.csv", TABLES["labels.csv"])
+    write_text(root, "test/metadata.json", TABLES["metadata.json"])
+    found = index_tree(root)
+    assert (found.layout, set(found.column("split").values())) == ("DFDC, public test set", {"test"})
+    assert found.notes_on("2 rows with a video that an earlier row names")

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
+from dfd_ray.corpus.entries import read_entries
 from dfd_ray.corpus.manifest import build_manifest
 from dfd_ray.errors import CorpusError
 from dfd_ray.store.schemas import SCHEMAS
@@ -170,11 +171,71 @@ def test_a_real_video_that_names_itself_has_no_original(tmp_path: Path) -> None:
     assert [(row["group"], row["originals"]) for row in found.values()] == [("a/1.mp4", None), ("b/1.mp4", None)]
 
 
+@pytest.mark.parametrize("name", ["a/1.mp4", "1.mp4", "a\\1", "A/1.MP4"])
+def test_a_fake_that_names_itself_has_no_original_and_is_told(tmp_path: Path, name: str) -> None:
+    write_videos(tmp_path, "a/1.mp4", "b/2.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,label,original\na/1.mp4,1,{name}\nb/2.mp4,0,\n")
+    found, notes = index(tmp_path)
+    assert found["a/1.mp4"]["originals"] is None
+    assert "videos that name themselves as their original: 1, such as 'a/1.mp4'; that is left out" in notes
+    assert not [note for note in notes if "not in the corpus" in note]
+
+
+def test_an_absent_original_called_as_its_fake_is_not_the_fake_itself(tmp_path: Path) -> None:
+    write_videos(tmp_path, "fake/1.mp4", "real/2.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label,original\nfake/1.mp4,1,real/1.mp4\nreal/2.mp4,0,\n")
+    found, notes = index(tmp_path)
+    assert found["fake/1.mp4"]["originals"] == ["real/1.mp4"]
+    assert [
+        note for note in notes if note.startswith("originals that are not in the corpus: 1, such as 'real/1.mp4' of 1 video")
+    ]
+
+
+@pytest.mark.parametrize("name", ["src/s.mp4", "s.mp4", "s"])
+def test_an_original_on_disk_that_no_table_names_is_told_as_such(tmp_path: Path, name: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "r.mp4", "src/s.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,label,original\na.mp4,1,{name}\nb.mp4,1,{name}\nr.mp4,0,\n")
+    found, notes = index(tmp_path)
+    assert found["a.mp4"]["group"] == found["b.mp4"]["group"]
+    assert [note for note in notes if "originals on disk that no table names: 1, such as 'src/s.mp4' of 2 videos; " in note]
+    assert not [note for note in notes if "not in the corpus" in note]
+
+
 def test_a_fake_called_as_its_original_is_linked_to_that_and_not_to_itself(tmp_path: Path) -> None:
     write_videos(tmp_path, "real/1.mp4", "fake/1.mp4")
     (tmp_path / "labels.csv").write_text("filename,label,original\nreal/1.mp4,0,\nfake/1.mp4,1,1.mp4\n")
     found, _ = index(tmp_path)
     assert found["fake/1.mp4"]["group"] == found["real/1.mp4"]["group"]
+
+
+# Of two columns: where a fake is and what it names as its original; what it is then linked to; and the videos there are.
+OF_SEVERAL = {
+    "numbered as its source": ("fake/1.mp4", "2.mp4", ["real/2.mp4"], ["fake/2.mp4 1", "real/2.mp4 0"]),
+    "in a folder of its own": ("1.mp4", "2.mp4", ["real/2.mp4"], ["2.mp4 1", "real/2.mp4 0"]),
+    "without a suffix": ("fake/1.mp4", "2", ["real/2.avi"], ["fake/2.mp4 1", "real/2.avi 0"]),
+    "another suffix, and nearer": ("x/f/1.mp4", "2.mp4", ["y/2.mp4"], ["x/2.avi 0", "y/2.mp4 0"]),
+    "another suffix in its folder": ("fake/x.mp4", "1.mp4", ["real/1.mp4"], ["fake/1.avi 1", "real/1.mp4 0"]),
+    "the same folders": ("fake/c23/1.mp4", "c23/2.mp4", ["real/c23/2.mp4"], ["fake/c23/2.mp4 1", "real/c23/2.mp4 0"]),
+    "no label": ("fake/1.mp4", "2.mp4", ["real/2.mp4"], ["fake/2.mp4 1", "real/2.mp4 "]),
+    "the label before no label": ("fake/1.mp4", "2.mp4", ["real/2.mp4"], ["a/2.mp4 ", "fake/2.mp4 1", "real/2.mp4 0"]),
+    "a part of DFDC": ("p0/1.mp4", "2.mp4", ["p0/2.mp4"], ["p0/2.mp4 0", "p1/2.mp4 0"]),
+    "another part of DFDC": ("p0/1.mp4", "2.mp4", ["p1/2.mp4"], ["p0/3.mp4 0", "p1/2.mp4 0"]),
+    "a FAKE where there is no other": ("fake/1.mp4", "2.mp4", ["fake/2.mp4"], ["fake/2.mp4 1", "real/3.mp4 0"]),
+    "a FAKE by its path": ("fake/1.mp4", "fake/2.mp4", ["fake/2.mp4"], ["fake/2.mp4 1", "real/2.mp4 0"]),
+    "two REAL ones": ("f/1.mp4", "2.mp4", ["a/2.mp4", "b/2.mp4"], ["a/2.mp4 0", "b/2.mp4 0", "f/2.mp4 1"]),
+}
+
+
+@pytest.mark.parametrize("case", OF_SEVERAL)
+def test_of_several_videos_the_original_is_a_real_one_of_the_name_as_it_is_written(tmp_path: Path, case: str) -> None:
+    fake, name, expected, others = OF_SEVERAL[case]
+    rows = [[fake, "1", name], *([*other.split(" "), ""] for other in others)]
+    write_videos(tmp_path, *(row[0] for row in rows))
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", "original"], rows))
+    found, notes = index(tmp_path)
+    assert found[fake]["originals"] == expected
+    assert {name for name, row in found.items() if row["group"] == found[fake]["group"]} == {fake, *expected}
+    assert any("several originals" in note for note in notes) == (len(expected) > 1)
 
 
 @quick
@@ -264,11 +325,52 @@ def test_a_video_that_is_listed_twice_is_one(spellings: list[str], times: int) -
     assert repr(rows[0][0]) in said
 
 
+def test_rows_of_one_video_that_disagree_are_told(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    rows = ["a.mp4,1,train,x", "./a.mp4,1,test,y", "b.mp4,0,train,", "b.mp4,0,,z"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,split,method", *rows]))
+    found, notes = index(tmp_path)
+    assert [(row["split"], row["method"]) for row in found.values()] == [("train", "x"), ("train", "z")]
+    assert "rows that disagree in the split of a video: 1, such as of 'a.mp4' ('train' and 'test'); the first counts" in notes
+    assert "rows that disagree in the method of a video: 1, such as of 'a.mp4' ('x' and 'y'); the first counts" in notes
+
+
+def test_videos_that_are_kept_though_they_are_absent_are_counted(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\n")
+    assert "1 of 2 videos are listed and not there, such as 'b.mp4'" in index(tmp_path, "index.missing_files=keep")[1]
+
+
 @pytest.mark.parametrize("other", ["./a.mp4", "x//../a.mp4", "a.mp4"])
 def test_a_key_that_json_repeats_is_not_lost(tmp_path: Path, other: str) -> None:
     write_videos(tmp_path, "a.mp4")
     (tmp_path / "metadata.json").write_text(f'{{"a.mp4": {{"label": "REAL"}}, "{other}": {{"label": "FAKE"}}}}')
     assert repr(other) in refuse(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ('"label": "REAL", "label": "FAKE"', "'a.mp4' has 'label' twice, 'REAL' and 'FAKE'"),
+        ('"label": "REAL", "Label": "FAKE"', "'a.mp4' has 'label' and 'Label', 'REAL' and 'FAKE'"),
+        ('"label": 0, "original": null, "original": "b.mp4"', "'a.mp4' has 'original' twice, None and 'b.mp4'"),
+    ],
+)
+def test_a_key_that_an_entry_repeats_is_refused_where_the_values_differ(tmp_path: Path, facts: str, said: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "metadata.json").write_text(f'{{"b.mp4": {{"label": "REAL"}}, "a.mp4": {{{facts}}}}}')
+    assert f"metadata.json: {said}; leave the one that is right" in refuse(tmp_path)
+    same = '"label": "FAKE", "Label": "FAKE", "note": 1, "note": 2, "original": NaN, "original": NaN'
+    (tmp_path / "metadata.json").write_text(f'{{"b.mp4": {{"label": "REAL"}}, "a.mp4": {{{same}}}}}')
+    assert labels_of(index(tmp_path)[0]) == {"a.mp4": "FAKE", "b.mp4": "REAL"}
+
+
+def test_a_column_that_a_table_repeats_is_refused_where_the_values_differ(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label,Label\na.mp4,REAL,REAL\nb.mp4,FAKE,REAL\n")
+    assert "labels.csv: line 3 has 'label' and 'Label', 'FAKE' and 'REAL'; leave the one that is right" in refuse(tmp_path)
+    (tmp_path / "labels.csv").write_text("filename,label,Label,x,x\na.mp4,REAL,REAL,1,2\nb.mp4,FAKE,FAKE,1,2\n")
+    assert labels_of(index(tmp_path)[0]) == {"a.mp4": "REAL", "b.mp4": "FAKE"}
 
 
 def test_names_that_differ_in_case_alone_are_two_files_where_there_are_two(tmp_path: Path) -> None:
@@ -292,7 +394,26 @@ def test_a_table_in_a_folder_of_its_own_names_paths_from_the_corpus(tmp_path: Pa
     (tmp_path / "labels").mkdir()
     for names in (["videos/a.mp4", "videos/deep/b.mp4"], ["a.mp4", "b.mp4"]):
         (tmp_path / "labels" / "all.csv").write_text(f"filename,label\n{names[0]},0\n{names[1]},1\n")
-        assert labels_of(index(tmp_path)[0]) == {"videos/a.mp4": "REAL", "videos/deep/b.mp4": "FAKE"}
+        found, notes = index(tmp_path)
+        assert labels_of(found) == {"videos/a.mp4": "REAL", "videos/deep/b.mp4": "FAKE"}
+    assert "'labels/all.csv' names 2 videos outside of its folder, such as 'videos/a.mp4' by 'a.mp4'" in notes
+
+
+@pytest.mark.parametrize(("table", "videos"), [("test", "train"), ("test_labels", "x/Train-Videos"), ("val", "training/a")])
+def test_a_table_of_one_split_does_not_label_the_videos_of_another(tmp_path: Path, table: str, videos: str) -> None:
+    write_videos(tmp_path, f"{videos}/1.mp4", f"{videos}/2.mp4", f"{table}/notes.txt")
+    (tmp_path / table / "labels.csv").write_text("filename,label\n1.mp4,1\n2.mp4,0\n3.mp4,1\n")
+    said = refuse(tmp_path)
+    assert f"{table}/labels.csv: '1.mp4' is not in '{table}', and '{videos}/1.mp4' is of another split; move the table" in said
+    (tmp_path / table / "labels.csv").write_text(f"filename,label\n{videos}/1.mp4,1\n{videos}/2.mp4,0\n")
+    assert labels_of(index(tmp_path)[0]) == {f"{videos}/1.mp4": "FAKE", f"{videos}/2.mp4": "REAL"}
+
+
+def test_a_table_of_a_split_labels_videos_of_it_elsewhere(tmp_path: Path) -> None:
+    write_videos(tmp_path, "test_videos/1.mp4", "test_videos/2.mp4")
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "labels.csv").write_text("filename,label\n1.mp4,1\n2.mp4,0\n")
+    assert labels_of(index(tmp_path)[0]) == {"test_videos/1.mp4": "FAKE", "test_videos/2.mp4": "REAL"}
 
 
 def test_an_absolute_name_counts_where_it_is_in_the_corpus(tmp_path: Path) -> None:
@@ -301,6 +422,65 @@ def test_an_absolute_name_counts_where_it_is_in_the_corpus(tmp_path: Path) -> No
     assert labels_of(index(tmp_path)[0]) == {"x/a.mp4": "FAKE"}
     (tmp_path / "labels.csv").write_text("path,label\n/elsewhere/x/a.mp4,1\n")
     assert "'/elsewhere/x/a.mp4' is not a path in the corpus" in refuse(tmp_path)
+
+
+NUMBERED = ["0.mp4", "1.mp4", "2.mp4"]
+
+
+@pytest.mark.parametrize("column", ["video_id", "name", "video", "file"])
+def test_a_number_is_no_name_where_another_column_has_one(tmp_path: Path, column: str) -> None:
+    write_videos(tmp_path, *NUMBERED)
+    table = tmp_path / "labels.csv"
+    table.write_text(f"{column},filename,label\n0,2.mp4,FAKE\n1,1.mp4,REAL\n2,gone.mp4,REAL\n")
+    assert "1 of 3 videos that the metadata name are absent, such as 'gone.mp4'" in refuse(tmp_path)
+    table.write_text(f"{column},filename,label\n0,2.mp4,FAKE\n1,1.mp4,REAL\n2,0.mp4,REAL\n")
+    assert labels_of(index(tmp_path)[0]) == {"0.mp4": "REAL", "1.mp4": "REAL", "2.mp4": "FAKE"}
+    table.write_text(f"{column},path,label\n0,/kaggle/x/2.mp4,FAKE\n1,/kaggle/x/1.mp4,REAL\n2,/kaggle/x/0.mp4,REAL\n")
+    assert "'/kaggle/x/2.mp4' is not a path in the corpus" in refuse(tmp_path)
+    table.write_text(f"{column},path,label\n0,/kaggle/x/0.mp4,FAKE\n1,/kaggle/x/1.mp4,REAL\n2,/kaggle/x/2.mp4,REAL\n")
+    assert labels_of(index(tmp_path)[0]) == {"0.mp4": "FAKE", "1.mp4": "REAL", "2.mp4": "REAL"}
+
+
+@pytest.mark.parametrize("names", [["2.mp4", "1.mp4", "0.mp4"], ["2", "1", "0"], ["gone.mp4", "2.mp4", "1.mp4"]])
+def test_a_column_for_the_file_counts_before_a_key_that_is_no_name(tmp_path: Path, names: list[str]) -> None:
+    """As pandas writes it with orient="index"."""
+    write_videos(tmp_path, *NUMBERED)
+    rows = {str(number): {"filename": name, "label": number % 2} for number, name in enumerate(names)}
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    found, _ = index(tmp_path, "index.missing_files=keep")
+    expected = {f"{name.removesuffix('.mp4')}.mp4": ("REAL", "FAKE")[number % 2] for number, name in enumerate(names)}
+    assert labels_of(found) == expected
+
+
+def test_a_key_counts_where_no_column_has_files(tmp_path: Path) -> None:
+    write_videos(tmp_path, *NUMBERED)
+    (tmp_path / "labels.json").write_text(json.dumps({str(n): {"name": "Ada", "label": n % 2} for n in range(3)}))
+    assert labels_of(index(tmp_path)[0]) == {"0.mp4": "REAL", "1.mp4": "FAKE", "2.mp4": "REAL"}
+    facts = {name: {"path": f"/kaggle/x/{name}", "label": 1} for name in NUMBERED}
+    (tmp_path / "labels.json").write_text(json.dumps(facts))
+    assert set(labels_of(index(tmp_path)[0]).values()) == {"FAKE"}
+
+
+@pytest.mark.parametrize("fakes", [["fake/1.mp4", "fake/2.mp4"], ["fake/1.mp4"], []])
+@pytest.mark.parametrize("as_key", [False, True])
+def test_two_columns_that_name_different_files_are_refused(tmp_path: Path, fakes: list[str], as_key: bool) -> None:
+    write_videos(tmp_path, "real/1.mp4", "real/2.mp4", *fakes)
+    if as_key:
+        rows = {f"fake/{number}.mp4": {"video": f"real/{number}.mp4", "label": "FAKE"} for number in (1, 2)}
+        (tmp_path / "labels.json").write_text(json.dumps(rows))
+    else:
+        (tmp_path / "labels.csv").write_text("Filename,Video,label\nfake/1.mp4,real/1.mp4,FAKE\nfake/2.mp4,real/2.mp4,FAKE\n")
+    said = refuse(tmp_path)
+    assert "name different files, such as '" in said and "rename the column that does not name the video of its row" in said
+    assert "'fake/1.mp4'" in said and "'real/1.mp4'" in said
+    assert "the key" in said and "'video'" in said if as_key else "'Filename'" in said and "'Video'" in said
+
+
+def test_two_columns_that_name_the_same_files_are_no_contradiction(tmp_path: Path) -> None:
+    write_videos(tmp_path, "x/1.mp4", "x/2.mp4")
+    for columns, first in (("filename,path", "1.mp4,x/1.mp4"), ("path,filename", "/data/1.mp4,1.mp4"), ("file,name", "1,x/1")):
+        (tmp_path / "labels.csv").write_text(f"{columns},label\n{first},1\n{first.replace('1.', '2.').replace('1', '2')},0\n")
+        assert labels_of(index(tmp_path)[0]) == {"x/1.mp4": "FAKE", "x/2.mp4": "REAL"}
 
 
 @pytest.mark.parametrize(
@@ -389,6 +569,45 @@ def test_a_label_that_means_nothing_is_refused_in_one_line(tmp_path: Path, value
     assert "expected REAL or FAKE, 0 (REAL) or 1 (FAKE), false or true" in said
 
 
+@pytest.mark.parametrize(
+    ("columns", "row"), [("label,is_fake", "REAL,1"), ("is_fake,label", "1,REAL"), ("Label,target", "0,1")]
+)
+def test_columns_for_the_label_that_contradict_each_other_are_refused(tmp_path: Path, columns: str, row: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,{columns}\nb.mp4,0,\na.mp4,{row}\n")
+    said = refuse(tmp_path)
+    assert "'a.mp4' has the label '" in said.replace("Label", "label") and "which contradict each other" in said
+    assert all(repr(cell) in said for cell in row.split(","))
+
+
+def test_a_label_is_in_any_column_for_it(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    expected = {"a.mp4": "REAL", "b.mp4": "FAKE", "c.mp4": None}
+    for cells in (["REAL,0", "FAKE,1", ","], [",0", ",1", ","], ["REAL,", ",1", ","], ["face,0", "swap,1", "face,"]):
+        rows = [f"{name},{cell}" for name, cell in zip(expected, cells, strict=True)]
+        (tmp_path / "labels.csv").write_text("\n".join(["filename,label,is_fake", *rows]))
+        assert labels_of(index(tmp_path)[0]) == expected
+    (tmp_path / "labels.csv").unlink()
+    facts: dict[str, dict[str, object]] = {"a.mp4": {"label": "REAL"}, "b.mp4": {"is_fake": 1}, "c.mp4": {}}
+    (tmp_path / "metadata.json").write_text(json.dumps(facts))
+    assert labels_of(index(tmp_path)[0]) == expected
+
+
+@pytest.mark.parametrize("column", ["target", "class"])
+def test_a_column_that_holds_more_than_labels_is_not_one_for_them_beside_another(tmp_path: Path, column: str) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    (tmp_path / "labels.csv").write_text(f"filename,label,{column}\na.mp4,REAL,1\nb.mp4,FAKE,0\nc.mp4,FAKE,7\n")
+    assert labels_of(index(tmp_path)[0]) == {"a.mp4": "REAL", "b.mp4": "FAKE", "c.mp4": "FAKE"}
+
+
+def test_that_no_video_has_a_label_is_told_where_a_table_has_a_column_for_it(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,\nb.mp4,\n")
+    found, notes = index(tmp_path)
+    assert set(labels_of(found).values()) == {None}
+    assert "no video has a label: 'labels.csv' has a column for it, and that is empty" in notes
+
+
 def test_a_table_of_videos_without_a_column_for_the_label_is_refused(tmp_path: Path) -> None:
     write_videos(tmp_path, "a.mp4")
     for text, columns in [("filename,verdict\na.mp4,1\n", "filename, verdict"), ("a.mp4,1\nb.mp4,0\n", "a.mp4, 1"),
@@ -460,6 +679,20 @@ def test_a_table_beside_each_video_is_about_that_video(tmp_path: Path) -> None:
     found, notes = index(tmp_path)
     assert labels_of(found) == {"a.mp4": None, "b.mp4": None}
     assert notes == ["left out: 2 files of kinds that are not read: 2 .json, such as 'a.json'"]
+
+
+@pytest.mark.parametrize("table", ["test.csv", "test.json"])
+def test_a_table_named_as_a_video_is_read_if_it_is_the_only_one_and_names_several(tmp_path: Path, table: str) -> None:
+    write_videos(tmp_path, "test.mp4", "b.mp4")
+    rows = {"test.mp4": {"label": "FAKE"}, "b.mp4": {"label": "REAL"}}
+    csv_of = "\n".join(["filename,label", *(f"{name},{row['label']}" for name, row in rows.items())])
+    (tmp_path / table).write_text(json.dumps(rows) if table.endswith(".json") else csv_of)
+    assert labels_of(index(tmp_path)[0]) == {"b.mp4": "REAL", "test.mp4": "FAKE"}
+    (tmp_path / "labels.csv").write_text("filename,label\ntest.mp4,0\n")
+    assert labels_of(index(tmp_path)[0]) == {"test.mp4": "REAL"}
+    (tmp_path / "labels.csv").unlink()
+    (tmp_path / table).write_text(json.dumps({"test.mp4": {"label": 1}}) if table.endswith(".json") else csv_of[:29])
+    assert set(labels_of(index(tmp_path)[0]).values()) == {None}
 
 
 def test_labels_that_are_too_deep_are_told(tmp_path: Path) -> None:
@@ -583,6 +816,131 @@ def test_groups_people_splits_and_methods_are_read(tmp_path: Path) -> None:
     assert [row["method"] for row in rows] == [None, "swap", None, "swap", None, None, None]
 
 
+IDENTITIES: dict[str, list[str]] = {
+    "id1;id2": ["id1", "id2"],
+    '["id1", "id2"]': ["id1", "id2"],
+    "['id1', 'id2']": ["id1", "id2"],
+    "('id1', 'id2')": ["id1", "id2"],
+    "{'id1', 'id2'}": ["id1", "id2"],
+    "['id1' 'id2']": ["id1", "id2"],
+    "['id1'\n 'id2']": ["id1", "id2"],
+    "['id1', nan]": ["id1"],
+    "['id1', None]": ["id1"],
+    '["id1", NaN]': ["id1"],
+    '["Doe, Jane"]': ["Doe, Jane"],
+    "[12, 13]": ["12", "13"],
+    "[12 13]": ["12", "13"],
+    "[12. 13.]": ["12", "13"],
+    "12.0": ["12"],
+    "12": ["12"],
+    "12.5": ["12.5"],
+    "ID1": ["ID1"],
+    "(a) b": ["(a) b"],
+    "[]": [],
+    "[nan]": [],
+    **{text: [] for text in ("unknown", "Unknown", "none", "nan", "n/a", "-", "?", "-1", "")},
+}
+
+
+@pytest.mark.parametrize("column", ["person", "group"])
+@pytest.mark.parametrize("cell", IDENTITIES)
+def test_people_and_groups_are_read_however_they_are_written(column: str, cell: str, tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", column], [["a.mp4", "0", cell], ["b.mp4", "1", ""]]))
+    [entry, _] = read_entries(str(tmp_path))[0]
+    assert list(entry.people if column == "person" else entry.groups) == IDENTITIES[cell]
+
+
+@pytest.mark.parametrize("column", ["person", "group"])
+@pytest.mark.parametrize("cell", ["id1, id2", "[id1, id2]", "[id1 id2]", "['id1' ... 'id2']", "[np.str_('id1')]", "{'id1': 1}"])
+def test_what_may_be_several_people_is_no_new_one(column: str, cell: str, tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", column], [["a.mp4", "0", cell], ["b.mp4", "1", "id1"]]))
+    assert f"'a.mp4' has the {column} {cell!r}; expected a name, or several by ';' or as a list" in refuse(tmp_path)
+
+
+@pytest.mark.parametrize(("cell", "sources"), [("['a.mp4' 'b.mp4']", "ab"), ("('a.mp4', 'b.mp4')", "ab"), ("(1)", "(")])
+def test_a_list_of_originals_is_read_and_a_name_in_brackets_is_a_name(cell: str, sources: str, tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4", "(1).mp4", "1.mp4", "f.mp4")
+    rows = [*([name, "0", ""] for name in ("a.mp4", "b.mp4", "(1).mp4", "1.mp4")), ["f.mp4", "1", cell]]
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", "original"], rows))
+    assert [name[0] for name in index(tmp_path)[0]["f.mp4"]["originals"]] == list(sources)
+
+
+def test_numbers_that_pandas_wrote_as_fractions_mean_the_same(tmp_path: Path) -> None:
+    write_videos(tmp_path, "71.mp4", "72.mp4", "a.mp4", "b.mp4")
+    rows = ["71.mp4,0,,12", "72.mp4,0,,13.0", "a.mp4,1,71.0,", "b.mp4,1,,13"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,original,person", *rows]))
+    found, _ = index(tmp_path)
+    assert [row["group"] for row in found.values()] == ["71.mp4", "72.mp4", "71.mp4", "72.mp4"]
+
+
+def test_people_and_groups_that_a_corpus_names_are_counted(tmp_path: Path) -> None:
+    write_videos(tmp_path, *(f"{number}.mp4" for number in range(5)))
+    lines = ["0.mp4,0,id1,g", "1.mp4,1,ID1;id2,", "2.mp4,0,id2,", "3.mp4,1,id2,h", "4.mp4,0,,h"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,person,group", *lines]))
+    _, notes = index(tmp_path)
+    assert (
+        "people that the corpus names: 3, the largest 'id2' of 3 videos; 'id1' and 'ID1' differ in case alone and count as two"
+        in notes
+    )
+    assert "groups that the corpus names: 2, the largest 'h' of 2 videos" in notes
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("persons", "people"), ("Person ID", "people"), ("identity", "people"), ("target_id", "people"), ("swapped_id", "people"),
+     ("groups", "groups"), ("group_id", "groups"), ("GroupID", "groups")],
+)  # fmt: skip
+def test_names_of_columns_that_can_only_mean_one_thing_are_read(tmp_path: Path, column: str, kind: str) -> None:
+    write_videos(tmp_path, *(f"{number}.mp4" for number in range(4)))
+    (tmp_path / "labels.csv").write_text(f"filename,label,{column}\n0.mp4,0,x\n1.mp4,1,x\n2.mp4,0,y\n3.mp4,1,y\n")
+    found, notes = index(tmp_path)
+    assert [row["group"][0] for row in found.values()] == list("0022")
+    assert [row["people"] for row in found.values()] == ([["x"], ["x"], ["y"], ["y"]] if kind == "people" else [None] * 4)
+    assert not [note for note in notes if "not read" in note]
+
+
+def test_people_whose_face_was_put_in_are_joined_where_enough_groups_are_left(tmp_path: Path) -> None:
+    names = [f"{number}.mp4" for number in range(12)]
+    write_videos(tmp_path, *names)
+    rows = [[name, "0", str(number), ""] for number, name in enumerate(names[:6])]
+    rows += [[name, "1", str(number), str((number + 1) % 6)] for number, name in enumerate(names[6:])]
+    (tmp_path / "labels.csv").write_text(as_csv(["filename", "label", "target_id", "Swapped ID"], rows))
+    found, notes = index(tmp_path)
+    assert len({row["group"] for row in found.values()}) == 6
+    assert [row["people"] for row in found.values()][-1] == ["3", "4"]
+    assert [note for note in notes if note.startswith("people: joining all of them would turn 6 groups into 1")]
+    assert len({row["group"] for row in index(tmp_path, "index.join_people=all")[0].values()}) == 1
+
+
+def test_rows_of_one_video_add_up_who_is_in_it(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    rows = ["a.mp4,1,x,y", "a.mp4,1,y,z", "b.mp4,0,w;v,v"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,person,swapped_id", *rows]))
+    one, other = read_entries(str(tmp_path))[0]
+    assert (one.people, one.swapped) == (("x", "y", "z"), ("z",))
+    assert (other.people, other.swapped) == (("w", "v"), ())
+
+
+def test_columns_that_are_not_read_are_told_once(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_videos(tmp_path, f"{folder}/0.mp4", f"{folder}/1.mp4")
+        lines = [",filename,label,source,Orginal,empty,video_id", "0,0.mp4,0,,,,5", "1,1.mp4,1,0.mp4,0.mp4,-,6"]
+        (tmp_path / folder / "labels.csv").write_text("\n".join(lines))
+    _, notes = index(tmp_path)
+    assert [note for note in notes if "columns" in note] == [
+        "columns that are not read: 4, such as 'source', 'Orginal', 'video_id'"
+    ]
+
+
+def test_dfdc_has_no_column_that_is_not_read(tmp_path: Path) -> None:
+    write_videos(tmp_path, "a.mp4", "b.mp4")
+    facts = {"label": "FAKE", "split": "train", "original": "b.mp4", "method": "swap"}
+    (tmp_path / "metadata.json").write_text(json.dumps({"a.mp4": facts, "b.mp4": {"label": "REAL", "split": "train"}}))
+    assert not [note for note in index(tmp_path)[1] if "columns" in note]
+
+
 # Copies
 
 
@@ -623,6 +981,30 @@ def test_a_copy_among_further_real_videos_is_left_out(tmp_path: Path) -> None:
     assert [name for name in found if name.startswith("more/")] == ["more/x.mp4"]
     assert [note for note in notes if "'b.mp4' (FAKE)" in note or "('more/y.mp4' (REAL)" in note]
     assert "of index.extra_real left out: 1 file of kinds that are not read: 1 .png, such as 'z.png'" in notes
+
+
+@pytest.mark.parametrize("name", ["youtube/001.mp4", "001.mp4", "001", "data\\youtube\\001.MP4"])
+def test_a_source_among_further_real_videos_is_left_out(tmp_path: Path, name: str) -> None:
+    write_videos(tmp_path / "corpus", "fake/a.mp4", "fake/b.mp4", "fake/001.mp4", "real/x.mp4", "real/y.mp4")
+    rows = [f"fake/a.mp4,1,{name}", f"fake/b.mp4,1,{name}", "fake/001.mp4,1,", "real/x.mp4,0,", "real/y.mp4,0,"]
+    (tmp_path / "corpus" / "labels.csv").write_text("\n".join(["filename,label,original", *rows]))
+    write_videos(tmp_path / "youtube", "001.mp4", "002.mp4")
+    found, notes = index(tmp_path / "corpus", f"index.extra_real={tmp_path / 'youtube'}")
+    assert [video_id for video_id in found if video_id.startswith("youtube/")] == ["youtube/002.mp4"]
+    assert found["fake/a.mp4"]["originals"] == ["youtube/001.mp4"]
+    assert found["fake/a.mp4"]["group"] == found["fake/b.mp4"]["group"] != found["fake/001.mp4"]["group"]
+    assert [note for note in notes if note.startswith("left out: 1 video of index.extra_real")]
+    assert not [note for note in notes if "not in the corpus" in note]
+
+
+def test_a_source_in_the_corpus_counts_before_one_among_further_videos(tmp_path: Path) -> None:
+    write_videos(tmp_path / "corpus", "fake/a.mp4", "real/1.mp4", "real/2.mp4")
+    rows = "filename,label,original\nfake/a.mp4,1,1.mp4\nreal/1.mp4,0,\nreal/2.mp4,0,\n"
+    (tmp_path / "corpus" / "labels.csv").write_text(rows)
+    write_videos(tmp_path / "more", "1.mp4")
+    found, _ = index(tmp_path / "corpus", f"index.extra_real={tmp_path / 'more'}")
+    assert found["fake/a.mp4"]["originals"] == ["real/1.mp4"]
+    assert "more/1.mp4" in found
 
 
 def test_a_link_out_of_the_corpus_is_compared_only_if_links_are_followed(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ SPLITS = {"train": [["000", "003"]], "val": [["071", "054"]], "test": [["100", "
 SCENES = ("exit_phone_room", "walking_down_indoor_hall_disgust")
 SWAPS = [("01", "02"), ("02", "01"), ("01", "27")]
 
+FORENSIC_PAIR = ["original/000.mp4", "original/003.mp4", "Deepfakes/000_003.mp4"]
+
 Plant = Callable[..., Path]
 
 
@@ -264,3 +266,58 @@ def test_the_folder_that_fits_the_name_says_the_label_whatever_is_above(plant: P
         "real/set/original/a talk.mp4": "REAL",
     }
     assert index_tree(plant(*labels)).column("label") == labels
+
+
+def test_the_rest_of_a_download_is_counted_and_suffixes_may_be_in_capitals(plant: Plant, index_tree: Any) -> None:
+    names = [name.replace(".mp4", ".MP4") for name in official("c23", methods=("Deepfakes",))]
+    rest = ["README.md", "faceforensics_download_v4.py", "c23.zip", "conversion_dict.json", "manipulated_sequences/x.txt"]
+    found = index_tree(plant(*names, *rest))
+    assert list(found.rows) == sorted(names)
+    assert found.rows["manipulated_sequences/Deepfakes/c23/videos/000_003.MP4"]["originals"] == [
+        f"original_sequences/youtube/c23/videos/{name}.MP4" for name in ("000", "003")
+    ]
+    assert found.notes_on("'conversion_dict.json' is not read")
+    assert found.notes_on("left out: 4 files of kinds that are not read: ")
+
+
+def test_a_part_that_was_unpacked_inside_of_the_other_keeps_its_label(plant: Plant, index_tree: Any) -> None:
+    root = plant(
+        "original_sequences/youtube/c23/videos/000.mp4",
+        "original_sequences/manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",
+    )
+    assert sorted(index_tree(root).column("label").values()) == ["FAKE", "REAL"]
+    assert index_tree(root).column("method")["original_sequences/manipulated_sequences/Deepfakes/c23/videos/000_003.mp4"]
+
+
+def test_a_name_of_the_other_label_is_told(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant(*FORENSIC_PAIR, "original/071_054.mp4", "Deepfakes/071.mp4"))
+    assert found.column("label")["original/071_054.mp4"] == "REAL"
+    assert "REAL videos whose name is that of a FAKE one: 1, such as 'original/071_054.mp4'" in found.notes
+    assert "FAKE videos whose name is no pair of originals: 1, such as 'Deepfakes/071.mp4'" in found.notes
+
+
+@pytest.mark.parametrize("name", ["fake/youtube/071.mp4", "train/Manipulated/original/071.mp4"])
+def test_an_original_in_a_folder_of_fake_videos_is_one_line(plant: Plant, refuse_tree: Any, name: str) -> None:
+    said = refuse_tree(plant(*FORENSIC_PAIR, name))
+    assert f"'{name}' is in a folder of FAKE videos and in one of FaceForensics++'s originals; rename" in said
+
+
+def test_the_data_set_may_be_in_a_folder_of_fake_videos(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant(*(f"fake/ff/{name}" for name in FORENSIC_PAIR)))
+    assert list(found.column("label").values()) == ["FAKE", "REAL", "REAL"]
+
+
+def test_folders_of_others_that_are_called_as_its_own_are_left_out(plant: Plant, index_tree: Any) -> None:
+    found = index_tree(plant(*FORENSIC_PAIR, "interviews/youtube/a talk.mp4", "clips/FaceSwap/a.mp4", "real/b.mp4"))
+    assert set(found.rows) == set(FORENSIC_PAIR)
+    assert found.notes_on("left out: 3 videos outside FaceForensics++, such as 'clips/FaceSwap/a.mp4'")
+
+
+@pytest.mark.parametrize(
+    "names", [("real/a.mp4", "fake/b.mp4"), ("real/12.mp4", "fake/13.mp4"), ("original/1.mp4", "manipulated/2.mp4")]
+)
+def test_class_folders_of_others_are_one_line_though_it_has_folders_called_so(
+    plant: Plant, refuse_tree: Any, names: tuple[str, str]
+) -> None:
+    root = plant(*FORENSIC_PAIR, *(f"other/{name}" for name in names))
+    assert "it holds FaceForensics++ and class folders of other videos in 'other'; --corpus is one of them" in refuse_tree(root)

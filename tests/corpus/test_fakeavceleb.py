@@ -94,3 +94,25 @@ def test_a_row_without_a_folder_or_a_name(plant: Plant, index_tree: Any, write_t
     assert found.rows[path_of(ROWS[4])]["method"] == "wav2lip"
     assert found.notes_on("meta_data.csv: rows that name no video: 1, such as 'id1,-,-,real,")
     assert not found.notes_on("does not name")
+
+
+def test_a_category_that_was_unpacked_inside_of_another_keeps_its_label(plant: Plant, index_tree: Any) -> None:
+    names = ["RealVideo-RealAudio/African/men/id1/0.mp4", "RealVideo-RealAudio/FakeVideo-FakeAudio/African/men/id1/0_id2.mp4"]
+    assert list(index_tree(plant(*names)).column("label").values()) == ["REAL", "FAKE"]
+
+
+def test_the_rest_of_a_download_is_counted(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant(*map(path_of, ROWS), "README.md", "FakeAVCeleb_v1.2.zip", "samples/a.mp4", "RealVideo-RealAudio/x.wav")
+    write_text(root, "Meta_Data.CSV", table_of(ROWS).replace("\n", " \r\n"))
+    found = index_tree(root)
+    assert len(found.rows) == len(ROWS)
+    assert found.rows[path_of(ROWS[4])]["method"] == "wav2lip"
+    assert found.notes_on("left out: 1 video outside FakeAVCeleb, such as 'samples/a.mp4'")
+    assert found.notes_on("left out: 3 files of kinds that are not read: ")
+
+
+def test_where_a_row_names_nobody_the_folder_does(plant: Plant, index_tree: Any, write_text: Any) -> None:
+    root = plant(*map(path_of, ROWS))
+    lines = table_of(ROWS).replace("id00366,-,-,real", "-,-,-,real")
+    write_text(root, "meta_data.csv", lines)
+    assert index_tree(root).rows[path_of(ROWS[2])]["people"] == ["id00366"]

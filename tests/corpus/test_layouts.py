@@ -16,11 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfd_ray.cli import main
+from dfd_ray.config import load_config
 from dfd_ray.corpus.dfdc_test import NAME as DFDC_TEST
 from dfd_ray.corpus.entries import read_entries
 from dfd_ray.corpus.layouts import CLASS_FOLDERS, DATA_SETS
 from dfd_ray.errors import DfdError
+from dfd_ray.pipelines.prerequisites import describe_changed_corpus
 from dfd_ray.sections import Index
+from dfd_ray.store.run import Run
 from dfd_ray.store.tables import METADATA_KEY
 
 ROOT = Path(__file__).parents[2]
@@ -209,3 +212,62 @@ def test_an_unknown_layout_is_one_line(plant: Plant, tmp_path: Path, capsys: pyt
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "index.layout = 'ffpp'" in error and "faceforensics" in error
+
+
+NO_FILES = {
+    "faceforensics": ("original/071.mp4", "Deepfakes/071_054.mp4"),
+    "celeb_df": ("Celeb-real/id7_0000.mp4", "Celeb-synthesis/id7_id1_0000.mp4"),
+    "fakeavceleb": ("RealVideo-RealAudio/African/men/id7/0.mp4", "FakeVideo-FakeAudio/African/men/id7/0_id2.mp4"),
+    "class_folders": ("real/x.mp4", "fake/x.mp4"),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_names_of_no_file_are_told_and_are_no_videos(plant: Plant, index_tree: Any, name: str) -> None:
+    root = plant(*TREES[name])
+    before = index_tree(root)
+    link, folder = (root / one for one in NO_FILES[name])
+    for one in (link, folder):
+        one.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(root / "gone.mp4")
+    folder.mkdir()
+    found = index_tree(root)
+    assert found.rows == before.rows
+    assert found.layout == before.layout
+    assert found.notes_on("left out: 2 names of no file ")
+
+
+@pytest.mark.parametrize("name", [*TREES, "dfdc_preview"])
+def test_a_layout_of_names_of_no_file_alone_is_none(plant: Plant, refuse_tree: Any, name: str) -> None:
+    root = plant("x/a.txt")
+    for one in NO_FILES.get(name, ("original_videos/1/a.mp4", "method_A/1/b.mp4")):
+        (root / one).parent.mkdir(parents=True, exist_ok=True)
+        (root / one).symlink_to(root / "gone")
+    assert "no video in it" in refuse_tree(root)
+
+
+def test_originals_of_a_data_set_may_be_among_the_further_videos(plant: Plant, index_tree: Any) -> None:
+    root, more = plant("Celeb-synthesis/id0_id1_0000.mp4", "YouTube-real/00000.mp4"), plant("id0_0000.mp4", "z.mp4", at="more")
+    found = index_tree(root, f"index.extra_real={more}", "index.missing_files=keep")
+    assert found.rows["Celeb-synthesis/id0_id1_0000.mp4"]["originals"] == ["more/id0_0000.mp4"]
+    assert found.notes_on("left out: 1 video of index.extra_real, of people who are in the corpus, or copied from it")
+
+
+def test_a_video_outside_the_data_set_that_is_new_is_told_of_a_finished_index(
+    plant: Plant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, run = plant(*CELEBRITIES), tmp_path / "run"
+    assert main(command(root, run)) == 0
+    plant("extra/talk.mp4")
+    capsys.readouterr()
+    assert main(command(root, run)) == 0
+    assert "left out: 1 video outside Celeb-DF, such as 'extra/talk.mp4'" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_layout_that_is_gone_is_told_by_later_jobs(plant: Plant, tmp_path: Path) -> None:
+    root, run = plant(*CELEBRITIES), tmp_path / "run"
+    assert main(command(root, run, "index.layout=celeb_df")) == 0
+    (root / "Celeb-real").rename(root / "one")
+    (root / "Celeb-synthesis").rename(root / "other")
+    said = describe_changed_corpus(Run(str(run), load_config(None, [f"corpus={root}", "index.layout=celeb_df"])))
+    assert said == f"index.layout = celeb_df: {root} holds no Celeb-DF, which has folders Celeb-real and Celeb-synthesis"

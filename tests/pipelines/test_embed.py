@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from dfd_ray.config import Config, load_config
 from dfd_ray.errors import WeightsError
 from dfd_ray.faces.crop import encode_jpeg
 from dfd_ray.models.embedder import native_precision
-from dfd_ray.stages.embed import EmbedFaces
+from dfd_ray.stages.embed import EmbedFaces, measure_precision
+from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS, embeddings_schema
 from dfd_ray.store.tables import flatten_faces, read_metadata, read_table, with_metadata
 
@@ -57,13 +59,30 @@ def vectors_of(run: Path) -> dict[str, np.ndarray]:
     return {row["video_id"]: np.array([face["vector"] for face in row["faces"]]) for row in rows}
 
 
+@pytest.mark.slow
 def test_the_table_says_which_precision_it_has_and_equal_faces_have_equal_vectors(tmp_path: Path, ray: None) -> None:
     make_run(tmp_path, [3, 0, 2, 1])
     assert main(["embed", "--run", str(tmp_path), *FLAGS]) == 0
-    facts = read_metadata(str(tmp_path), "embeddings")
+    check_precision(read_metadata(str(tmp_path), "embeddings"))
+    check_equal(vectors_of(tmp_path))
+
+
+def test_the_precision_suits_the_machine_and_equal_faces_have_equal_vectors(tmp_path: Path) -> None:
+    config = make_run(tmp_path, [3, 0, 2, 1])
+    arithmetic = measure_precision(Run(str(tmp_path), config))
+    check_precision(arithmetic)
+    embed = EmbedFaces(config.embed, arithmetic["precision"], config.resources.embed)
+    rows = embed(read_table(str(tmp_path), "faces", ["video_id", "status", "faces"])).to_pylist()
+    check_equal({row["video_id"]: np.array([face["vector"] for face in row["faces"]]) for row in rows})
+
+
+def check_precision(facts: Mapping[str, object]) -> None:
     assert facts["precision"] == native_precision("cpu")
     assert (facts["cosine_to_fp32"] is None) == (facts["precision"] == "fp32")
-    vectors = vectors_of(tmp_path)
+
+
+def check_equal(vectors: dict[str, np.ndarray]) -> None:
+    """Look at the vectors of four videos, each of which shows one picture all the time."""
     assert [len(vectors[f"{i}.mp4"]) for i in range(4)] == [3, 0, 2, 1]
     for video in vectors.values():
         assert (video == video[:1]).all()

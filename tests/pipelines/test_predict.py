@@ -40,31 +40,48 @@ def new_videos(clips_with_faces: list[Path], tmp_path_factory: pytest.TempPathFa
     return folder
 
 
+@pytest.fixture(scope="module")
+def uncalibrated(finished_run: Path, new_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that lost its calibration, in `run`, and what it predicted of new videos, in `out`."""
+    folder = tmp_path_factory.mktemp("uncalibrated")
+    run = Path(shutil.copytree(finished_run, folder / "run"))
+    (run / "evaluation" / "calibration.json").unlink()
+    assert main(["predict", "--run", str(run), "--videos", str(new_videos), "--out", str(folder / "out")]) == 0
+    return folder
+
+
+def read_notes(out: Path) -> list[str]:
+    notes: list[str] = read_json(str(out / "summaries" / "predict.json"))["notes"]
+    return notes
+
+
 def test_every_file_has_a_line_and_broken_ones_one_half_and_a_folder_that_has_changed_is_not_mixed_in(
-    finished_run: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uncalibrated: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    videos = shutil.copytree(new_videos, tmp_path / "videos")
-    command = ["predict", "--run", str(finished_run), "--videos", str(videos), "--out", str(tmp_path / "out")]
-    assert main(command) == 0
-    with open(tmp_path / "out" / "submission.csv", newline="") as file:
+    out = Path(shutil.copytree(uncalibrated / "out", tmp_path / "out"))
+    with open(out / "submission.csv", newline="") as file:
         rows = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
     broken = {"empty.mp4", "text.mp4", "script.mp4"}
-    notes = read_json(str(tmp_path / "out" / "summaries" / "predict.json"))["notes"]
+    notes = read_notes(out)
     assert "left out: 1 file of kinds that are not read: 1 .json, such as 'my_metadata.json'" in notes
     assert "left out: 1 hidden file, such as 'Thumbs.db'" in notes
     assert any(note.startswith("3 videos without a score") for note in notes)
     assert set(rows) == set(ODD_NAMES) | broken
     assert {rows[name] for name in broken} == {0.5}
     assert all(0.01 <= rows[name] <= 0.99 for name in ODD_NAMES)
-    predictions = {row["video_id"]: row for row in read_table(str(tmp_path / "out"), "predictions").to_pylist()}
+    predictions = {row["video_id"]: row for row in read_table(str(out), "predictions").to_pylist()}
     assert {name: row["probability"] for name, row in predictions.items()} == pytest.approx(rows, abs=1e-6)
     assert {name for name, row in predictions.items() if row["status"] == "error"} == broken
     assert {predictions[name]["faces_used"] > 0 for name in ODD_NAMES} == {True}
+    command = ["predict", "--run", str(uncalibrated / "run"), "--videos", str(new_videos), "--out", str(out)]
     capsys.readouterr()
     assert main(command) == 0
     assert "nothing done" in capsys.readouterr().out
-    shutil.copy(videos / "text.mp4", videos / "later.mp4")
-    assert main(command) == 2
+    shutil.copy(new_videos / "text.mp4", new_videos / "later.mp4")
+    try:
+        assert main(command) == 2
+    finally:
+        (new_videos / "later.mp4").unlink()
     assert "holds other files than when" in capsys.readouterr().err
 
 
@@ -94,16 +111,14 @@ def test_a_run_without_models_says_which_job_makes_them(
 
 
 def test_a_calibration_that_came_later_is_used_and_other_models_are_not_mixed(
-    finished_run: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uncalibrated: Path, finished_run: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, out = tmp_path / "run", tmp_path / "out"
-    shutil.copytree(finished_run, run)
-    (run / "evaluation" / "calibration.json").rename(tmp_path / "calibration.json")
-    command = ["predict", "--run", str(run), "--videos", str(new_videos), "--out", str(out)]
-    assert main(command) == 0
-    assert "not calibrated" in capsys.readouterr().out
+    run, out = (Path(shutil.copytree(uncalibrated / name, tmp_path / name)) for name in ("run", "out"))
+    assert any("not calibrated" in note for note in read_notes(out))
     before = (out / "submission.csv").read_text()
-    (tmp_path / "calibration.json").rename(run / "evaluation" / "calibration.json")
+    shutil.copy(finished_run / "evaluation" / "calibration.json", run / "evaluation")
+    command = ["predict", "--run", str(run), "--videos", str(new_videos), "--out", str(out)]
+    capsys.readouterr()
     assert main(command) == 0
     assert "not calibrated" not in capsys.readouterr().out
     assert (out / "submission.csv").read_text() != before

@@ -192,3 +192,35 @@ def test_a_pipeline_refuses_before_it_looks_for_faces(
     assert done == []
     list(pipeline(Run(str(folder), right)))
     assert done == ["preprocess"]
+
+
+def test_a_corpus_that_has_changed_is_told_by_every_job_that_goes_on_without_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, run = tmp_path / "corpus", tmp_path / "run"
+    corpus.mkdir()
+    for number in range(4):
+        (corpus / f"{number}.mp4").write_text("x")
+
+    def write_labels(*labels: str) -> None:
+        rows = [f"{number}.mp4,{label}" for number, label in enumerate(labels)]
+        (corpus / "labels.csv").write_text("\n".join(["filename,label", *rows]))
+
+    write_labels("REAL", "FAKE", "REAL", "FAKE")
+    assert cli.main(["index", "--run", str(run), "--corpus", str(corpus)]) == 0
+    monkeypatch.setattr(cli, "_run_job", lambda name, run, *more: [Summary(name, "", rows=1, ok=1)])
+    capsys.readouterr()
+    assert cli.main(["preprocess", "--run", str(run)]) == 0
+    assert capsys.readouterr().err == ""
+    write_labels("FAKE", "FAKE", "REAL", "FAKE")
+    assert cli.main(["preprocess", "--run", str(run)]) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "the labels of 1 of 4 videos differ, such as 0.mp4: FAKE, was REAL; delete" in said
+    assert said.endswith("This job goes on with the manifest as it is\n")
+    (corpus / "labels.csv").write_text("filename,label\n0.mp4,perhaps")
+    assert cli.main(["preprocess", "--run", str(run)]) == 0
+    assert "'perhaps'" in capsys.readouterr().err
+    shutil.rmtree(corpus)
+    assert cli.main(["preprocess", "--run", str(run)]) == 0
+    assert capsys.readouterr().err == ""

@@ -3,62 +3,65 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dfd_ray.cli import main
+from dfd_ray.errors import Reason, reason_of
 from dfd_ray.store import tables
-from dfd_ray.store.tables import read_table
-
-
-@pytest.fixture(scope="module")
-def made(clips_with_faces: list[Path], ray: None, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocess three good clips, an empty file and a text, and keep a copy of it all."""
-    folder = tmp_path_factory.mktemp("errors")
-    part = folder / "work" / "corpus" / "part"
-    part.mkdir(parents=True)
-    for number, clip in enumerate(clips_with_faces[:3]):
-        shutil.copy(clip, part / f"good{number}.mp4")
-    (part / "empty.mp4").touch()
-    (part / "text.mp4").write_text("no video")
-    for name in ("index", "preprocess"):
-        assert main([name, "--run", str(folder / "work" / "run"), "--corpus", str(part.parent), *flags]) == 0
-    shutil.copytree(folder / "work", folder / "kept")
-    return folder
+from dfd_ray.store.tables import METADATA_KEY, read_table
 
 
 @pytest.fixture
-def run_with_errors(made: Path) -> tuple[Path, Path]:
-    """Put corpus and run back as they were made: the manifest holds their place."""
-    shutil.rmtree(made / "work")
-    shutil.copytree(made / "kept", made / "work")
-    return made / "work" / "corpus" / "part", made / "work" / "run"
+def run_with_errors(finished_run: Path, small_corpus: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Copy a finished run, and its corpus, in which one file is empty and one is cut off."""
+    corpus, run = (
+        Path(shutil.copytree(one, tmp_path / name)) for one, name in ((small_corpus, "corpus"), (finished_run, "run"))
+    )
+    for path in (run / "manifest").glob("*.parquet"):
+        table = pq.read_table(path)
+        places = [str(corpus / name) for name in table.column("video_id").to_pylist()]
+        facts = json.loads(table.schema.metadata[METADATA_KEY]) | {"corpus": str(corpus)}
+        table = table.set_column(table.schema.get_field_index("uri"), "uri", pa.array(places))
+        pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)}), path)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace(str(small_corpus), str(corpus)))
+    return corpus, run
 
 
-def faces_of(run: Path) -> dict[str, dict]:
+def faces_of(run: Path) -> dict[str, dict[str, Any]]:
     rows = read_table(str(run), "faces").to_pylist()
     assert len({row["video_id"] for row in rows}) == len(rows)
     return {row["video_id"]: row for row in rows}
 
 
+def pick(rows: dict[str, dict[str, Any]]) -> tuple[str, str, str, str]:
+    """Return the names of the empty video, of the one that is cut off, and of two good ones."""
+    failed = {reason_of(row["error"]): name for name, row in rows.items() if row["status"] == "error"}
+    first, second, *_ = (name for name, row in rows.items() if row["status"] == "ok" and row["label"] == "FAKE")
+    return failed[Reason.EMPTY], failed[Reason.NOT_A_VIDEO], first, second
+
+
 def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path, Path]) -> None:
     corpus, run = run_with_errors
     before = faces_of(run)
-    assert {row["status"] for name, row in before.items() if "good" not in name} == {"error"}
-    for name in ("empty.mp4", "text.mp4", "good1.mp4"):
-        shutil.copy(corpus / "good0.mp4", corpus / name)
-    (run / "predictions").mkdir()
+    empty, cut, good, other = pick(before)
+    for name in (empty, cut, other):
+        shutil.copy(corpus / good, corpus / name)
     assert main(["retry-errors", "--run", str(run), "--reason", "empty"]) == 0
     after = faces_of(run)
     assert after.keys() == before.keys()
-    assert after["part/empty.mp4"]["status"] == "ok"
-    assert after["part/empty.mp4"]["faces"] == after["part/good0.mp4"]["faces"]
-    assert after["part/text.mp4"] == before["part/text.mp4"]
-    assert after["part/good1.mp4"] == before["part/good1.mp4"]
-    assert not (run / "predictions").exists()
+    assert after[empty]["status"] == "ok"
+    assert after[empty]["faces"] == after[good]["faces"]
+    assert {name for name in after if after[name] != before[name]} == {empty}
+    for derived in ("embeddings", "projection", "models", "scores", "predictions"):
+        assert not (run / derived).exists(), derived
     assert not (run / "retry").exists()
     assert main(["preprocess", "--run", str(run)]) == 0
-    assert json.loads((run / "summaries" / "retry-errors.json").read_text())["ok"] == 4
+    assert json.loads((run / "summaries" / "retry-errors.json").read_text())["ok"] == 22
 
 
 @pytest.mark.slow
@@ -67,8 +70,9 @@ def test_a_kill_while_rows_are_replaced_leaves_each_once(
 ) -> None:
     corpus, run = run_with_errors
     before = faces_of(run)
-    for name in ("empty.mp4", "text.mp4"):
-        shutil.copy(corpus / "good0.mp4", corpus / name)
+    empty, cut, good, _ = pick(before)
+    for name in (empty, cut):
+        shutil.copy(corpus / good, corpus / name)
     write, written = tables.write_bytes, []
 
     def die_at_the_second(location: str, data: bytes) -> None:
@@ -82,12 +86,12 @@ def test_a_kill_while_rows_are_replaced_leaves_each_once(
     main(["retry-errors", "--run", str(run)])
     halfway = faces_of(run)
     assert halfway.keys() == before.keys()
-    assert all(row == before[name] for name, row in halfway.items() if row["status"] == "error" or "good" in name)
+    assert all(row == before[name] for name, row in halfway.items() if row["status"] == "error" or name not in (empty, cut))
     monkeypatch.undo()
     assert main(["retry-errors", "--run", str(run)]) == 0
     after = faces_of(run)
     assert after.keys() == before.keys()
-    assert {row["status"] for row in after.values()} == {"ok"}
+    assert {row["status"] for row in after.values()} == {"ok", "no_face"}
     (run / "retry").mkdir()  # as a kill at the very end leaves it
     assert main(["retry-errors", "--run", str(run)]) == 0
     assert not (run / "retry").exists()

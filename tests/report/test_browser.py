@@ -133,11 +133,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_opens_offline_whole_and_no_wider_than_the_window(
-    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int
+    browser: Browser, whole_run: Path, whole_page: Any, width: int
 ) -> None:
-    run = new_run(40)
-    _, islands = page_of(run)
-    browser.open(run / "report" / "index.html", width)
+    _, islands = whole_page
+    browser.open(whole_run / "report" / "index.html", width)
     drawn = browser.run("document.getElementById('map-tsne').data[0].x.length")
     assert drawn == len(islands["map-data"]["video"]) > 100
     assert browser.run("document.getElementById('map-pca').data[0].x.length") == drawn
@@ -169,11 +168,9 @@ DETAIL = """(() => {
     ],
 )
 def test_a_row_opens_to_the_faces_of_its_video_by_click_and_by_key(
-    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int, scheme: str
+    browser: Browser, whole_run: Path, whole_page: Any, width: int, scheme: str
 ) -> None:
-    run = new_run(40)
-    page_of(run)
-    browser.open(run / "report" / "index.html", width, scheme)
+    browser.open(whole_run / "report" / "index.html", width, scheme)
     row = OPEN_ROW.format(name="video_0001")
     browser.run(f"{row}.scrollIntoView({{block: 'center', behavior: 'instant'}}); {row}.closest('tr').cells[1].click()")
     assert browser.run(f"{row}.getAttribute('aria-expanded')") == "true"
@@ -194,12 +191,8 @@ def test_a_row_opens_to_the_faces_of_its_video_by_click_and_by_key(
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_overlaps_where_text_is_twice_as_large(
-    browser: Browser, new_run: Callable[..., Path], page_of: Callable[..., Any], width: int
-) -> None:
-    run = new_run(40)
-    page_of(run)
-    browser.open(run / "report" / "index.html", width)
+def test_nothing_overlaps_where_text_is_twice_as_large(browser: Browser, whole_run: Path, whole_page: Any, width: int) -> None:
+    browser.open(whole_run / "report" / "index.html", width)
     browser.run("document.documentElement.style.fontSize = '200%'; document.querySelector('.opener').click()")
     assert browser.run("document.documentElement.scrollWidth") <= width
     assert browser.run(OVERLAPS) == []

@@ -222,6 +222,7 @@ CHANGES: dict[str, tuple[str, Callable[[list[dict[str, Any]]], object]]] = {
     "folds": ("manifest", set_value("fold", 1)),
     "groups": ("manifest", set_value("group", "another")),
     "sizes": ("manifest", set_value("bytes", 12345)),
+    "methods": ("manifest", set_value("method", "another")),
     "ids": ("manifest", set_value("video_id", "part/new.mp4")),
     "faces": ("faces", shift_face),
     "embeddings": ("embeddings", change_vectors),

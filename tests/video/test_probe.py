@@ -189,6 +189,26 @@ def write_with_cover(path: Path, pictures: int) -> Path:
     return path
 
 
+def test_a_track_of_one_picture_is_not_the_video_beside_one_of_many(tmp_path: Path) -> None:
+    """As some editors store a cover: without the mark of one, and as the only track that is on."""
+    path = tmp_path / "covered.mp4"
+    with av.open(str(path), "w", format="mp4") as container:
+        cover, video = container.add_stream("mjpeg", rate=25), container.add_stream("libx264", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 320, 240, "yuvj420p"
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        cover.disposition, video.disposition = Disposition.default, Disposition(0)
+        for stream, pictures in ((cover, 1), (video, 10)):
+            for number in range(pictures):
+                frame = av.VideoFrame(stream.width, stream.height, stream.pix_fmt)
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    with open_container(str(path), CONTAINERS) as container:
+        assert container.streams.best("video").codec_context.name == "mjpeg", "FFmpeg takes the cover"
+    video = decode_video(str(path), 4)
+    assert (video.stream.codec, video.stream.frame_count, len(video.frames)) == ("h264", 10, 4)
+
+
 def boxes_of(content: bytes) -> list[bytes]:
     boxes = []
     while content:
