@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dfd_ray.config import Config
-from dfd_ray.corpus.class_folders import describe_contradicted
+from dfd_ray.corpus.class_folders import describe_contradicted, find_pairs
 from dfd_ray.corpus.data_set import DataSet, Tree
 from dfd_ray.corpus.dfdc_test import NAME as DFDC_TEST
 from dfd_ray.corpus.dfdc_test import is_test_set, mark_test
@@ -67,7 +67,7 @@ def read_corpus(corpus: str, layout: str = "auto", extra: Sequence[Entry] = ()) 
     others = sorted(path for path in files if not is_video(path) and not is_hidden(path) and files[path] is not None)
     tree = Tree(corpus, videos, others)
     data_set = read_data_set(tree, layout)
-    found = read_tables_or_videos(tree, files, layout) if data_set is None else of_data_set(data_set)
+    found = read_others(tree, files, layout) if data_set is None else of_data_set(data_set)
     entries = sorted((replace(one, bytes=files.get(one.video_id)) for one in found.entries), key=lambda entry: entry.video_id)
     known = {entry.video_id for entry in entries}
     left_out = [video for video in videos if video not in known and video not in found.read]
@@ -89,6 +89,16 @@ def of_data_set(data_set: DataSet) -> Found:
         data_set.lists | data_set.aside,
         f"{OUTSIDE} {data_set.name}",
     )
+
+
+def read_others(tree: Tree, files: dict[str, int | None], layout: str) -> Found:
+    """Return what `read_tables_or_videos` does; what it refuses may be taken from class folders, and the message says so."""
+    try:
+        return read_tables_or_videos(tree, files, layout)
+    except CorpusError as error:
+        if layout != "auto" or not find_pairs(tree):
+            raise
+        raise CorpusError(f"{error}; --set index.layout=class_folders takes the labels of the folders") from None
 
 
 def read_tables_or_videos(tree: Tree, files: dict[str, int | None], layout: str) -> Found:
@@ -126,7 +136,7 @@ def of_tables(tree: Tree, layout: str, found: Found) -> Found:
     if layout == "dfdc_test":
         raise CorpusError(
             f"index.layout = {layout}: {tree.corpus} is not {DFDC_TEST}, whose videos are all in test_videos/ or test/, "
-            "with one labels.csv or metadata.json"
+            "with labels.csv or metadata.json"
         )
     if all(map(is_metadata, paths)):
         return replace(found, layout=f"DFDC, {count_of(len(paths), 'part')}")

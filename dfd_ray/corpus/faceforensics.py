@@ -258,15 +258,17 @@ def describe(videos: list[Video], splits: dict[str, str], folder: str) -> str:
 
 
 def describe_names(videos: list[Video]) -> list[str]:
-    """Return notes on FAKE videos whose names do not say what they were made from, and on REAL ones whose names do."""
+    """Return notes on FAKE videos whose names do not say what they were made from, and on REAL ones named otherwise."""
     pairs = {one.path for one in videos if PAIR.fullmatch(one.stem) or SWAPPED_SCENE.fullmatch(one.stem)}
     unknown = [one.path for one in videos if one.method and one.path not in pairs]
-    doubtful = [one.path for one in videos if not one.method and one.path in pairs]
+    doubtful = [
+        one.path for one in videos if not one.method and not NUMBER.fullmatch(one.stem) and not SCENE.fullmatch(one.stem)
+    ]
     notes = []
     if unknown:
         notes.append(f"FAKE videos whose name is no pair of originals: {len(unknown)}, such as {show(unknown[0])}")
     if doubtful:
-        notes.append(f"REAL videos whose name is that of a FAKE one: {len(doubtful)}, such as {show(doubtful[0])}")
+        notes.append(f"REAL videos whose name is none of an original: {len(doubtful)}, such as {show(doubtful[0])}")
     return notes
 
 

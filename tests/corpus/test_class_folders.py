@@ -103,6 +103,27 @@ def test_a_table_that_contradicts_the_folders_is_told(plant: Plant, index_tree: 
     assert not index_tree(root).notes_on("contradict")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("info.json", "{"),
+        ("labels.csv", "filename,label\n"),
+        ("frames.csv", "filename,frames\nreal/a.mp4,9\n"),
+        ("labels.csv", "filename,label\nreal/a.mp4,maybe\n"),
+        ("x/y/labels.csv", "filename,label\nreal/a.mp4,0\n"),
+    ],
+)
+def test_where_a_table_cannot_be_read_the_folders_are_named_as_the_way_out(
+    plant: Plant, index_tree: Any, refuse_tree: Any, write_text: Any, name: str, text: str
+) -> None:
+    root = plant("real/a.mp4", "fake/b.mp4")
+    write_text(root, name, text)
+    assert refuse_tree(root).endswith("; --set index.layout=class_folders takes the labels of the folders")
+    found = index_tree(root, "index.layout=class_folders")
+    assert found.column("label") == {"fake/b.mp4": "FAKE", "real/a.mp4": "REAL"}
+    assert found.notes_on("not read")
+
+
 def test_numbered_folders_elsewhere_are_no_classes(plant: Plant, index_tree: Any) -> None:
     found = index_tree(plant("a/0/a.mp4", "a/1/b.mp4", "b/0/c.mp4", "b/1/d.mp4", "b/2/e.mp4", "c/1/f.mp4"))
     assert list(found.column("label").values()) == ["REAL", "FAKE", None, None, None, "FAKE"]

@@ -247,6 +247,7 @@ def test_a_video_of_another_name_in_the_data_set_has_the_label_of_its_folder(pla
     assert found.rows["Deepfakes/000_003 (1).mp4"]["label"] == "FAKE"
     assert found.rows["original/000_copy.mp4"]["label"] == "REAL"
     assert found.notes_on("FAKE videos whose name is no pair of originals: 1, such as 'Deepfakes/000_003 (1).mp4'")
+    assert found.notes_on("REAL videos whose name is none of an original: 1, such as 'original/000_copy.mp4'")
 
 
 def test_folders_above_may_say_splits_and_labels(plant: Plant, index_tree: Any) -> None:
@@ -292,7 +293,7 @@ def test_a_part_that_was_unpacked_inside_of_the_other_keeps_its_label(plant: Pla
 def test_a_name_of_the_other_label_is_told(plant: Plant, index_tree: Any) -> None:
     found = index_tree(plant(*FORENSIC_PAIR, "original/071_054.mp4", "Deepfakes/071.mp4"))
     assert found.column("label")["original/071_054.mp4"] == "REAL"
-    assert "REAL videos whose name is that of a FAKE one: 1, such as 'original/071_054.mp4'" in found.notes
+    assert "REAL videos whose name is none of an original: 1, such as 'original/071_054.mp4'" in found.notes
     assert "FAKE videos whose name is no pair of originals: 1, such as 'Deepfakes/071.mp4'" in found.notes
 
 
