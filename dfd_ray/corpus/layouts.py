@@ -110,7 +110,11 @@ def read_data_set(tree: Tree, setting: str) -> DataSet | None:
 
 
 def read_class_folders(tree: Tree) -> tuple[DataSet | None, list[str]]:
-    """Return the videos in class folders, None if there are none, and a note on one without its other half."""
+    """Return the videos in class folders, None if there are none, and a note on one without its other half.
+
+    CorpusError if they are beside a data set without its labels.
+    """
+    dfdc_preview.refuse_without_table(tree)
     folder = class_folders.find(tree)
     if folder is not None:
         return class_folders.read(tree, folder), []
@@ -168,8 +172,7 @@ def list_labelled(tree: Tree, path: str, spellings: Spellings) -> list[str]:
 
 
 def refuse_incomplete(tree: Tree) -> None:
-    """Raise CorpusError if bare videos are those of a data set without its labels, or only a part of it."""
-    dfdc_preview.refuse_without_table(tree)
+    """Raise CorpusError if bare videos are only a part of a data set, whose labels are above."""
     dfdc_test.refuse_part(tree.corpus)
     refuse_part(tree.corpus)
 

@@ -64,6 +64,7 @@ def test_without_its_table_it_is_one_line(plant: Plant, index_tree: Any, refuse_
     root = plant(*FACTS)
     assert "DFDC preview without its dataset.json, which has the labels" in refuse_tree(root)
     assert set(index_tree(root, "index.layout=none").column("label").values()) == {None}
+    assert "DFDC preview without its dataset.json" in refuse_tree(plant("real/a.mp4", "fake/b.mp4"))
     write_text(root, "labels.csv", "filename,label\nmethod_A/1254207/1254207_1234_A.mp4,1\n")
     assert index_tree(root).layout == "labels of 'labels.csv'"
 
