@@ -1,8 +1,8 @@
-"""Run the quick tests or the slow ones in two processes side by side, since most of them wait for another process.
+"""Run the quick tests or the slow ones in some processes side by side, since each test waits for others now and then.
 
     python .ci/run_tests.py quick|slow [arguments of pytest]
 
-The first half prints as it runs, the other in one piece when both have ended. The exit code is 1 where a test of either failed.
+The first part prints as it runs, the others in one piece when all have ended. The exit code is 1 where a test of any failed.
 """
 
 from __future__ import annotations
@@ -11,34 +11,52 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
 
-APART = ["tests/cluster", "tests/slow/test_training.py"]
-"""Slow tests that need no Ray but their own; they take as long as the others together."""
-HALVES = {
-    "quick": (["-m", "not slow and ray"], ["-m", "not slow and not ray"]),
-    "slow": (["-m", "slow", *(f"--ignore={path}" for path in APART)], ["-m", "slow", *APART]),
+
+def without(folders: Iterable[str]) -> list[str]:
+    """Return the arguments of pytest for all tests but those of some folders."""
+    return [f"--ignore={folder}" for folder in folders]
+
+
+PICTURES = ["tests/video", "tests/faces", "tests/demo", "tests/report"]
+CLUSTERS = ["tests/cluster", "tests/slow/test_training.py"]
+"""Slow tests that need no Ray but their own."""
+PARTS = {
+    "quick": (
+        ["-m", "not slow and ray"],
+        ["-m", "not slow and not ray", *PICTURES],
+        ["-m", "not slow and not ray", *without(PICTURES)],
+    ),
+    "slow": (["-m", "slow", *without(CLUSTERS)], ["-m", "slow", *CLUSTERS]),
 }
-"""Arguments of pytest for the half that prints at once, and for the other."""
+"""Arguments of pytest for each process; together the processes run every test once."""
 # Ray's processes have a niceness of 15. At 0, the quick tests without Ray would leave them no core.
-NICENESS = {"quick": 18, "slow": 0}
-"""Of the other half."""
+NICENESS = {"quick": 10, "slow": 0}
+"""Of all parts but the first."""
 
 
 def main() -> int:
-    """Run both halves and return the exit code."""
+    """Run all parts and return the exit code."""
     which, *arguments = sys.argv[1:]
-    first, second = HALVES[which]
+    first, *others = PARTS[which]
     # Threads of one process would wait for those of the other.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", *arguments]
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        nice = ["nice", "-n", str(NICENESS[which])]
-        other = subprocess.Popen([*nice, *command, *second], stdout=output, stderr=subprocess.STDOUT, env=environment)
-        code = subprocess.run([*command, *first], env=environment, check=False).returncode
-        code = other.wait() or code
-        output.seek(0)
-        print("The other half:", output.read(), sep="\n", flush=True)
-    return int(bool(code))
+    with ExitStack() as stack:
+        started = []
+        for part in others:
+            output = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            nice = ["nice", "-n", str(NICENESS[which])]
+            process = subprocess.Popen([*nice, *command, *part], stdout=output, stderr=subprocess.STDOUT, env=environment)
+            started.append((part, process, output))
+        codes = [subprocess.run([*command, *first], env=environment, check=False).returncode]
+        for part, process, output in started:
+            codes.append(process.wait())
+            output.seek(0)
+            print(f"pytest {' '.join(part)}:", output.read(), sep="\n", flush=True)
+    return int(any(codes))
 
 
 if __name__ == "__main__":

@@ -63,16 +63,16 @@ DRAWN = [
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses tests by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use Ray; of these, run those that need the demo corpus last, and of the others, first.
+    """Mark the tests that use Ray. Of the quick ones, run those of the demo first and what else needs its corpus last.
 
-    `make test` runs the two kinds side by side: one makes the corpus while the other starts Ray.
+    `make test` runs several processes side by side: one makes the corpus, and the others need not wait for it.
     """
     for item in items:
         if uses(item, "ray"):
             item.add_marker(pytest.mark.ray)
     quick = [item for item in items if not item.get_closest_marker("slow")]
     slow = [item for item in items if item.get_closest_marker("slow")]  # their modules share clusters: they stay in order
-    items[:] = [*sorted(quick, key=lambda item: uses(item, "demo_corpus") == uses(item, "ray")), *slow]
+    items[:] = [*sorted(quick, key=lambda item: 0 if item.path.parent.name == "demo" else 1 + uses(item, "demo_corpus")), *slow]
 
 
 def uses(item: pytest.Item, fixture: str) -> bool:

@@ -11,10 +11,8 @@ import pytest
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.errors import RunError
-from dfd_ray.models.backbones import create_backbone
 from dfd_ray.pipelines.evaluate import evaluate
 from dfd_ray.pipelines.prerequisites import find_missing_tables
-from dfd_ray.store.model_files import export_model
 from dfd_ray.store.run import Run
 from dfd_ray.store.storage import read_json, write_json
 from dfd_ray.store.tables import read_table
@@ -33,10 +31,8 @@ def test_evaluation_waits_for_every_model(finished_run: Path, tmp_path: Path) ->
     assert not Path(run.path("predictions")).exists()
 
 
-@pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_only_videos_of_the_held_out_fold_are_judged(
-    trained: bool, ray: None, draw_run: Callable[..., Path], tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_only_videos_of_the_held_out_fold_are_judged(ray: None, draw_run: Callable[..., Path], tmp_path: Path) -> None:
     run = draw_run(tmp_path / "run", videos=2)
     (first, *_) = sorted((run / "faces").glob("*.parquet"))
     table = pq.read_table(first)
@@ -45,10 +41,6 @@ def test_only_videos_of_the_held_out_fold_are_judged(
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), first)
     settings = ("evaluate.aggregation=auto", "evaluate.bootstrap=20", "train.epochs=1", "train.batch_size=8")
     flags = [part for setting in settings for part in ("--set", setting)]
-    if not trained:  # the network as it starts will do
-        config = load_config(run / "config.yaml", list(settings), run=str(run))
-        module, spec = create_backbone("test_efficientnet", weights="random", num_classes=2, image_size=64)
-        export_model(Run(str(run), config), 0, module, spec, [])
     for job in ("train", "evaluate"):
         assert main([job, "--run", str(run), *flags]) == 0  # with train.folds = [0]
     rows = read_table(str(run), "predictions").to_pylist()

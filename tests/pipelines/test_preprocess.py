@@ -25,8 +25,9 @@ def faces_of(run: Path) -> list[dict[str, Any]]:
     return read_table(str(run), "faces").drop_columns("seconds_spent").sort_by("video_id").to_pylist()
 
 
+@pytest.mark.slow
 def test_decoding_and_detection_apart_find_the_same_faces(
-    ray: None, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray: None, preprocessed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As they are where there is a GPU; torch knows the CPU by this name, too.
     monkeypatch.setattr(detect, "pick_device", lambda _: "cpu:0")
@@ -37,14 +38,14 @@ def test_decoding_and_detection_apart_find_the_same_faces(
         yield from extract(videos, settings)
 
     monkeypatch.setattr(detect, "extract", marked)
-    expected = faces_of(finished_run)
+    expected = faces_of(preprocessed_run)
     good = [row for row in expected if row["status"] == Status.OK]
     expected = [row for row in expected if row not in good[4:]]
     names = [row["video_id"] for row in expected]
     run = tmp_path / "run"
     run.mkdir()
-    shutil.copy(finished_run / "config.yaml", run)
-    manifest = read_table(str(finished_run), "manifest")
+    shutil.copy(preprocessed_run / "config.yaml", run)
+    manifest = read_table(str(preprocessed_run), "manifest")
     write_manifest(str(run), manifest.filter(pc.is_in(manifest.column("video_id"), pa.array(names))))
     assert main(["preprocess", "--run", str(run)]) == 0
     assert apart.exists()

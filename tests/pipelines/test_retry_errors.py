@@ -15,12 +15,9 @@ from dfd_ray.store import tables
 from dfd_ray.store.tables import METADATA_KEY, read_table
 
 
-@pytest.fixture
-def run_with_errors(finished_run: Path, small_corpus: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Copy a finished run, and its corpus, in which one file is empty and one is cut off."""
-    corpus, run = (
-        Path(shutil.copytree(one, tmp_path / name)) for one, name in ((small_corpus, "corpus"), (finished_run, "run"))
-    )
+def copy_with_corpus(made: Path, small_corpus: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Copy a run and its corpus, in which one file is empty and one is cut off; return both copies, the corpus first."""
+    corpus, run = (Path(shutil.copytree(one, tmp_path / name)) for one, name in ((small_corpus, "corpus"), (made, "run")))
     for path in (run / "manifest").glob("*.parquet"):
         table = pq.read_table(path)
         places = [str(corpus / name) for name in table.column("video_id").to_pylist()]
@@ -45,8 +42,8 @@ def pick(rows: dict[str, dict[str, Any]]) -> tuple[str, str, str, str]:
     return failed[Reason.EMPTY], failed[Reason.NOT_A_VIDEO], first, second
 
 
-def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path, Path]) -> None:
-    corpus, run = run_with_errors
+def test_only_what_failed_is_read_again_and_replaced(finished_run: Path, small_corpus: Path, tmp_path: Path) -> None:
+    corpus, run = copy_with_corpus(finished_run, small_corpus, tmp_path)
     before = faces_of(run)
     empty, cut, good, other = pick(before)
     for name in (empty, cut, other):
@@ -66,9 +63,9 @@ def test_only_what_failed_is_read_again_and_replaced(run_with_errors: tuple[Path
 
 @pytest.mark.slow
 def test_a_kill_while_rows_are_replaced_leaves_each_once(
-    run_with_errors: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    preprocessed_run: Path, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corpus, run = run_with_errors
+    corpus, run = copy_with_corpus(preprocessed_run, small_corpus, tmp_path)
     before = faces_of(run)
     empty, cut, good, _ = pick(before)
     for name in (empty, cut):
@@ -97,6 +94,6 @@ def test_a_kill_while_rows_are_replaced_leaves_each_once(
     assert not (run / "retry").exists()
 
 
-def test_an_unknown_reason_is_refused(run_with_errors: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["retry-errors", "--run", str(run_with_errors[1]), "--reason", "bad luck"]) == 2
+def test_an_unknown_reason_is_refused(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retry-errors", "--run", str(finished_run), "--reason", "bad luck"]) == 2
     assert "known reasons" in capsys.readouterr().err

@@ -132,7 +132,7 @@ def test_a_decoder_that_never_returns_is_killed_after_the_deadline_and_not_tried
     make: Any, good: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dfd_ray.video.decoder_process.GRACE", 0.5)
-    hostile = make(video_deadline=8.0)  # a child takes some seconds to start
+    hostile = make(video_deadline=5.0)  # a child takes a second or two to start
     started = time.monotonic()
     with pytest.raises(VideoError, match="deadline: killed") as caught:
         hostile.decoder.decode(good.replace("good", "hang"), 4)
