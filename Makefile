@@ -21,10 +21,10 @@ demo: $(READY)
 	$(BIN)/dfd-ray demo --run runs/demo
 
 test: $(READY)
-	$(BIN)/python .ci/run_tests.py quick
+	$(BIN)/python .ci/quick_tests.py
 
 test-slow: $(READY) $(S3)
-	$(BIN)/python .ci/run_tests.py slow
+	$(BIN)/python -m pytest -m slow
 
 # An S3 server for the tests, apart: it wants an older python-dateutil than what the tests run with. They are skipped without it.
 $(S3):

@@ -1,8 +1,8 @@
-"""Run the quick tests or the slow ones in some processes side by side, since each test waits for others now and then.
+"""Run the quick tests in three processes side by side, since each test waits for others now and then.
 
-    python .ci/run_tests.py quick|slow [arguments of pytest]
+    python .ci/quick_tests.py [arguments of pytest]
 
-The first part prints as it runs, the others in one piece when all have ended. The exit code is 1 where a test of any failed.
+The slow tests are not run so: they wait for deaths, with time limits. The first part prints as it runs, the others in one piece when all have ended. The exit code is 1 where a test of any failed.
 """
 
 from __future__ import annotations
@@ -21,35 +21,26 @@ def without(folders: Iterable[str]) -> list[str]:
 
 
 PICTURES = ["tests/video", "tests/faces", "tests/demo", "tests/report"]
-CLUSTERS = ["tests/cluster", "tests/slow/test_training.py"]
-"""Slow tests that need no Ray but their own."""
-PARTS = {
-    "quick": (
-        ["-m", "not slow and ray"],
-        ["-m", "not slow and not ray", *PICTURES],
-        ["-m", "not slow and not ray", *without(PICTURES)],
-    ),
-    "slow": (["-m", "slow", *without(CLUSTERS)], ["-m", "slow", *CLUSTERS]),
-}
+QUICK = ["-m", "not slow and not ray"]
+PARTS = (["-m", "not slow and ray"], [*QUICK, *PICTURES], [*QUICK, *without(PICTURES)])
 """Arguments of pytest for each process; together the processes run every test once."""
 # Ray's processes have a niceness of 15, and the tests that use it take longest: at 10, the others left Ray so little that the
 # quick tests took twice as long.
-NICENESS = {"quick": 19, "slow": 0}
+NICENESS = 19
 """Of all parts but the first."""
 
 
 def main() -> int:
     """Run all parts and return the exit code."""
-    which, *arguments = sys.argv[1:]
-    first, *others = PARTS[which]
+    first, *others = PARTS
     # Threads of one process would wait for those of the other.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", *arguments]
+    command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
     with ExitStack() as stack:
         started = []
         for part in others:
             output = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
-            nice = ["nice", "-n", str(NICENESS[which])]
+            nice = ["nice", "-n", str(NICENESS)]
             process = subprocess.Popen([*nice, *command, *part], stdout=output, stderr=subprocess.STDOUT, env=environment)
             started.append((part, process, output))
         codes = [subprocess.run([*command, *first], env=environment, check=False).returncode]
