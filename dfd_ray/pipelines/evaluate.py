@@ -8,6 +8,9 @@ is calibrated by what it scored here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 
 from dfd_ray.errors import RunError
@@ -81,13 +84,6 @@ def write_evaluation(run: Run, predictions: pa.Table, metrics: dict[str, object]
 def summarise(run: Run, *notes: str) -> Summary:
     """Count the rows by status, and print the scores, each with its interval, and what limits them."""
     metrics = read_json(run.path("evaluation", "metrics.json"))
-    scores = {name: show_score(score) for name, score in metrics.get("scores", {}).items()}
-    beyond = {
-        "log loss minus constant": show_score(metrics.get("versus_constant")),
-        "AUC of file facts alone": show_score((metrics.get("metadata_probe") or {}).get("roc_auc")),
-        "AUC minus that": show_score(metrics.get("beyond_probe")),
-        "AUC of the faces' geometry alone": show_score((metrics.get("geometry_probe") or {}).get("roc_auc")),
-    }
     return Summary(
         job="evaluate",
         table=run.path("predictions"),
@@ -95,13 +91,24 @@ def summarise(run: Run, *notes: str) -> Summary:
         notes=[*notes, *metrics.get("remarks", [])],
         details={
             "models": len(list_files(run.path("models"), ".safetensors")),
-            "videos judged": metrics.get("videos"),
-            "groups": metrics.get("groups"),
-            **scores,
-            "constants": metrics.get("constants"),
-            **beyond,
+            **list_scores(metrics),
         },
     )
+
+
+def list_scores(metrics: Mapping[str, Any]) -> dict[str, object]:
+    """Return what a summary says of the content of `evaluation/metrics.json`, each score with its interval."""
+    probes = {name: (metrics.get(f"{name}_probe") or {}).get("roc_auc") for name in ("metadata", "geometry")}
+    return {
+        "videos judged": metrics.get("videos"),
+        "groups": metrics.get("groups"),
+        **{name: show_score(score) for name, score in metrics.get("scores", {}).items()},
+        "constants": metrics.get("constants"),
+        "log loss minus constant": show_score(metrics.get("versus_constant")),
+        "AUC of file facts alone": show_score(probes["metadata"]),
+        "AUC minus that": show_score(metrics.get("beyond_probe")),
+        "AUC of the faces' geometry alone": show_score(probes["geometry"]),
+    }
 
 
 def show_score(score: IntervalScore | None) -> str | None:

@@ -11,15 +11,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
 from dfd_ray.config import Config
+from dfd_ray.corpus.labelled import describe_learnt, find_learnt, read_labelled
 from dfd_ray.corpus.manifest import list_new_videos, write_manifest
 from dfd_ray.errors import RunError, Status
 from dfd_ray.models.grad_cam import check_grad_cam
+from dfd_ray.pipelines.evaluate import list_scores
 from dfd_ray.report.explanations import explain_videos, read_explained
 from dfd_ray.report.heat_maps import HEAT_MAP_PAGE, write_heat_map_page
 from dfd_ray.runtime.resumable_table import fill_table, is_complete, read_rows, write_rows
@@ -32,7 +36,7 @@ from dfd_ray.store.model_files import check_models, digest_models, list_trained_
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.sources import compare_videos, digest_source, digest_sources
-from dfd_ray.store.storage import absolute_uri, exists, read_json, write_bytes
+from dfd_ray.store.storage import absolute_uri, delete_file, exists, read_json, write_bytes, write_json
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, describe_cut_short, time_job
 from dfd_ray.store.tables import (
     check_compatible,
@@ -43,7 +47,7 @@ from dfd_ray.store.tables import (
     with_metadata,
     write_file,
 )
-from dfd_ray.verdict.predictions import Judgement, predict_new
+from dfd_ray.verdict.predictions import Judgement, measure_new, predict_new
 from dfd_ray.verdict.video_probability import count_judged_frames, refuse_not_finite
 
 CALIBRATION = ("evaluation", "calibration.json")
@@ -77,13 +81,36 @@ def predict(run: Run, videos: str, out: str) -> Summary:
         ) from None
     if run.config.predict.explain:
         say(f"explanations: {explain_new(run, new, predictions)}")
+    predictions, metrics, notes = score_labelled_videos(run, absolute_uri(videos), predictions)
+    notes = [*remarks, *left_out, *notes]
     # Computed again each time, since it takes no network and the run may be calibrated by now. The same rows are no work.
     if count_rows(out, "predictions") and exists(new.path("submission.csv")):
         check_compatible(new, "predictions")
         if read_table(out, "predictions").equals(predictions.cast(SCHEMAS["predictions"])):
-            return summarise(new, len(folds), 0, [NOTHING_DONE, *remarks, *left_out])
-    write_predictions(new, predictions)
-    return summarise(new, len(folds), there_before, [*remarks, *left_out])
+            return summarise(new, len(folds), 0, [NOTHING_DONE, *notes], metrics)
+    write_predictions(new, predictions, metrics)
+    return summarise(new, len(folds), there_before, notes, metrics)
+
+
+def score_labelled_videos(run: Run, videos: str, predictions: pa.Table) -> tuple[pa.Table, dict[str, object] | None, list[str]]:
+    """Return the predictions with the labels that the folder gives, their scores, None without labels, and notes.
+
+    Labels are read at the end alone, so nothing that is done with a video depends on them. Videos that the run has learnt from
+    are given none.
+    """
+    labelled, notes = read_labelled(videos)
+    if labelled is None:
+        return predictions, None, notes
+    video_ids = predictions.column("video_id").to_pylist()
+    learnt = find_learnt(run, videos, [one for one in video_ids if one in labelled.label])
+    judged = labelled.leave_out(set(learnt))
+    notes += [f"labels are those of {labelled.layout}", *describe_learnt(learnt, labelled, judged)]
+    labels = pa.array([judged.label.get(one) for one in video_ids], pa.string())
+    predictions = predictions.set_column(predictions.column_names.index("label"), "label", labels)
+    if labels.null_count == len(labels):
+        return predictions, None, notes
+    metrics = measure_new(run.config, predictions, judged)
+    return predictions, metrics, [*notes, *cast(list[str], metrics["remarks"])]
 
 
 def index_new(new: Run, videos: str) -> list[str]:
@@ -195,8 +222,11 @@ def explain_new(run: Run, new: Run, predictions: pa.Table) -> str:
     return write_heat_map_page(new.location, explain_videos(run, new.location, rows, probability))
 
 
-def write_predictions(new: Run, predictions: pa.Table) -> None:
-    """Write Kaggle's `submission.csv`, and last the table, whose presence says that the other is there."""
+def write_predictions(new: Run, predictions: pa.Table, metrics: dict[str, object] | None) -> None:
+    """Write Kaggle's `submission.csv` and the scores, if any, and last the table, whose presence says that these are there."""
+    delete_file(new.path("evaluation", "metrics.json"))
+    if metrics:
+        write_json(new.path("evaluation", "metrics.json"), metrics)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["filename", "label"])
@@ -208,8 +238,8 @@ def write_predictions(new: Run, predictions: pa.Table) -> None:
     write_file(new.path("predictions", "part-0.parquet"), predictions.cast(schema))
 
 
-def summarise(new: Run, models: int, there_before: int, notes: list[str]) -> Summary:
-    """Count the rows by status, and how many videos with a face are scored FAKE and REAL, by how many models."""
+def summarise(new: Run, models: int, there_before: int, notes: list[str], metrics: Mapping[str, Any] | None = None) -> Summary:
+    """Count the rows by status, and how many videos with a face are scored FAKE and REAL; print the scores, if any."""
     predictions = read_table(new.location, "predictions", ["status", "probability"])
     scored = predictions.filter(pc.equal(predictions.column("status"), Status.OK)).column("probability").to_numpy()
     scores = read_table(new.location, "scores", ["video_id", "status", "error", "frames_wanted", "frames_decoded"])
@@ -224,5 +254,6 @@ def summarise(new: Run, models: int, there_before: int, notes: list[str]) -> Sum
             "frames of a video": f"{count_judged_frames(new.config)} at most",
             "scored FAKE (0.5 or more)": int((scored >= 0.5).sum()),
             "scored REAL": int((scored < 0.5).sum()),
+            **(list_scores(metrics) if metrics else {}),
         },
     )

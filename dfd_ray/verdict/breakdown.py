@@ -6,7 +6,7 @@ encoding alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -63,6 +63,35 @@ def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, gro
     facts = collect_video_facts(run, config.preprocess.margin, table.column("video_id"))
     rows = [facts[video_id] for video_id in table.column("video_id").to_pylist()]
     probability, settings = table.column("probability").to_numpy(), config.evaluate
+    kinds = {kind: [row[kind] for row in rows] for kind in ("part", "resolution", "face_size", "skin_tone", "method")}
+    found: dict[str, object] = {"subgroups": score_subgroups(config, kinds, probability, label, group)}
+    unknown = IntervalScore(value=None, low=None, high=None)
+    probes = {
+        "metadata_probe": probe_files(run, table.column("video_id")),
+        "geometry_probe": probe_faces(config, run, table.column("video_id")),
+    }
+    found["beyond_probe"] = unknown
+    for name, probe in probes.items():
+        area = unknown
+        if probe is not None:
+            area = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]["roc_auc"]
+        found[name] = {"roc_auc": area}
+    files = probes["metadata_probe"]
+    if files is not None:
+        found["beyond_probe"] = compare_areas(
+            label, probability, files, group, bootstrap=settings.bootstrap, seed=settings.seed
+        )
+    return found
+
+
+def score_subgroups(
+    config: Config, kinds: Mapping[str, Sequence[str]], probability: Float64Array, label: Int64Array, group: Int64Array
+) -> dict[str, dict[str, SubgroupScores]]:
+    """Return the scores of videos by kind and name; `kinds` has for each kind the name of every video (n,).
+
+    That of the kind `method` holds the FAKE videos of the method and all REAL ones; there is none if no method is known.
+    """
+    settings = config.evaluate
 
     def score(own: BoolArray) -> SubgroupScores:
         found = score_videos(label[own], probability[own], group[own], bootstrap=settings.bootstrap, seed=settings.seed)
@@ -76,30 +105,13 @@ def break_down(config: Config, run: str, table: pa.Table, label: Int64Array, gro
         }
 
     subgroups: dict[str, dict[str, SubgroupScores]] = {}
-    for kind in ("part", "resolution", "face_size", "skin_tone"):
-        names = np.array([row[kind] for row in rows], dtype=object)
-        subgroups[kind] = {name: score(names == name) for name in sorted(set(names))}
-    methods = np.array([row["method"] for row in rows], dtype=object)
-    shown = set(methods[label == 1])
-    if shown - {UNKNOWN}:
-        subgroups["method"] = {name: score((label == 0) | (methods == name)) for name in sorted(shown)}
-    unknown = IntervalScore(value=None, low=None, high=None)
-    probes = {
-        "metadata_probe": probe_files(run, table.column("video_id")),
-        "geometry_probe": probe_faces(config, run, table.column("video_id")),
-    }
-    found: dict[str, object] = {"subgroups": subgroups, "beyond_probe": unknown}
-    for name, probe in probes.items():
-        area = unknown
-        if probe is not None:
-            area = score_videos(label, probe, group, bootstrap=settings.bootstrap, seed=settings.seed)["scores"]["roc_auc"]
-        found[name] = {"roc_auc": area}
-    files = probes["metadata_probe"]
-    if files is not None:
-        found["beyond_probe"] = compare_areas(
-            label, probability, files, group, bootstrap=settings.bootstrap, seed=settings.seed
-        )
-    return found
+    for kind, values in kinds.items():
+        names = np.array(values, dtype=object)
+        if kind != "method":
+            subgroups[kind] = {name: score(names == name) for name in sorted(set(names))}
+        elif (shown := set(names[label == 1])) - {UNKNOWN}:
+            subgroups[kind] = {name: score((label == 0) | (names == name)) for name in sorted(shown)}
+    return subgroups
 
 
 def read_learnable(run: str) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfd_ray.arrays import Int64Array
 from dfd_ray.config import Config
+from dfd_ray.corpus.labelled import Labelled
 from dfd_ray.corpus.wording import count_of
 from dfd_ray.errors import Status
 from dfd_ray.labels import LABELS, NO_FOLD
 from dfd_ray.verdict.aggregation import METHODS, Method
-from dfd_ray.verdict.breakdown import break_down
+from dfd_ray.verdict.breakdown import UNKNOWN, break_down, score_subgroups
 from dfd_ray.verdict.calibration import Calibration, average_models
 from dfd_ray.verdict.metrics import FEW_GROUPS, VideoScores, are_few, measure_reliability, score_videos, trace_roc
 from dfd_ray.verdict.video_probability import (
@@ -194,25 +197,58 @@ def measure_predictions(
 
     `remarks` are those of the `Verdict`; `remarks` of the result has them, and what else limits what the scores say.
     """
-    settings = config.evaluate
     judged = pc.and_(predictions.column("label").is_valid(), predictions.column("probability").is_valid())
     table = predictions.filter(judged)
-    metrics: dict[str, object] = {"videos": len(table), "aggregation": settings.aggregation}
+    metrics: dict[str, object] = {"videos": len(table), "aggregation": config.evaluate.aggregation}
     if len(table):
-        label = pc.equal(table.column("label"), "FAKE").cast(pa.int64()).to_numpy()
-        probability = table.column("probability").to_numpy()
-        group = np.unique(groups.filter(judged).to_numpy(), return_inverse=True)[1]
-        scores = score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
-        metrics |= scores
-        remarks = [*remarks, *describe_intervals(scores)]
-        metrics["reliability"] = measure_reliability(
-            label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed
-        )
-        metrics |= break_down(config, run, table, label, group)
-        metrics["roc"] = trace_roc(label, probability) if len(set(label.tolist())) == 2 else None
+        label, group = number_labels(table), number_groups(groups.filter(judged))
+        scores, limits = score_labelled(config, table, group)
+        metrics |= scores | break_down(config, run, table, label, group)
+        remarks = [*remarks, *limits]
     metrics["remarks"] = [*remarks, *describe_unscored(predictions)]
-    metrics["by_status"] = {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
+    metrics["by_status"] = count_by_status(predictions)
     return metrics
+
+
+def measure_new(config: Config, predictions: pa.Table, labelled: Labelled) -> dict[str, object]:
+    """Return the content of `evaluation/metrics.json` for rows of `predictions/` of new videos, of which some have labels.
+
+    Scores by resolution, face and tone, and the two probes, need faces, which are not kept of new videos.
+    """
+    table = predictions.filter(predictions.column("label").is_valid())
+    names = table.column("video_id").to_pylist()
+    label, group = number_labels(table), number_groups(pa.array([labelled.group[name] for name in names]))
+    metrics, remarks = score_labelled(config, table, group)
+    kinds = {
+        "part": [posixpath.dirname(name) for name in names],
+        "method": [labelled.method[name] or UNKNOWN for name in names],
+    }
+    metrics["subgroups"] = score_subgroups(config, kinds, table.column("probability").to_numpy(), label, group)
+    return metrics | {"videos": len(table), "remarks": remarks, "by_status": count_by_status(predictions)}
+
+
+def score_labelled(config: Config, table: pa.Table, group: Int64Array) -> tuple[dict[str, object], list[str]]:
+    """Return the scores of rows of `predictions/` that have labels and probabilities, and what limits them."""
+    label, probability, settings = number_labels(table), table.column("probability").to_numpy(), config.evaluate
+    scores = score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+    bins = measure_reliability(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
+    roc = trace_roc(label, probability) if len(set(label.tolist())) == 2 else None
+    return {**scores, "reliability": bins, "roc": roc}, describe_intervals(scores)
+
+
+def number_labels(table: pa.Table) -> Int64Array:
+    """Return 1 for a FAKE row, 0 for another."""
+    return np.asarray(pc.equal(table.column("label"), "FAKE").cast(pa.int64()).to_numpy())
+
+
+def number_groups(groups: pa.ChunkedArray | pa.Array) -> Int64Array:
+    """Return a number for each name, the same for the same."""
+    return np.unique(groups.to_numpy(zero_copy_only=False), return_inverse=True)[1]
+
+
+def count_by_status(predictions: pa.Table) -> dict[str, int]:
+    """Return the number of rows of each status."""
+    return {row["values"]: row["counts"] for row in predictions.column("status").value_counts().to_pylist()}
 
 
 def describe_intervals(scores: VideoScores) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import log_loss, roc_auc_score
 
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
@@ -127,6 +129,36 @@ def test_a_calibration_that_came_later_is_used_and_other_models_are_not_mixed(
     (run / "models" / "fold-1.safetensors").unlink()
     assert main(command) == 2
     assert "use another --out" in capsys.readouterr().err
+
+
+def test_labels_of_new_videos_give_scores_and_change_nothing_else(
+    uncalibrated: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Path(shutil.copytree(uncalibrated / "out", tmp_path / "out"))
+    command = ["predict", "--run", str(uncalibrated / "run"), "--videos", str(new_videos), "--out", str(out)]
+    before = read_table(str(out), "predictions")
+    labels = dict(zip([*ODD_NAMES, "empty.mp4"], ["REAL", "FAKE", "REAL", "FAKE", "FAKE"], strict=True))
+    with open(new_videos / "labels.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["filename", "label"], *labels.items()])
+    try:
+        assert main(command) == 0
+        shown = capsys.readouterr().out
+        assert main(command) == 0
+        assert "nothing done" in capsys.readouterr().out
+    finally:
+        (new_videos / "labels.csv").unlink()
+    after = read_table(str(out), "predictions")
+    assert after.drop_columns("label").equals(before.drop_columns("label"))
+    rows = [row for row in after.to_pylist() if row["label"]]
+    assert {row["video_id"]: row["label"] for row in rows} == labels
+    metrics = read_json(str(out / "evaluation" / "metrics.json"))
+    truth, probability = [row["label"] == "FAKE" for row in rows], [row["probability"] for row in rows]
+    assert metrics["scores"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, probability))
+    assert metrics["scores"]["log_loss"]["value"] == pytest.approx(log_loss(truth, probability))
+    assert metrics["videos"] == len(rows) == 5
+    assert re.search(rf"roc_auc +{metrics['scores']['roc_auc']['value']:.4f} ", shown)
+    assert main(command) == 0
+    assert not (out / "evaluation" / "metrics.json").exists(), "without labels there are no scores"
 
 
 def test_new_videos_are_aggregated_as_evaluate_chose(tmp_path: Path) -> None:
