@@ -2,8 +2,8 @@
 
     python .ci/quick_tests.py [arguments of pytest]
 
-The first part prints as it runs, the others in one piece when all have ended. The exit code is 1 where a test of any failed. The
-slow tests are not run so: they wait for deaths, with time limits.
+The first part prints as it runs, the others in one piece when all have ended. The exit code is 1 where a test of any failed.
+The slow tests are not run so: they wait for deaths, with time limits.
 """
 
 from __future__ import annotations

@@ -132,8 +132,11 @@ def test_a_calibration_that_came_later_is_used_and_other_models_are_not_mixed(
 
 
 def test_labels_of_new_videos_give_scores_and_change_nothing_else(
-    uncalibrated: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uncalibrated: Path, small_corpus: Path, new_videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    learnt_from = {path.read_bytes() for path in small_corpus.rglob("*.mp4")}
+    copies = [name for name in ODD_NAMES if (new_videos / name).read_bytes() in learnt_from]
+    assert 0 < len(copies) < 3
     out = Path(shutil.copytree(uncalibrated / "out", tmp_path / "out"))
     command = ["predict", "--run", str(uncalibrated / "run"), "--videos", str(new_videos), "--out", str(out)]
     before = read_table(str(out), "predictions")
@@ -150,12 +153,13 @@ def test_labels_of_new_videos_give_scores_and_change_nothing_else(
     after = read_table(str(out), "predictions")
     assert after.drop_columns("label").equals(before.drop_columns("label"))
     rows = [row for row in after.to_pylist() if row["label"]]
-    assert {row["video_id"]: row["label"] for row in rows} == labels
+    assert {row["video_id"]: row["label"] for row in rows} == {one: label for one, label in labels.items() if one not in copies}
+    assert f"{len(copies)} of 5 labelled videos do not count" in shown
     metrics = read_json(str(out / "evaluation" / "metrics.json"))
     truth, probability = [row["label"] == "FAKE" for row in rows], [row["probability"] for row in rows]
     assert metrics["scores"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, probability))
     assert metrics["scores"]["log_loss"]["value"] == pytest.approx(log_loss(truth, probability))
-    assert metrics["videos"] == len(rows) == 5
+    assert metrics["videos"] == len(rows)
     assert re.search(rf"roc_auc +{metrics['scores']['roc_auc']['value']:.4f} ", shown)
     assert main(command) == 0
     assert not (out / "evaluation" / "metrics.json").exists(), "without labels there are no scores"
