@@ -79,7 +79,7 @@ PLAN = Job(
     "reckon hours and cost of a corpus on a cluster; runs nothing",
     (),
     (
-        "--videos 119154 --cpus 64 --gpus 4 --cpu-price 0.04 --gpu-price 2",
+        "--videos 119154 --cpus 64 --cpu-price 0.04",
         "--videos 5000 --real 0.5 --cpus 8 --measured detect=20",
     ),
 )

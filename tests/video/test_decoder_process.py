@@ -140,6 +140,7 @@ def test_a_decoder_that_never_returns_is_killed_after_the_deadline_and_not_tried
     assert caught.value.reason == Reason.DEADLINE
     [(child, _)] = hostile.asked()
     assert not os.path.exists(f"/proc/{child}")
+    hostile.decoder.settings = SETTINGS  # time enough for a good video on a loaded machine
     assert hostile.decoder.decode(good, 4).column("status").to_pylist() == [Status.OK]
 
 
@@ -180,7 +181,7 @@ def test_what_ends_or_stops_the_decoder_is_a_row_among_others(
     make: Any, good: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dfd_ray.video.decoder_process.GRACE", 0.5)
-    limits = {"video_deadline": 6.0, "decoder_memory_gib": 1.0}  # a child takes some seconds to start
+    limits = {"video_deadline": 10.0, "decoder_memory_gib": 1.0}  # a child takes some seconds to start
     settings = SETTINGS.model_copy(update=limits)
     monkeypatch.setattr("dfd_ray.stages.extract._decoder", make(**limits).decoder)
     paths = [good, *(str(tmp_path / f"{name}.mp4") for name in ("crash", "hang", "eat")), good]
