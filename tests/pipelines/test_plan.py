@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.capacity import CORES, simulate
+from dfd_ray.arguments import PLAN
 from dfd_ray.cli import main
 from dfd_ray.config import load_config
 from dfd_ray.errors import ConfigurationError
@@ -141,3 +142,8 @@ def test_the_command_prints_hours_cost_and_the_bottleneck(capsys: pytest.Capture
     assert " of the prices' currency" in said
     assert main(["plan", "--videos", "100", "--cpus", "1", "--gpus", "1"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("example", PLAN.examples)
+def test_the_examples_of_its_help_run(example: str) -> None:
+    assert main(["plan", *example.split()]) == 0
