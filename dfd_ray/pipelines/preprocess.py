@@ -8,6 +8,10 @@ A video is one row from end to end. A video that cannot be read becomes a row th
 
 from __future__ import annotations
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from dfd_ray.runtime.resumable_table import fill_table, is_complete, read_rows, write_rows
 from dfd_ray.runtime.terminal import warn
 from dfd_ray.sections import Preprocess
@@ -16,7 +20,10 @@ from dfd_ray.stages.extract import LISTED
 from dfd_ray.store.run import Run
 from dfd_ray.store.schemas import SCHEMAS
 from dfd_ray.store.summary import NOTHING_DONE, Summary, count_statuses, describe_cut_short, time_job
-from dfd_ray.store.tables import count_rows, read_table
+from dfd_ray.store.tables import count_rows, flatten_faces, read_table
+
+CROPPED = 0.5
+"""Share of a frame's width and height that a face fills in a crop: 0.62 with our own margin. A portrait's face is less high."""
 
 
 @time_job
@@ -35,8 +42,8 @@ def preprocess(run: Run) -> Summary:
 
 def summarise(run: Run, there_before: int, *notes: str) -> Summary:
     """Count the rows by status, and the REAL and FAKE faces whose balance the sampling sets."""
-    counted = ["video_id", "label", "status", "error", "frames_wanted", "frames_decoded", "seconds_spent"]
-    table = read_table(run.location, "faces", [*counted, "faces.list.element.face_index"])
+    counted = ["video_id", "label", "status", "error", "frames_wanted", "frames_decoded", "seconds_spent", "width", "height"]
+    table = read_table(run.location, "faces", [*counted, "faces.list.element.face_index", "faces.list.element.box"])
     faces = {"REAL": 0, "FAKE": 0, "unlabelled": 0}
     for label, found in zip(table.column("label").to_pylist(), table.column("faces"), strict=True):
         faces[label or "unlabelled"] += len(found)
@@ -45,9 +52,30 @@ def summarise(run: Run, there_before: int, *notes: str) -> Summary:
         table=run.path("faces"),
         there_before=there_before,
         **count_statuses(table),
-        notes=[*notes, *describe_cut_short(table)],
+        notes=[*notes, *describe_cut_short(table), *describe_crops(table)],
         details={"faces": faces, "seconds_of_work": round(sum(table.column("seconds_spent").to_pylist()), 1)},
     )
+
+
+def describe_crops(videos: pa.Table) -> list[str]:
+    """Return a note on videos that seem to be face crops already, since their faces are cropped a second time.
+
+    In: columns `video_id`, `width`, `height` and `faces` with `box`.
+    """
+    faces = flatten_faces(videos, ["video_id", "width", "height"])
+    if not len(faces):
+        return []
+    boxes = faces.column("box").combine_chunks().flatten().to_numpy().reshape(-1, 4)
+    frame = np.stack([faces.column(name).to_numpy() for name in ("width", "height")], axis=1)
+    filled = pa.table({"video_id": faces.column("video_id"), "share": ((boxes[:, 2:] - boxes[:, :2]) / frame).min(axis=1)})
+    shares = filled.group_by("video_id").aggregate([("share", "approximate_median")])
+    crops = sorted(shares.filter(pc.greater(shares.column("share_approximate_median"), CROPPED)).column("video_id").to_pylist())
+    if not crops:
+        return []
+    return [
+        f"face crops already? In {len(crops)} of {len(shares)} videos, such as {crops[0]!r}, the face fills more than half of "
+        "the frame's width and height; it is cropped again, with a margin that the frame may not have"
+    ]
 
 
 def judge_combs(settings: Preprocess) -> str:

@@ -79,3 +79,24 @@ def test_the_size_of_a_video_is_what_a_player_shows(rotation: int, size: tuple[i
     row = detect.Detect(Preprocess(), "cpu").detect_row(video, [frame])
     assert (row["width"], row["height"]) == size
     assert row["status"] == Status.NO_FACE
+
+
+def test_videos_that_are_face_crops_already_are_told() -> None:
+    from dfd_ray.pipelines.preprocess import describe_crops
+
+    def video(name: str, size: tuple[int, int], *faces: tuple[float, float]) -> dict[str, Any]:
+        boxes = [{"box": [10.0, 10.0, 10.0 + width, 10.0 + height]} for width, height in faces]
+        return {"video_id": name, "width": size[0], "height": size[1], "faces": boxes}
+
+    faces = pa.list_(pa.struct([("box", pa.list_(pa.float32(), 4))]))
+    schema = pa.schema([("video_id", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("faces", faces)])
+    usual = [
+        video("scene.mp4", (1920, 1080), (200, 260)),
+        video("portrait.mp4", (720, 1280), (450, 560)),
+        video("nobody.mp4", (640, 480)),
+        video("near.mp4", (640, 480), (330, 400), (150, 200), (150, 200)),
+    ]
+    assert describe_crops(pa.Table.from_pylist(usual, schema=schema)) == []
+    assert describe_crops(pa.Table.from_pylist(usual[2:3], schema=schema)) == []
+    [note] = describe_crops(pa.Table.from_pylist([*usual, video("crop.mp4", (256, 256), (160, 170))], schema=schema))
+    assert note.startswith("face crops already? In 1 of 4 videos, such as 'crop.mp4', the face fills more than half")
