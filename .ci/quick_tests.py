@@ -25,8 +25,7 @@ PICTURES = ["tests/video", "tests/faces", "tests/demo", "tests/report"]
 QUICK = ["-m", "not slow and not ray"]
 PARTS = (["-m", "not slow and ray"], [*QUICK, *PICTURES], [*QUICK, *without(PICTURES)])
 """Arguments of pytest for each process; together the processes run every test once."""
-# Ray's processes have a niceness of 15, and the tests that use it take longest: at 10, the others left Ray so little that the
-# quick tests took twice as long.
+# Ray's processes have a niceness of 15, and the tests that use it take longest: at 10, the others left Ray too little.
 NICENESS = 19
 """Of all parts but the first."""
 

@@ -8,10 +8,11 @@ import re
 from dfd_ray.corpus.data_set import (
     DataSet,
     Tree,
-    common_folder,
     describe_one_label,
     describe_place,
+    find_holder,
     key_of,
+    place_videos,
     refuse_twice,
     split_of,
     stem_of,
@@ -42,13 +43,12 @@ Key = tuple[str, str]
 
 def find(tree: Tree) -> str | None:
     """Return the folder that holds the data set, None if none of its three folders is there."""
-    placed = place_videos(tree)
-    return common_folder(root_of(path) for path in placed) if placed else None
+    return find_holder(place_videos(tree, key_of_path), lambda folder: key_of(folder) in PARTS)
 
 
 def read(tree: Tree, folder: str) -> DataSet:
     """Return the videos with their originals, people and split; CorpusError for a list that cannot be right."""
-    placed = place_videos(tree)
+    placed = place_videos(tree, key_of_path)
     refuse_twice(tree.corpus, NAME, dict(placed))
     paths = {key: path for path, key in placed.items()}
     lists = [path for path in tree.others if posixpath.basename(path).casefold() == LIST]
@@ -71,25 +71,10 @@ def read(tree: Tree, folder: str) -> DataSet:
     return DataSet(NAME, entries, f"{NAME}{describe_place(folder)}, {split}", notes, frozenset(lists))
 
 
-def place_videos(tree: Tree) -> dict[str, Key]:
-    """Return the videos of the data set, by path."""
-    placed = dict[str, Key]()
-    for path in tree.videos:
-        if key := key_of_path(path):
-            placed[path] = key
-    return placed
-
-
 def key_of_path(path: str) -> Key | None:
     """Return what a video is known by, None if it is in none of the three folders; the innermost says what it is."""
     kind = next((key for key in map(key_of, reversed(path.split("/")[:-1])) if key in PARTS), None)
     return (kind, stem_of(path).casefold()) if kind else None
-
-
-def root_of(path: str) -> str:
-    """Return the folder that holds the data set's folder of a video."""
-    folders = path.split("/")[:-1]
-    return "/".join(folders[: max(number for number, one in enumerate(folders) if key_of(one) in PARTS)])
 
 
 def make_entry(path: str, key: Key, paths: dict[Key, str], tested: dict[Key, str] | None) -> Entry:

@@ -45,7 +45,7 @@ def find(tree: Tree) -> str | None:
 
 def read(tree: Tree, folder: str) -> DataSet:
     """Return all videos, with the label of the outermost class folder that each is in, and the split that a folder names."""
-    pairs, children = find_pairs(tree), list_children(tree)
+    pairs, children = find_pairs(tree), map_children(tree)
     labels = {posixpath.join(pair.above, name): label for pair in pairs for name, label in pair.folders.items()}
     depths = {pair.above.count("/") if pair.above else -1 for pair in pairs}
     names = {key_of(name) for pair in pairs for name in pair.folders}
@@ -60,9 +60,9 @@ def read(tree: Tree, folder: str) -> DataSet:
     spelled = {label: sorted({posixpath.basename(one) for one in labels if labels[one] == label}) for label in ("REAL", "FAKE")}
     said = " and ".join(f"{' and '.join(map(show, names))} taken for {label}" for label, names in spelled.items())
     notes = []
-    if splits := [f"{sum(one.split == split for one in entries)} {split}" for split in ("train", "val", "test")]:
-        found = [one for one in splits if not one.startswith("0 ")]
-        said += f"; splits: {', '.join(found)}" if found else ""
+    counts = {split: sum(one.split == split for one in entries) for split in ("train", "val", "test")}
+    if splits := [f"{count} {split}" for split, count in counts.items() if count]:
+        said += f"; splits: {', '.join(splits)}"
     if "0" in names:
         notes.append("the folders 0 and 1 are taken for REAL and FAKE; --set index.layout=none if they mean something else")
     if both := [one.video_id for one in entries if one.label and is_contradicted(one)]:
@@ -72,7 +72,7 @@ def read(tree: Tree, folder: str) -> DataSet:
 
 def find_pairs(tree: Tree) -> list[Classes]:
     """Return the pairs of class folders that stand side by side, each with videos in it."""
-    children = list_children(tree)
+    children = map_children(tree)
     pairs = list[Classes]()
     for above in sorted(children):
         if is_in(above, [one for pair in pairs for one in pair_paths(pair)]):
@@ -90,7 +90,7 @@ def find_pairs(tree: Tree) -> list[Classes]:
     return pairs
 
 
-def list_children(tree: Tree) -> dict[str, set[str]]:
+def map_children(tree: Tree) -> dict[str, set[str]]:
     """Return the names of the folders with videos in each folder."""
     children = defaultdict[str, set[str]](set)
     for folder in {folder for path in tree.videos for folder in folders_above(path)}:

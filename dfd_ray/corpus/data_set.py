@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow.fs as pafs
 
@@ -13,6 +14,7 @@ from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import ConfigurationError, CorpusError
 from dfd_ray.store.storage import open_location
 
+Key = TypeVar("Key", bound=Hashable)
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
@@ -72,6 +74,24 @@ def list_children(location: str, kind: pafs.FileType) -> list[str]:
         return sorted(posixpath.basename(one.path) for one in found if one.type == kind)
     except (OSError, ConfigurationError, UnicodeDecodeError):
         return []
+
+
+def place_videos(tree: Tree, key_of_path: Callable[[str], Key | None]) -> dict[str, Key]:
+    """Return the videos that a data set knows, by path, each with what it is known by."""
+    placed = {path: key_of_path(path) for path in tree.videos}
+    return {path: key for path, key in placed.items() if key is not None}
+
+
+def find_holder(paths: Iterable[str], is_part: Callable[[str], bool]) -> str | None:
+    """Return the folder that holds the parts of a data set in which its videos are, None without videos.
+
+    A part that was unpacked inside of another is what it is called, so the innermost counts.
+    """
+    holders = []
+    for path in paths:
+        folders = path.split("/")[:-1]
+        holders.append("/".join(folders[: max(number for number, one in enumerate(folders) if is_part(one))]))
+    return common_folder(holders) if holders else None
 
 
 def common_folder(folders: Iterable[str]) -> str:

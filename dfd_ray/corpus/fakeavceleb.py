@@ -9,7 +9,16 @@ import re
 from dataclasses import dataclass
 
 from dfd_ray.corpus.cells import is_nothing
-from dfd_ray.corpus.data_set import DataSet, Tree, common_folder, describe_one_label, describe_place, split_of, stem_of
+from dfd_ray.corpus.data_set import (
+    DataSet,
+    Tree,
+    describe_one_label,
+    describe_place,
+    find_holder,
+    place_videos,
+    split_of,
+    stem_of,
+)
 from dfd_ray.corpus.listing import VIDEO_SUFFIXES, Entry
 from dfd_ray.corpus.records import read_text
 from dfd_ray.corpus.spellings import clean_path
@@ -39,13 +48,12 @@ class Row:
 
 def find(tree: Tree) -> str | None:
     """Return the folder that holds the data set, None if no folder is called as one of its categories."""
-    placed = place_videos(tree)
-    return common_folder(root_of(path) for path in placed) if placed else None
+    return find_holder(place_videos(tree, key_of_path), lambda folder: CATEGORY.fullmatch(folder) is not None)
 
 
 def read(tree: Tree, folder: str) -> DataSet:
     """Return the videos with the label of their pictures and their people; CorpusError for a table that cannot be right."""
-    placed = place_videos(tree)
+    placed = place_videos(tree, key_of_path)
     tables = [path for path in tree.others if posixpath.basename(path).casefold() == TABLE]
     read_tables = [read_table(join(tree.corpus, path)) for path in tables]
     rows = {key: row for found, _ in read_tables for key, row in found.items()}
@@ -73,12 +81,6 @@ def read(tree: Tree, folder: str) -> DataSet:
     return DataSet(NAME, entries, said if tables else f"{said}; without {TABLE}", notes, frozenset(tables))
 
 
-def place_videos(tree: Tree) -> dict[str, Key]:
-    """Return the videos of the data set, by path."""
-    placed = {path: key_of_path(path) for path in tree.videos}
-    return {path: key for path, key in placed.items() if key is not None}
-
-
 def key_of_path(path: str) -> Key | None:
     """Return what a video is known by, None if it is in no folder of a category; the innermost says what it is."""
     folders = path.split("/")[:-1]
@@ -87,12 +89,6 @@ def key_of_path(path: str) -> Key | None:
         return None
     above = [one for one in folders if one.casefold() != "videos"]
     return f"{match[1]}video-{match[2]}audio".casefold(), above[-1].casefold(), stem_of(path).casefold()
-
-
-def root_of(path: str) -> str:
-    """Return the folder that holds the folder of a video's category."""
-    folders = path.split("/")[:-1]
-    return "/".join(folders[: max(number for number, one in enumerate(folders) if CATEGORY.fullmatch(one))])
 
 
 def make_entry(path: str, key: Key, row: Row | None) -> Entry:

@@ -52,9 +52,10 @@ def group_people(entries: list[Entry], twins: list[list[str]], folds: int, join:
     if join == "all" or not any(entry.swapped for entry in entries):
         return groups, []
     apart = link_groups([replace(entry, people=find_targets(entry)) for entry in entries], twins)
-    before, after = (count_of(len(set(apart)), "group"), len(set(groups)))
-    if before == count_of(after, "group"):
+    after = len(set(groups))
+    if len(set(apart)) == after:
         return groups, []
+    before = count_of(len(set(apart)), "group")
     largest = count_of(Counter(groups).most_common(1)[0][1], "video")
     (few, label), (many, _) = count_foldable(entries, groups), count_foldable(entries, apart)
     if join == "target" or few < folds <= many:

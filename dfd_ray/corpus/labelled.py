@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfd_ray.corpus.entries import read_corpus
 from dfd_ray.corpus.groups import link_groups
-from dfd_ray.corpus.listing import list_files
 from dfd_ray.corpus.twins import Place, find_twins
 from dfd_ray.corpus.wording import count_of, show
 from dfd_ray.errors import CorpusError
@@ -23,6 +22,7 @@ class Labelled:
     label: dict[str, str]
     group: dict[str, str]
     method: dict[str, str | None]
+    bytes: dict[str, int | None]
     layout: str
     """The data set, in words."""
 
@@ -30,7 +30,7 @@ class Labelled:
         """Return the videos without some, and without all others of their groups."""
         groups = {self.group[one] for one in video_ids}
         kept = {one: label for one, label in self.label.items() if self.group[one] not in groups}
-        return Labelled(kept, self.group, self.method, self.layout)
+        return replace(self, label=kept)
 
 
 def read_labelled(videos: str) -> tuple[Labelled | None, list[str]]:
@@ -50,20 +50,22 @@ def read_labelled(videos: str) -> tuple[Labelled | None, list[str]]:
     label = {entry.video_id: entry.label for entry in entries if entry.label}
     if not label:
         return None, []
-    return Labelled(label, groups, {entry.video_id: entry.method for entry in entries}, layout), []
+    methods = {entry.video_id: entry.method for entry in entries}
+    sizes = {entry.video_id: entry.bytes for entry in entries}
+    return Labelled(label, groups, methods, sizes, layout), []
 
 
-def find_learnt(run: Run, videos: str, video_ids: list[str]) -> list[str]:
-    """Return which videos of a folder have the bytes of one that a run's models may have learnt from.
+def find_learnt(run: Run, videos: str, labelled: Labelled) -> list[str]:
+    """Return which labelled videos of a folder have the bytes of one that a run's models may have learnt from.
 
     Only files of one size are read. Where the run's corpus is not there any more, none is found.
     """
     if not count_rows(run.location, "manifest"):
         return []
-    manifest, sizes = read_table(run.location, "manifest", ["video_id", "uri", "bytes"]), list_files(videos)
+    manifest = read_table(run.location, "manifest", ["video_id", "uri", "bytes"])
     corpus = str(read_metadata(run.location, "manifest").get("corpus", ""))
     places = [place_of(row, corpus) for row in manifest.to_pylist()]
-    places += [Place(f"new/{one}", videos, one, sizes.get(one)) for one in video_ids]
+    places += [Place(f"new/{one}", videos, one, labelled.bytes[one]) for one in labelled.label]
     twins = find_twins(places, run.config.preprocess.follow_links)
     both = [same for same in twins if any(one.startswith("own/") for one in same)]
     return sorted(one.removeprefix("new/") for same in both for one in same if one.startswith("new/"))

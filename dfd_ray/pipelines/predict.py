@@ -102,7 +102,7 @@ def score_labelled_videos(run: Run, videos: str, predictions: pa.Table) -> tuple
     if labelled is None:
         return predictions, None, notes
     video_ids = predictions.column("video_id").to_pylist()
-    learnt = find_learnt(run, videos, [one for one in video_ids if one in labelled.label])
+    learnt = find_learnt(run, videos, labelled)
     judged = labelled.leave_out(set(learnt))
     notes += [f"labels are those of {labelled.layout}", *describe_learnt(learnt, labelled, judged)]
     labels = pa.array([judged.label.get(one) for one in video_ids], pa.string())

@@ -202,7 +202,7 @@ def measure_predictions(
     metrics: dict[str, object] = {"videos": len(table), "aggregation": config.evaluate.aggregation}
     if len(table):
         label, group = number_labels(table), number_groups(groups.filter(judged))
-        scores, limits = score_labelled(config, table, group)
+        scores, limits = score_labelled(config, table, label, group)
         metrics |= scores | break_down(config, run, table, label, group)
         remarks = [*remarks, *limits]
     metrics["remarks"] = [*remarks, *describe_unscored(predictions)]
@@ -218,7 +218,7 @@ def measure_new(config: Config, predictions: pa.Table, labelled: Labelled) -> di
     table = predictions.filter(predictions.column("label").is_valid())
     names = table.column("video_id").to_pylist()
     label, group = number_labels(table), number_groups(pa.array([labelled.group[name] for name in names]))
-    metrics, remarks = score_labelled(config, table, group)
+    metrics, remarks = score_labelled(config, table, label, group)
     kinds = {
         "part": [posixpath.dirname(name) for name in names],
         "method": [labelled.method[name] or UNKNOWN for name in names],
@@ -227,9 +227,11 @@ def measure_new(config: Config, predictions: pa.Table, labelled: Labelled) -> di
     return metrics | {"videos": len(table), "remarks": remarks, "by_status": count_by_status(predictions)}
 
 
-def score_labelled(config: Config, table: pa.Table, group: Int64Array) -> tuple[dict[str, object], list[str]]:
+def score_labelled(
+    config: Config, table: pa.Table, label: Int64Array, group: Int64Array
+) -> tuple[dict[str, object], list[str]]:
     """Return the scores of rows of `predictions/` that have labels and probabilities, and what limits them."""
-    label, probability, settings = number_labels(table), table.column("probability").to_numpy(), config.evaluate
+    probability, settings = table.column("probability").to_numpy(), config.evaluate
     scores = score_videos(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
     bins = measure_reliability(label, probability, group, bootstrap=settings.bootstrap, seed=settings.seed)
     roc = trace_roc(label, probability) if len(set(label.tolist())) == 2 else None

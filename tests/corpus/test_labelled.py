@@ -66,7 +66,7 @@ def test_copies_of_what_a_run_learnt_from_and_their_groups_do_not_count(tmp_path
     new = fill(tmp_path / "new", a_mp4="learnt", b_mp4="fake 1", c_mp4="LEARNT", d_mp4="fake 2", labels_csv=table)
     labelled, _ = read_labelled(str(new))
     assert labelled is not None
-    learnt = find_learnt(run, str(new), sorted(labelled.label))
+    learnt = find_learnt(run, str(new), labelled)
     assert learnt == ["a.mp4"]
     judged = labelled.leave_out(set(learnt))
     assert judged.label == {"c.mp4": "REAL", "d.mp4": "FAKE"}
@@ -76,4 +76,4 @@ def test_copies_of_what_a_run_learnt_from_and_their_groups_do_not_count(tmp_path
         "of their groups"
     )
     assert describe_learnt([], labelled, labelled) == []
-    assert find_learnt(Run(str(tmp_path / "none"), run.config), str(new), ["a.mp4"]) == []
+    assert find_learnt(Run(str(tmp_path / "none"), run.config), str(new), labelled) == []
